@@ -1,0 +1,4 @@
+//! One developer's node.
+pub mod cli { //! stub
+ /// x
+ pub fn main() -> std::process::ExitCode { std::process::ExitCode::SUCCESS } }

@@ -1,0 +1,289 @@
+//! The only bytes that are ever hashed or signed: fixed-width, little-endian, hand-written.
+//!
+//! Each value has exactly one encoding, and every other byte string is refused: lengths are
+//! `u32`, options are one byte 0 or 1, sets come sorted and without repetition, text is UTF-8,
+//! and nothing may follow the last field. Decoding is bounded before it allocates: a count is
+//! checked against its limit and against the bytes that are left.
+
+use thiserror::Error;
+
+/// Why bytes are not the canonical form of what they claim to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CanonError {
+    /// The bytes end inside a field.
+    #[error("the bytes end inside a field")]
+    Short,
+    /// Bytes follow the last field.
+    #[error("bytes follow the last field")]
+    Trailing,
+    /// A count or length exceeds its limit.
+    #[error("a count or length exceeds its limit")]
+    Limit,
+    /// A tag, flag, order or character that the form does not allow.
+    #[error("a value that the form does not allow: {0}")]
+    Value(&'static str),
+    /// Written under a schema that this version does not read.
+    #[error("written under schema {0}, which this version does not read")]
+    Schema(u16),
+}
+
+/// A value with one canonical encoding.
+pub trait Canonical: Sized {
+    /// Appends the canonical bytes.
+    fn write(&self, w: &mut Writer);
+
+    /// Reads the value; refuses everything that [`Canonical::write`] would not have written.
+    ///
+    /// # Errors
+    /// Any [`CanonError`].
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError>;
+
+    /// The canonical bytes of the whole value.
+    #[must_use]
+    fn to_canon(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        self.write(&mut w);
+        w.finish()
+    }
+
+    /// Reads a whole value and refuses trailing bytes.
+    ///
+    /// # Errors
+    /// Any [`CanonError`].
+    fn from_canon(bytes: &[u8]) -> Result<Self, CanonError> {
+        let mut r = Reader::new(bytes);
+        let value = Self::read(&mut r)?;
+        r.finish()?;
+        Ok(value)
+    }
+}
+
+/// Builds canonical bytes.
+#[derive(Default)]
+pub struct Writer(Vec<u8>);
+
+impl Writer {
+    /// One byte.
+    pub fn u8(&mut self, v: u8) {
+        self.0.push(v);
+    }
+
+    /// Two bytes, little-endian.
+    pub fn u16(&mut self, v: u16) {
+        self.0.extend_from_slice(&v.to_le_bytes());
+    }
+
+    /// Four bytes, little-endian.
+    pub fn u32(&mut self, v: u32) {
+        self.0.extend_from_slice(&v.to_le_bytes());
+    }
+
+    /// Eight bytes, little-endian.
+    pub fn u64(&mut self, v: u64) {
+        self.0.extend_from_slice(&v.to_le_bytes());
+    }
+
+    /// Bytes of a length that the form fixes: no length is written.
+    pub fn fixed(&mut self, v: &[u8]) {
+        self.0.extend_from_slice(v);
+    }
+
+    /// A `u32` length, then the bytes.
+    pub fn bytes(&mut self, v: &[u8]) {
+        self.count(v.len());
+        self.0.extend_from_slice(v);
+    }
+
+    /// A `u32` length, then UTF-8.
+    pub fn text(&mut self, v: &str) {
+        self.bytes(v.as_bytes());
+    }
+
+    /// The number of elements that follow, as `u32`.
+    pub fn count(&mut self, n: usize) {
+        // Every list in the canonical types is bounded far below 2^32; saturating keeps this
+        // total, and the reader's limit refuses what saturated.
+        self.u32(u32::try_from(n).unwrap_or(u32::MAX));
+    }
+
+    /// 0, or 1 and the value.
+    pub fn option<T>(&mut self, v: Option<&T>, write: impl FnOnce(&mut Self, &T)) {
+        match v {
+            None => self.u8(0),
+            Some(v) => {
+                self.u8(1);
+                write(self, v);
+            }
+        }
+    }
+
+    /// A list of canonical values: count, then each.
+    pub fn list<T: Canonical>(&mut self, items: &[T]) {
+        self.count(items.len());
+        for item in items {
+            item.write(self);
+        }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// Takes canonical bytes apart, bounded.
+pub struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    /// Starts at the first byte.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Exactly `n` bytes.
+    ///
+    /// # Errors
+    /// [`CanonError::Short`].
+    pub fn fixed(&mut self, n: usize) -> Result<&'a [u8], CanonError> {
+        let (head, tail) = self.0.split_at_checked(n).ok_or(CanonError::Short)?;
+        self.0 = tail;
+        Ok(head)
+    }
+
+    /// Exactly `N` bytes, as an array.
+    ///
+    /// # Errors
+    /// [`CanonError::Short`].
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], CanonError> {
+        let mut out = [0; N];
+        out.copy_from_slice(self.fixed(N)?);
+        Ok(out)
+    }
+
+    /// One byte.
+    ///
+    /// # Errors
+    /// [`CanonError::Short`].
+    pub fn u8(&mut self) -> Result<u8, CanonError> {
+        Ok(u8::from_le_bytes(self.array()?))
+    }
+
+    /// Two bytes, little-endian.
+    ///
+    /// # Errors
+    /// [`CanonError::Short`].
+    pub fn u16(&mut self) -> Result<u16, CanonError> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+
+    /// Four bytes, little-endian.
+    ///
+    /// # Errors
+    /// [`CanonError::Short`].
+    pub fn u32(&mut self) -> Result<u32, CanonError> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    /// Eight bytes, little-endian.
+    ///
+    /// # Errors
+    /// [`CanonError::Short`].
+    pub fn u64(&mut self) -> Result<u64, CanonError> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    /// A length of at most `max`, then that many bytes.
+    ///
+    /// # Errors
+    /// [`CanonError::Limit`], [`CanonError::Short`].
+    pub fn bytes(&mut self, max: usize) -> Result<&'a [u8], CanonError> {
+        let n = self.count(max)?;
+        self.fixed(n)
+    }
+
+    /// A length of at most `max` bytes, then UTF-8.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`], and [`CanonError::Value`] for what is not UTF-8.
+    pub fn text(&mut self, max: usize) -> Result<String, CanonError> {
+        let bytes = self.bytes(max)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| CanonError::Value("not UTF-8"))?;
+        Ok(text.to_owned())
+    }
+
+    /// A count of at most `max` elements, each of which takes at least one byte.
+    ///
+    /// # Errors
+    /// [`CanonError::Limit`] above `max`, [`CanonError::Short`] where fewer bytes are left.
+    pub fn count(&mut self, max: usize) -> Result<usize, CanonError> {
+        let n = usize::try_from(self.u32()?).map_err(|_| CanonError::Limit)?;
+        if n > max {
+            return Err(CanonError::Limit);
+        }
+        if n > self.0.len() {
+            return Err(CanonError::Short);
+        }
+        Ok(n)
+    }
+
+    /// 0, or 1 and a value.
+    ///
+    /// # Errors
+    /// [`CanonError::Value`] for any other flag, and whatever `read` refuses.
+    pub fn option<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, CanonError>,
+    ) -> Result<Option<T>, CanonError> {
+        match self.u8()? {
+            0 => Ok(None),
+            1 => read(self).map(Some),
+            _ => Err(CanonError::Value("an option's flag is neither 0 nor 1")),
+        }
+    }
+
+    /// A list of at most `max` canonical values.
+    ///
+    /// # Errors
+    /// As [`Reader::count`], and whatever an element refuses.
+    pub fn list<T: Canonical>(&mut self, max: usize) -> Result<Vec<T>, CanonError> {
+        let n = self.count(max)?;
+        (0..n).map(|_| T::read(self)).collect()
+    }
+
+    /// Refuses bytes after the last field.
+    ///
+    /// # Errors
+    /// [`CanonError::Trailing`].
+    pub const fn finish(self) -> Result<(), CanonError> {
+        if self.0.is_empty() { Ok(()) } else { Err(CanonError::Trailing) }
+    }
+}
+
+/// Refuses a sequence that is not strictly ascending: the canonical form of a set.
+///
+/// # Errors
+/// [`CanonError::Value`].
+pub fn strictly_ascending<T: Ord>(
+    items: impl IntoIterator<Item = T>,
+) -> Result<(), CanonError> {
+    let mut last: Option<T> = None;
+    for item in items {
+        if last.as_ref().is_some_and(|l| *l >= item) {
+            return Err(CanonError::Value("a set is not in ascending order"));
+        }
+        last = Some(item);
+    }
+    Ok(())
+}
+
+impl Canonical for crate::Digest {
+    fn write(&self, w: &mut Writer) {
+        w.fixed(self.as_bytes());
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(Self::from_bytes(r.array()?))
+    }
+}

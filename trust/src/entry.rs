@@ -1,0 +1,302 @@
+//! Entries: the signed record action key → outputs, messages, duration.
+//!
+//! An [`Entry`] is plain data in canonical bytes; a [`SignedEntry`] is those bytes as they were
+//! received, with a signature over them. Nothing may be restored from either: only from a
+//! [`crate::Verified`] entry, which verification alone makes. Output names are plain file names
+//! by construction: a name that could leave the output directory does not decode.
+
+use crate::canon::{CanonError, Canonical, Reader, Writer, strictly_ascending};
+use crate::digest::{ActionKey, Digest, LookupKey};
+use crate::key::{BuilderId, BuilderKey, SIGNATURE_LEN, Signature};
+
+/// The schema of [`Entry`]'s canonical bytes. An entry of another schema is unreachable.
+pub const ENTRY_SCHEMA: u16 = 1;
+/// The tag under which entries are signed.
+pub const ENTRY_DOMAIN: &str = "quarry 2026-11 entry v1";
+/// Outputs of one compile: rustc writes four at most today.
+pub const MAX_OUTPUTS: usize = 16;
+/// Length of an output's file name, in bytes: what common filesystems take.
+pub const MAX_NAME: usize = 255;
+/// Length of a crate's name, in bytes.
+pub const MAX_CRATE_NAME: usize = 128;
+/// Size of one object, in bytes. Larger outputs are not cached.
+pub const MAX_OBJECT: u64 = 2 << 30;
+/// Size of an entry's canonical bytes: sixteen outputs with the longest names fit.
+pub const MAX_ENTRY_BYTES: usize = 8 * 1024;
+
+/// A team's name for machines: the digest of its root key and its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TeamId(pub Digest);
+
+/// Who may see and use an entry. Tag 2 is kept for a project that is closed to some members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// The node that made it alone: never announced, never served.
+    Private,
+    /// Every member of the team.
+    Team(TeamId),
+}
+
+/// A digest with the length of the object that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// BLAKE3 of the object's bytes.
+    pub digest: Digest,
+    /// Length in bytes, at most [`MAX_OBJECT`].
+    pub size: u64,
+}
+
+/// A plain file name: no separator, no NUL, not empty, not `.` or `..`, at most [`MAX_NAME`] bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutputName(String);
+
+impl OutputName {
+    /// Takes a plain file name; refuses what could lead out of a directory.
+    ///
+    /// # Errors
+    /// [`CanonError::Value`] or [`CanonError::Limit`].
+    pub fn new(name: impl Into<String>) -> Result<Self, CanonError> {
+        let name = name.into();
+        if name.len() > MAX_NAME {
+            return Err(CanonError::Limit);
+        }
+        if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\\', '\0']) {
+            return Err(CanonError::Value("an output's name is not a plain file name"));
+        }
+        Ok(Self(name))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What an output is to the restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum OutputKind {
+    /// Bytes restored as they are: an rlib, an object file.
+    Plain = 0,
+    /// An rmeta: its notification goes out once the whole entry is in place.
+    Metadata = 1,
+    /// A dep-info file: stored with placeholders, rewritten token by token for the checkout.
+    DepInfo = 2,
+}
+
+/// One file that the compile wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Its name in the output directory.
+    pub name: OutputName,
+    /// What it is to the restore.
+    pub kind: OutputKind,
+    /// Whether its mode has the executable bits; every other bit is the restorer's umask.
+    pub executable: bool,
+    /// Its bytes.
+    pub object: ObjectRef,
+}
+
+/// The record of one compile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Who may see and use it.
+    pub scope: Scope,
+    /// Who compiled and signed it.
+    pub builder: BuilderId,
+    /// What was known before the inputs were.
+    pub lookup: LookupKey,
+    /// What was compiled, inputs and all.
+    pub action: ActionKey,
+    /// The canonical description of the action: its BLAKE3 under the action tag is `action`.
+    pub description: ObjectRef,
+    /// The crate's name; information for people.
+    pub crate_name: String,
+    /// The files, sorted by name.
+    pub outputs: Vec<Output>,
+    /// What the compiler wrote on stdout, paths as placeholders.
+    pub stdout: ObjectRef,
+    /// What the compiler wrote on stderr, paths as placeholders.
+    pub stderr: ObjectRef,
+    /// Columns of the terminal for which messages were rendered; `None` where there are none.
+    pub width: Option<u16>,
+    /// How long the compile took, in milliseconds.
+    pub duration_ms: u64,
+    /// When it was made, seconds since 1970 by the builder's clock. Information, never evidence.
+    pub created: u64,
+}
+
+impl Entry {
+    /// Every object that a restore needs: outputs, stdout, stderr (empty ones left out).
+    pub fn restore_objects(&self) -> impl Iterator<Item = ObjectRef> + '_ {
+        self.outputs
+            .iter()
+            .map(|o| o.object)
+            .chain([self.stdout, self.stderr])
+            .filter(|o| o.size > 0)
+    }
+
+    /// Every object that the entry names: those of a restore, and the description.
+    pub fn objects(&self) -> impl Iterator<Item = ObjectRef> + '_ {
+        self.restore_objects().chain([self.description])
+    }
+
+    /// Signs the entry with the key of its builder.
+    ///
+    /// # Panics
+    /// If `key` is not the entry's builder: a mistake of the caller that must not be stored.
+    #[must_use]
+    pub fn sign(&self, key: &BuilderKey) -> SignedEntry {
+        assert_eq!(key.id(), self.builder, "an entry is signed by the builder it names");
+        let bytes = self.to_canon();
+        let signature = key.sign(ENTRY_DOMAIN, &bytes);
+        SignedEntry { bytes, signature }
+    }
+}
+
+/// An entry's bytes as received, and a signature over them. Believed by nobody yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedEntry {
+    /// Canonical bytes of an [`Entry`], or whatever came in their place.
+    pub bytes: Vec<u8>,
+    /// Over [`ENTRY_DOMAIN`] and `bytes`.
+    pub signature: Signature,
+}
+
+impl SignedEntry {
+    /// The bytes that are stored and sent: the signature, then the entry's bytes.
+    #[must_use]
+    pub fn to_wire(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        w.fixed(&self.signature.0);
+        w.fixed(&self.bytes);
+        w.finish()
+    }
+
+    /// Takes stored or sent bytes apart. Bounded; says nothing about whether they are true.
+    ///
+    /// # Errors
+    /// [`CanonError::Limit`] above [`MAX_ENTRY_BYTES`], [`CanonError::Short`] without a signature.
+    pub fn from_wire(wire: &[u8]) -> Result<Self, CanonError> {
+        if wire.len() > SIGNATURE_LEN + MAX_ENTRY_BYTES {
+            return Err(CanonError::Limit);
+        }
+        let mut r = Reader::new(wire);
+        let signature = Signature(r.array()?);
+        Ok(Self { bytes: wire[SIGNATURE_LEN..].to_vec(), signature })
+    }
+}
+
+impl Canonical for TeamId {
+    fn write(&self, w: &mut Writer) {
+        self.0.write(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Digest::read(r).map(Self)
+    }
+}
+
+impl Canonical for Scope {
+    fn write(&self, w: &mut Writer) {
+        match self {
+            Self::Private => w.u8(0),
+            Self::Team(team) => {
+                w.u8(1);
+                team.write(w);
+            }
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        match r.u8()? {
+            0 => Ok(Self::Private),
+            1 => TeamId::read(r).map(Self::Team),
+            _ => Err(CanonError::Value("an unknown scope")),
+        }
+    }
+}
+
+impl Canonical for ObjectRef {
+    fn write(&self, w: &mut Writer) {
+        self.digest.write(w);
+        w.u64(self.size);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        let digest = Digest::read(r)?;
+        let size = r.u64()?;
+        if size > MAX_OBJECT { Err(CanonError::Limit) } else { Ok(Self { digest, size }) }
+    }
+}
+
+impl Canonical for Output {
+    fn write(&self, w: &mut Writer) {
+        w.text(self.name.as_str());
+        w.u8(self.kind as u8);
+        w.u8(u8::from(self.executable));
+        self.object.write(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        let name = OutputName::new(r.text(MAX_NAME)?)?;
+        let kind = match r.u8()? {
+            0 => OutputKind::Plain,
+            1 => OutputKind::Metadata,
+            2 => OutputKind::DepInfo,
+            _ => return Err(CanonError::Value("an unknown kind of output")),
+        };
+        let executable = match r.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(CanonError::Value("a flag is neither 0 nor 1")),
+        };
+        Ok(Self { name, kind, executable, object: ObjectRef::read(r)? })
+    }
+}
+
+impl Canonical for Entry {
+    fn write(&self, w: &mut Writer) {
+        w.u16(ENTRY_SCHEMA);
+        self.scope.write(w);
+        self.builder.write(w);
+        self.lookup.digest().write(w);
+        self.action.digest().write(w);
+        self.description.write(w);
+        w.text(&self.crate_name);
+        w.list(&self.outputs);
+        self.stdout.write(w);
+        self.stderr.write(w);
+        w.option(self.width.as_ref(), |w, v| w.u16(*v));
+        w.u64(self.duration_ms);
+        w.u64(self.created);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        let schema = r.u16()?;
+        if schema != ENTRY_SCHEMA {
+            return Err(CanonError::Schema(schema));
+        }
+        let entry = Self {
+            scope: Scope::read(r)?,
+            builder: BuilderId::read(r)?,
+            lookup: LookupKey::from_digest(Digest::read(r)?),
+            action: ActionKey::from_digest(Digest::read(r)?),
+            description: ObjectRef::read(r)?,
+            crate_name: r.text(MAX_CRATE_NAME)?,
+            outputs: r.list(MAX_OUTPUTS)?,
+            stdout: ObjectRef::read(r)?,
+            stderr: ObjectRef::read(r)?,
+            width: r.option(Reader::u16)?,
+            duration_ms: r.u64()?,
+            created: r.u64()?,
+        };
+        strictly_ascending(entry.outputs.iter().map(|o| &o.name))?;
+        Ok(entry)
+    }
+}
+
+#[cfg(test)]
+#[path = "entry_tests.rs"]
+mod tests;
