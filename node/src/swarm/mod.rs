@@ -1,0 +1,104 @@
+//! The swarm: who is near, what they hold, and the bytes between us.
+//!
+//! Enters: the roster (who may connect), keys to announce, questions, objects to serve. Leaves:
+//! candidates, offers and bytes, bounded and of the right length, and not yet believed by anyone:
+//! verification is the caller's. Must never happen here: writing to a target directory, a verdict
+//! about an entry, a wait without a deadline.
+//!
+//! [`Swarm`] is what the node calls, from blocking threads; [`Host`] is what the swarm calls of
+//! the node. libp2p stands behind the one, the node behind the other; `memory` is a twin for
+//! tests of other rooms.
+
+use crate::store::{Object, Offer};
+use quarry_trust::{ActionKey, Digest, LookupKey, ObjectRef, PeerId, Refusal};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// A question to one peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Predictions under a lookup key, with their entries.
+    Lookup(LookupKey),
+    /// Entries under an action key.
+    Action(ActionKey),
+}
+
+/// Offers in one answer, at most.
+pub const MAX_OFFERS: usize = 8;
+
+/// What the node asks of the swarm. Calls block up to their deadline; none is made on the
+/// swarm's own threads.
+pub trait Swarm: Send + Sync + 'static {
+    /// Connected members whose filter says that they may hold the key, nearest (lowest round
+    /// trip) first. Reads a local index; costs no packet.
+    fn candidates(&self, key: &Digest) -> Vec<PeerId>;
+    /// Asks one member. At most [`MAX_OFFERS`] offers come back, each bounded in bytes.
+    fn ask(&self, peer: &PeerId, ask: Ask, deadline: Instant) -> Result<Vec<Offer>, SwarmError>;
+    /// Fetches one object under the entry that names it, and writes exactly `object.size` bytes
+    /// to `sink`, in order. More, fewer, or a body that does not decompress is an error; the
+    /// digest is the caller's to check.
+    fn fetch(
+        &self,
+        peer: &PeerId,
+        action: &ActionKey,
+        object: &ObjectRef,
+        sink: &mut dyn Write,
+        deadline: Instant,
+    ) -> Result<(), SwarmError>;
+    /// Tells the members that keys are held here now. Queued and batched; never blocks.
+    fn announce(&self, keys: &[Digest]);
+    /// The roster, or the store's keys at large, changed: read them from the host again, close
+    /// connections to who is no member any more, and tell the peers.
+    fn roster_changed(&self);
+    /// Who is connected, and who is a member but is not.
+    fn peers(&self) -> Vec<PeerStatus>;
+    /// Where we listen, as multiaddrs without the peer id.
+    fn listening(&self) -> Vec<String>;
+    /// Remembers addresses (multiaddrs) of a member and dials them.
+    fn add_addresses(&self, peer: &PeerId, addresses: &[String]);
+    /// Says goodbye and ends; bounded by a second.
+    fn shutdown(&self);
+}
+
+/// What the swarm asks of the node. Called on blocking threads.
+pub trait Host: Send + Sync + 'static {
+    /// Our roster in its wire form; `None` where we are in no team (then the swarm stays quiet).
+    fn roster(&self) -> Option<Vec<u8>>;
+    /// Whether a peer is a member in good standing: the gate.
+    fn admits(&self, peer: &PeerId) -> bool;
+    /// Every member's peer id but our own.
+    fn members(&self) -> Vec<PeerId>;
+    /// Takes a peer's roster; true where ours grew by it. A bad one is refused and counted.
+    fn merge_roster(&self, from: &PeerId, wire: &[u8]) -> bool;
+    /// Offers under a key for one member: only entries within a scope that it may see.
+    fn offers(&self, to: &PeerId, ask: &Ask) -> Vec<Offer>;
+    /// Opens an object that the entry under `action` names, if that member may see the entry.
+    fn open(&self, to: &PeerId, action: &ActionKey, digest: &Digest) -> Option<(Object, u64)>;
+    /// Digests of every lookup key and action key that may be announced.
+    fn keys(&self) -> Vec<Digest>;
+    /// Something from a peer was refused: count it under its name, with one line in the log.
+    fn refused(&self, from: &PeerId, why: Refusal, what: &str);
+    /// A stranger was turned away at the gate.
+    fn stranger(&self, peer: &PeerId);
+}
+
+/// One member as the swarm sees it.
+#[derive(Debug, Clone)]
+pub struct PeerStatus {
+    /// Who.
+    pub peer: PeerId,
+    /// Whether a connection is up.
+    pub connected: bool,
+    /// Last address, as a multiaddr; empty where none is known.
+    pub address: String,
+    /// Last measured round trip.
+    pub round_trip: Option<Duration>,
+    /// Bytes of objects and answers received from it, on the wire.
+    pub bytes_in: u64,
+    /// Bytes of objects and answers sent to it, on the wire.
+    pub bytes_out: u64,
+    /// Keys that it says it holds.
+    pub keys: u64,
+    /// Bytes per second of the last fetch of at least 1 MiB, where there was one.
+    pub bandwidth: Option<u64>,
+}
