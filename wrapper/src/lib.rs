@@ -1,4 +1,18 @@
 //! What a compile is.
-pub mod shim { //! stub
- /// x
- pub fn main() -> std::process::ExitCode { std::process::ExitCode::SUCCESS } }
+//!
+//! From an invocation to keys, from keys to a restore or a run, from a run to a record; the
+//! messages between qwrap and the node; and the shim that is qwrap. Must never come in here:
+//! tokio, clap, redb, libp2p.
+#![deny(unsafe_code)]
+
+pub mod action;
+pub mod compiler;
+pub mod digests;
+pub mod home;
+pub mod invocation;
+pub mod ipc;
+pub mod paths;
+pub mod pipeline;
+pub mod run;
+pub mod shim;
+pub mod surroundings;

@@ -1,0 +1,326 @@
+//! The canonical action: what a compile is, inputs and all, and the keys made of it.
+//!
+//! Enters: the normalised command, digests, values of variables. Leaves: a [`LookupKey`] (what
+//! is known before any input list is), a [`Prediction`] (the *names* of the inputs) and a
+//! [`Description`], whose canonical bytes hash to the [`ActionKey`] and are stored with the entry.
+//! Must never happen here: reading a file, a path of this checkout that is not a placeholder
+//! (but for what has none, which is literal and so serves this checkout alone).
+
+use quarry_trust::canon::{CanonError, Canonical, Reader, Writer, strictly_ascending};
+use quarry_trust::{ActionKey, Digest, LookupKey};
+
+/// Schema of descriptions, lookup keys and predictions. A change to any of them, or to what is
+/// put into them, takes a new number: entries of the old one are unreachable.
+pub const ACTION_SCHEMA: u16 = 1;
+/// Files that one compile may read. The largest crates read a few thousand.
+pub const MAX_FILES: usize = 50_000;
+/// Variables that one compile may read.
+pub const MAX_VARIABLES: usize = 1_000;
+/// Length of a named path or a value, in bytes.
+pub const MAX_TEXT: usize = 64 * 1024;
+/// Arguments of one command, externs and libraries of one unit.
+pub const MAX_ARGS: usize = 20_000;
+
+/// A named file and its digest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileInput {
+    /// Placeholder path, or a literal path where it is under no known root.
+    pub name: String,
+    /// BLAKE3 of its bytes; `None` where it must be absent.
+    pub digest: Option<Digest>,
+}
+
+/// A crate given by `--extern`, by content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternInput {
+    /// The name under which the unit knows it.
+    pub name: String,
+    /// The file's name, without its directory.
+    pub file: String,
+    /// BLAKE3 of the file; `None` for a sysroot crate named without a path.
+    pub digest: Option<Digest>,
+}
+
+/// What a variable was when the compile read it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Value {
+    /// Not set, which is not the empty string.
+    Unset,
+    /// In clear: a variable of the public list.
+    Public(String),
+    /// A digest of the value, keyed with the team's secret.
+    Keyed(Digest),
+    /// Used to name included files only; the value under its placeholder.
+    Symbolic(String),
+}
+
+/// A variable and its value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Value,
+}
+
+/// Which rules decided what counts as an input of a macro.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Observer {
+    /// Nobody watched: what macros read beyond dep-info is not in the key.
+    None = 0,
+}
+
+/// What is known of a compile before its input list is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Digest of the compiler's own files and version.
+    pub compiler: Digest,
+    /// `rustc -vV`, for people.
+    pub compiler_version: String,
+    /// The observation rules in force.
+    pub observer: Observer,
+    /// The arguments that matter, in order, paths as placeholders.
+    pub args: Vec<Vec<u8>>,
+    /// The root file.
+    pub root: FileInput,
+}
+
+/// The whole canonical action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// What the lookup key covers.
+    pub known: Known,
+    /// Direct externs, in the order of the command.
+    pub externs: Vec<ExternInput>,
+    /// Every macro library from outside the sysroot that is reachable through the externs.
+    pub macros: Vec<FileInput>,
+    /// Native archives that the unit may bundle.
+    pub native: Vec<FileInput>,
+    /// Sources and whatever else was read, and what must be absent.
+    pub files: Vec<FileInput>,
+    /// Variables that were read.
+    pub variables: Vec<Variable>,
+}
+
+/// How the value of a variable enters the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Use {
+    /// By its value.
+    Literal = 0,
+    /// By its placeholder: it can only name included files, which are inputs themselves.
+    Symbolic = 1,
+}
+
+/// The names of the inputs that an earlier compile read. A hint: a wrong one can only miss.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Prediction {
+    /// Files to digest, by name, in ascending order.
+    pub files: Vec<String>,
+    /// Files that must be absent, in ascending order.
+    pub absent: Vec<String>,
+    /// Variables to look at, in ascending order.
+    pub variables: Vec<(String, Use)>,
+}
+
+impl Known {
+    /// The lookup key.
+    #[must_use]
+    pub fn lookup(&self) -> LookupKey {
+        LookupKey::of(&self.to_canon())
+    }
+}
+
+impl Description {
+    /// The action key, and the bytes it is the digest of.
+    #[must_use]
+    pub fn action(&self) -> (ActionKey, Vec<u8>) {
+        let bytes = self.to_canon();
+        (ActionKey::of(&bytes), bytes)
+    }
+
+    /// The names in this description: what would predict it.
+    #[must_use]
+    pub fn prediction(&self) -> Prediction {
+        let mut prediction = Prediction::default();
+        for file in &self.files {
+            let list = if file.digest.is_some() { &mut prediction.files } else { &mut prediction.absent };
+            list.push(file.name.clone());
+        }
+        prediction.variables = self
+            .variables
+            .iter()
+            .map(|v| {
+                let how = if matches!(v.value, Value::Symbolic(_)) { Use::Symbolic } else { Use::Literal };
+                (v.name.clone(), how)
+            })
+            .collect();
+        prediction
+    }
+}
+
+impl Canonical for FileInput {
+    fn write(&self, w: &mut Writer) {
+        w.text(&self.name);
+        w.option(self.digest.as_ref(), |w, d| d.write(w));
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(Self { name: r.text(MAX_TEXT)?, digest: r.option(Digest::read)? })
+    }
+}
+
+impl Canonical for ExternInput {
+    fn write(&self, w: &mut Writer) {
+        w.text(&self.name);
+        w.text(&self.file);
+        w.option(self.digest.as_ref(), |w, d| d.write(w));
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(Self { name: r.text(MAX_TEXT)?, file: r.text(MAX_TEXT)?, digest: r.option(Digest::read)? })
+    }
+}
+
+impl Canonical for Variable {
+    fn write(&self, w: &mut Writer) {
+        w.text(&self.name);
+        match &self.value {
+            Value::Unset => w.u8(0),
+            Value::Public(text) => {
+                w.u8(1);
+                w.text(text);
+            }
+            Value::Keyed(digest) => {
+                w.u8(2);
+                digest.write(w);
+            }
+            Value::Symbolic(text) => {
+                w.u8(3);
+                w.text(text);
+            }
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        let name = r.text(MAX_TEXT)?;
+        let value = match r.u8()? {
+            0 => Value::Unset,
+            1 => Value::Public(r.text(MAX_TEXT)?),
+            2 => Value::Keyed(Digest::read(r)?),
+            3 => Value::Symbolic(r.text(MAX_TEXT)?),
+            _ => return Err(CanonError::Value("an unknown kind of value")),
+        };
+        Ok(Self { name, value })
+    }
+}
+
+impl Canonical for Known {
+    fn write(&self, w: &mut Writer) {
+        w.u16(ACTION_SCHEMA);
+        self.compiler.write(w);
+        w.text(&self.compiler_version);
+        w.u8(self.observer as u8);
+        w.count(self.args.len());
+        for arg in &self.args {
+            w.bytes(arg);
+        }
+        self.root.write(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        let schema = r.u16()?;
+        if schema != ACTION_SCHEMA {
+            return Err(CanonError::Schema(schema));
+        }
+        let compiler = Digest::read(r)?;
+        let compiler_version = r.text(MAX_TEXT)?;
+        let observer = match r.u8()? {
+            0 => Observer::None,
+            _ => return Err(CanonError::Value("an unknown observer")),
+        };
+        let count = r.count(MAX_ARGS)?;
+        let args = (0..count).map(|_| r.bytes(MAX_TEXT).map(<[u8]>::to_vec)).collect::<Result<_, _>>()?;
+        Ok(Self { compiler, compiler_version, observer, args, root: FileInput::read(r)? })
+    }
+}
+
+impl Canonical for Description {
+    fn write(&self, w: &mut Writer) {
+        self.known.write(w);
+        w.list(&self.externs);
+        w.list(&self.macros);
+        w.list(&self.native);
+        w.list(&self.files);
+        w.list(&self.variables);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        let description = Self {
+            known: Known::read(r)?,
+            externs: r.list(MAX_ARGS)?,
+            macros: r.list(MAX_FILES)?,
+            native: r.list(MAX_FILES)?,
+            files: r.list(MAX_FILES)?,
+            variables: r.list(MAX_VARIABLES)?,
+        };
+        strictly_ascending(&description.macros)?;
+        strictly_ascending(description.files.iter().map(|f| &f.name))?;
+        strictly_ascending(description.variables.iter().map(|v| &v.name))?;
+        Ok(description)
+    }
+}
+
+fn write_names(w: &mut Writer, names: &[String]) {
+    w.count(names.len());
+    for name in names {
+        w.text(name);
+    }
+}
+
+fn read_names(r: &mut Reader<'_>) -> Result<Vec<String>, CanonError> {
+    let count = r.count(MAX_FILES)?;
+    let names = (0..count).map(|_| r.text(MAX_TEXT)).collect::<Result<Vec<_>, _>>()?;
+    strictly_ascending(&names)?;
+    Ok(names)
+}
+
+impl Canonical for Prediction {
+    fn write(&self, w: &mut Writer) {
+        w.u16(ACTION_SCHEMA);
+        write_names(w, &self.files);
+        write_names(w, &self.absent);
+        w.count(self.variables.len());
+        for (name, how) in &self.variables {
+            w.text(name);
+            w.u8(*how as u8);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        let schema = r.u16()?;
+        if schema != ACTION_SCHEMA {
+            return Err(CanonError::Schema(schema));
+        }
+        let files = read_names(r)?;
+        let absent = read_names(r)?;
+        let count = r.count(MAX_VARIABLES)?;
+        let mut variables = Vec::with_capacity(count);
+        for _ in 0..count {
+            let name = r.text(MAX_TEXT)?;
+            let how = match r.u8()? {
+                0 => Use::Literal,
+                1 => Use::Symbolic,
+                _ => return Err(CanonError::Value("an unknown use")),
+            };
+            variables.push((name, how));
+        }
+        strictly_ascending(variables.iter().map(|(name, _)| name))?;
+        Ok(Self { files, absent, variables })
+    }
+}
+
+#[cfg(test)]
+#[path = "action_tests.rs"]
+mod tests;

@@ -1,0 +1,286 @@
+//! Digests of files, each read once: memoised by identity, never trusted inside one tick.
+//!
+//! A file's identity is device, inode, size, mtime and ctime. A digest is remembered only if the
+//! file had not changed for [`SETTLED`] when it was read, on a filesystem whose clock is this
+//! machine's, and only if the identity was the same before and after the read: a write in the
+//! same tick as the read could otherwise go unseen. Where a filesystem keeps time of its own
+//! (NFS, 9p and the like) nothing is remembered.
+
+use quarry_trust::{Digest, digest::Hasher};
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A file that changed this recently is digested again at the next question: several ticks of
+/// the kernel's coarse clock (1 to 10 ms).
+pub const SETTLED: Duration = Duration::from_millis(50);
+/// Digests kept in memory; beyond it the memo starts over (the backing keeps them).
+const MEMO_MAX: usize = 200_000;
+const CHUNK: usize = 256 * 1024;
+
+/// Digests of files as they are now.
+pub trait FileDigests: Send + Sync {
+    /// BLAKE3 of the file's bytes.
+    ///
+    /// # Errors
+    /// What opening or reading said; `InvalidInput` for what is no regular file.
+    fn digest(&self, path: &Path) -> io::Result<Digest>;
+}
+
+/// Small facts that survive a restart; losing them costs time only.
+pub trait Memos: Send + Sync {
+    /// What was remembered under a key.
+    fn recall(&self, key: &[u8]) -> Option<Vec<u8>>;
+    /// Remembers.
+    fn remember(&self, key: Vec<u8>, value: Vec<u8>);
+}
+
+/// What tells one state of a file from another without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Device.
+    pub device: u64,
+    /// Inode.
+    pub inode: u64,
+    /// Length in bytes.
+    pub size: u64,
+    /// Last change of the content, nanoseconds since 1970.
+    pub modified: i128,
+    /// Last change of anything, nanoseconds since 1970.
+    pub changed: i128,
+}
+
+impl Identity {
+    /// The identity in a file's metadata.
+    #[must_use]
+    pub fn of(m: &Metadata) -> Self {
+        let nanos = |s: i64, ns: i64| i128::from(s) * 1_000_000_000 + i128::from(ns);
+        Self {
+            device: m.dev(),
+            inode: m.ino(),
+            size: m.size(),
+            modified: nanos(m.mtime(), m.mtime_nsec()),
+            changed: nanos(m.ctime(), m.ctime_nsec()),
+        }
+    }
+
+    /// The later of the two times.
+    #[must_use]
+    pub fn newest(&self) -> i128 {
+        self.modified.max(self.changed)
+    }
+
+    /// Fixed-width bytes, for memo keys.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 56] {
+        let mut out = [0; 56];
+        out[..8].copy_from_slice(&self.device.to_le_bytes());
+        out[8..16].copy_from_slice(&self.inode.to_le_bytes());
+        out[16..24].copy_from_slice(&self.size.to_le_bytes());
+        out[24..40].copy_from_slice(&self.modified.to_le_bytes());
+        out[40..].copy_from_slice(&self.changed.to_le_bytes());
+        out
+    }
+}
+
+/// Nanoseconds since 1970 by this machine's clock.
+#[must_use]
+pub fn now_nanos() -> i128 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
+}
+
+/// Whether the filesystem of an open file stamps times by this machine's clock.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn local_clock(file: &File) -> bool {
+    // From linux/magic.h: NFS, 9p, SMB, CIFS, SMB2, CODA, AFS, CEPH, FUSE.
+    const FOREIGN: [i64; 9] = [
+        0x6969, 0x0102_1997, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x7375_7245, 0x5346_414F,
+        0x00C3_6400, 0x6573_5546,
+    ];
+    #[expect(clippy::unnecessary_cast, reason = "the type differs between architectures")]
+    rustix::fs::fstatfs(file).is_ok_and(|s| !FOREIGN.contains(&(s.f_type as i64 & 0xFFFF_FFFF)))
+}
+
+/// Elsewhere no filesystem's clock is trusted yet. Unverified.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn local_clock(_file: &File) -> bool {
+    true
+}
+
+/// Digests with a memory.
+pub struct MemoDigests {
+    memo: Mutex<HashMap<Identity, Digest>>,
+    backing: Option<Arc<dyn Memos>>,
+}
+
+impl MemoDigests {
+    /// An empty memory, in front of `backing` where there is one.
+    #[must_use]
+    pub fn new(backing: Option<Arc<dyn Memos>>) -> Self {
+        Self { memo: Mutex::default(), backing }
+    }
+
+    fn known(&self, identity: &Identity) -> Option<Digest> {
+        let memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(digest) = memo.get(identity) {
+            return Some(*digest);
+        }
+        drop(memo);
+        let bytes = self.backing.as_ref()?.recall(&memo_key(identity))?;
+        let digest = Digest::from_bytes(bytes.try_into().ok()?);
+        self.keep(*identity, digest);
+        Some(digest)
+    }
+
+    fn keep(&self, identity: Identity, digest: Digest) {
+        let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
+        if memo.len() >= MEMO_MAX {
+            memo.clear();
+        }
+        memo.insert(identity, digest);
+    }
+
+    /// Tells the memory of a file whose bytes were hashed as they were written or copied, so
+    /// that it need not be read again. Ignored inside one tick of its last change.
+    pub fn note(&self, file: &File, digest: Digest) {
+        let Ok(m) = file.metadata() else { return };
+        let identity = Identity::of(&m);
+        if settled(&identity) && local_clock(file) {
+            self.keep(identity, digest);
+        }
+    }
+}
+
+fn memo_key(identity: &Identity) -> Vec<u8> {
+    [b"digest-v1:".as_slice(), &identity.to_bytes()].concat()
+}
+
+fn settled(identity: &Identity) -> bool {
+    now_nanos() - identity.newest() > i128::try_from(SETTLED.as_nanos()).unwrap_or(0)
+}
+
+impl FileDigests for MemoDigests {
+    fn digest(&self, path: &Path) -> io::Result<Digest> {
+        let file = open_regular(path)?;
+        let before = Identity::of(&file.metadata()?);
+        if let Some(digest) = self.known(&before) {
+            return Ok(digest);
+        }
+        let may_keep = settled(&before) && local_clock(&file);
+        let digest = read_digest(&file)?;
+        let after = Identity::of(&file.metadata()?);
+        if before != after {
+            return Err(io::Error::other("the file changed while it was read"));
+        }
+        if may_keep {
+            self.keep(before, digest);
+            if let Some(backing) = &self.backing {
+                backing.remember(memo_key(&before), digest.as_bytes().to_vec());
+            }
+        }
+        Ok(digest)
+    }
+}
+
+/// Opens a regular file without ever blocking (a FIFO, a device) .
+///
+/// # Errors
+/// What opening said; `InvalidInput` for what is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    #[expect(clippy::cast_possible_wrap, reason = "flags are a bit set")]
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(nonblock).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+    }
+}
+
+fn read_digest(mut file: &File) -> io::Result<Digest> {
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(n) => hasher.update(&buffer[..n]),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[derive(Default)]
+    struct Backing(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
+
+    impl Memos for Backing {
+        fn recall(&self, key: &[u8]) -> Option<Vec<u8>> {
+            self.0.lock().unwrap().get(key).cloned()
+        }
+
+        fn remember(&self, key: Vec<u8>, value: Vec<u8>) {
+            self.0.lock().unwrap().insert(key, value);
+        }
+    }
+
+    fn aged(path: &Path) {
+        // ctime cannot be set: wait until the file has settled, with a deadline.
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        while !settled(&Identity::of(&fs::metadata(path).unwrap())) {
+            assert!(std::time::Instant::now() < deadline, "the file never settles");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_fresh_file_is_not_remembered_and_a_settled_one_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, b"one").unwrap();
+        let backing = Arc::new(Backing::default());
+        let digests = MemoDigests::new(Some(backing.clone()));
+        assert_eq!(digests.digest(&path).unwrap(), Digest::of(b"one"));
+        assert!(backing.0.lock().unwrap().is_empty(), "inside one tick nothing is remembered");
+        aged(&path);
+        assert_eq!(digests.digest(&path).unwrap(), Digest::of(b"one"));
+        assert_eq!(backing.0.lock().unwrap().len(), 1);
+        fs::write(&path, b"two").unwrap();
+        assert_eq!(digests.digest(&path).unwrap(), Digest::of(b"two"));
+    }
+
+    #[test]
+    fn the_memo_is_what_answers() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, b"one").unwrap();
+        aged(&path);
+        let backing = Arc::new(Backing::default());
+        let identity = Identity::of(&fs::metadata(&path).unwrap());
+        backing.remember(memo_key(&identity), Digest::of(b"told").as_bytes().to_vec());
+        let digests = MemoDigests::new(Some(backing));
+        assert_eq!(digests.digest(&path).unwrap(), Digest::of(b"told"));
+    }
+
+    #[test]
+    fn a_pipe_or_a_directory_is_no_input() {
+        let dir = tempfile::tempdir().unwrap();
+        let digests = MemoDigests::new(None);
+        assert!(digests.digest(dir.path()).is_err());
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        assert!(digests.digest(&fifo).is_err(), "and nothing waits for a writer");
+    }
+}

@@ -1,0 +1,137 @@
+//! The messages between qwrap (or the command line) and the node: plain data, no behaviour.
+//!
+//! A wrapper's conversation: [`ToNode::Compile`] → one of [`FromNode::Replay`],
+//! [`FromNode::Untouched`], [`FromNode::Run`]; after `Run`, [`ToNode::Finished`] →
+//! [`FromNode::Recorded`]. In mode [`Mode::Node`] the node may answer [`FromNode::Compiled`].
+//! The command line's requests are opaque here.
+
+use bincode::{Decode, Encode};
+
+/// Version of this protocol. It stands in every frame's header, so that a node and a wrapper of
+/// different ages notice before they decode.
+pub const PROTOCOL: u16 = 1;
+
+/// Who spawns the compiler on a miss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Mode {
+    /// The caller, as the node says.
+    Auto,
+    /// The node, with the caller's descriptors, limits, umask and niceness.
+    Node,
+}
+
+/// Device and inode: whether a path means the same file on both sides of the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct FileId {
+    /// Device number.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+}
+
+/// A compiler command as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CompileRequest {
+    /// `[compiler, arguments…]`, without qwrap.
+    pub argv: Vec<Vec<u8>>,
+    /// The whole environment.
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The working directory.
+    pub cwd: Vec<u8>,
+    /// What the working directory is on the caller's side.
+    pub cwd_id: FileId,
+    /// What `/` is on the caller's side.
+    pub root_id: FileId,
+    /// The caller's umask: restored files get the modes that a compile would have given them.
+    pub umask: u32,
+    /// Who spawns.
+    pub mode: Mode,
+    /// With [`Mode::Node`]: what the child must inherit besides descriptors.
+    pub surroundings: Option<Surroundings>,
+}
+
+/// The caller's process attributes that a compiler spawned by the node must have.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Surroundings {
+    /// Niceness.
+    pub nice: i32,
+    /// Resource limits as (kind, soft, hard); `None` is unlimited. Kinds by Linux number.
+    pub limits: Vec<(u8, Option<u64>, Option<u64>)>,
+    /// Namespaces, groups and seccomp as text: must equal the node's own.
+    pub confinement: Vec<u8>,
+    /// The descriptor numbers of the jobserver in the caller, read then write, sent after
+    /// stdin, stdout and stderr.
+    pub jobserver: Option<(i32, i32)>,
+}
+
+/// What to run, and how to show what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RunPlan {
+    /// `[compiler, arguments…]` to spawn in the caller's own context.
+    pub argv: Vec<Vec<u8>>,
+    /// Placeholder → this checkout's path, applied token by token to stderr before it is shown.
+    pub rewrites: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether the node wants to hear how it ended, with stdout and stderr.
+    pub record: bool,
+}
+
+/// How a compile that the caller spawned ended.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Finished {
+    /// Whether it exited with 0.
+    pub success: bool,
+    /// What it wrote on stdout, as it wrote it; `None` where that was over the capture limit.
+    pub stdout: Option<Vec<u8>>,
+    /// What it wrote on stderr, as it wrote it, before rewriting; `None` likewise.
+    pub stderr: Option<Vec<u8>>,
+    /// Wall time in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// What to show in place of a compile.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Replay {
+    /// For stdout, in this checkout's paths.
+    pub stdout: Vec<u8>,
+    /// For stderr, in this checkout's paths.
+    pub stderr: Vec<u8>,
+}
+
+/// What a compile that the node spawned ended as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Ended {
+    /// With an exit code.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+/// To the node.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum ToNode {
+    /// A compile is asked for.
+    Compile(Box<CompileRequest>),
+    /// The compile that [`FromNode::Run`] asked for has ended.
+    Finished(Finished),
+    /// A request of the command line, opaque here.
+    Control(Vec<u8>),
+}
+
+/// From the node.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum FromNode {
+    /// The outputs are in place: show this, exit 0.
+    Replay(Replay),
+    /// Run the caller's command as it came.
+    Untouched,
+    /// Run this instead.
+    Run(RunPlan),
+    /// What was finished has been captured.
+    Recorded,
+    /// The node ran it (its messages went to the caller's own descriptors).
+    Compiled(Ended),
+    /// An answer to the command line, opaque here.
+    Control(Vec<u8>),
+    /// The node cannot take the request now; run the command as it came.
+    Busy,
+}

@@ -1,0 +1,294 @@
+//! Lookup: from what is known to an entry that matches the files as they are now.
+//!
+//! Local predictions first, then local entries, then peers. A prediction only names inputs; they
+//! are digested here, now. A peer's prediction may only name regular files under the
+//! invocation's roots, bounded in number and bytes.
+
+use super::{Base, Cache, Candidate, Hit, Pipeline, Tier, digest_seen, read_prediction, restore};
+use crate::action::{
+    Description, ExternInput, FileInput, Known, Observer, Prediction, Use, Value, Variable,
+};
+use crate::compiler::Bypass;
+use crate::compiler::probe::Compiler;
+use crate::compiler::rustc::args::Unit;
+use crate::compiler::rustc::native;
+use crate::digests::{FileDigests, Identity};
+use crate::invocation::Invocation;
+use crate::paths::{Named, Roots};
+use quarry_trust::{ActionKey, Digest};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Variables that change what rustc does, whether or not dep-info names them.
+const ALWAYS: [&str; 3] =
+    ["RUSTC_BOOTSTRAP", "RUSTC_FORCE_RUSTC_VERSION", "LLVM_OVERRIDE_PRODUCER"];
+/// Files that a peer's prediction may name, and their bytes together.
+const PEER_FILES_MAX: usize = 20_000;
+const PEER_BYTES_MAX: u64 = 1 << 30;
+
+/// Digests what is known without a prediction.
+pub(super) fn base(
+    pipeline: &Pipeline,
+    inv: &Invocation,
+    unit: &Unit,
+    roots: &Roots,
+    compiler: &Compiler,
+    seen: &mut HashMap<PathBuf, Identity>,
+) -> Result<Base, Bypass> {
+    let digests = pipeline.digests.as_ref();
+    let mut args = unit.key_args(roots);
+    if unit.cpu_native {
+        let cpu = pipeline.compilers.native_cpu(inv, compiler).map_err(|_| Bypass::UnknownCompiler)?;
+        args.push([b"target-cpu=native:".as_slice(), cpu.as_bytes()].concat());
+    }
+    let source = inv.cwd.join(&unit.source);
+    let root = digest_seen(digests, &source, seen).map_err(|_| Bypass::UnreadableInput)?;
+    let known = Known {
+        compiler: compiler.identity,
+        compiler_version: compiler.verbose_version.clone(),
+        observer: Observer::None,
+        args,
+        root: FileInput { name: roots.name(&source).into_text().ok_or(Bypass::PathNotText)?, digest: Some(root) },
+    };
+    let externs = externs(digests, inv, unit, seen)?;
+    let macros = macros(pipeline, inv, unit, seen)?;
+    let mut native_inputs = Vec::new();
+    for path in native::inputs(inv, unit)? {
+        let digest = digest_seen(digests, &path, seen).map_err(|_| Bypass::UnreadableInput)?;
+        let name = roots.name(&path).into_text().ok_or(Bypass::PathNotText)?;
+        native_inputs.push(FileInput { name, digest: Some(digest) });
+    }
+    Ok(Base { known, externs, macros, native: native_inputs })
+}
+
+fn externs(
+    digests: &dyn FileDigests,
+    inv: &Invocation,
+    unit: &Unit,
+    seen: &mut HashMap<PathBuf, Identity>,
+) -> Result<Vec<ExternInput>, Bypass> {
+    let mut externs = Vec::with_capacity(unit.externs.len());
+    for e in &unit.externs {
+        let (file, digest) = match &e.path {
+            None => (String::new(), None),
+            Some(path) => {
+                let path = inv.cwd.join(path);
+                let digest =
+                    digest_seen(digests, &path, seen).map_err(|_| Bypass::UnreadableInput)?;
+                (file_name(&path)?, Some(digest))
+            }
+        };
+        externs.push(ExternInput { name: e.name.clone(), file, digest });
+    }
+    Ok(externs)
+}
+
+fn file_name(path: &Path) -> Result<String, Bypass> {
+    path.file_name().and_then(OsStr::to_str).map(str::to_owned).ok_or(Bypass::PathNotText)
+}
+
+fn is_library(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "so" || e == "dylib")
+}
+
+/// Every macro library from outside the sysroot that is reachable through the externs.
+fn macros(
+    pipeline: &Pipeline,
+    inv: &Invocation,
+    unit: &Unit,
+    seen: &mut HashMap<PathBuf, Identity>,
+) -> Result<Vec<FileInput>, Bypass> {
+    let mut all: BTreeMap<String, Digest> = BTreeMap::new();
+    let mut unknown = false;
+    for path in unit.externs.iter().filter_map(|e| e.path.as_ref()) {
+        let path = inv.cwd.join(path);
+        if is_library(&path) {
+            let digest = digest_seen(pipeline.digests.as_ref(), &path, seen);
+            all.insert(file_name(&path)?, digest.map_err(|_| Bypass::UnreadableInput)?);
+        } else if let Some(closure) = pipeline.places.macros(&path) {
+            all.extend(closure.iter().filter_map(|m| Some((m.name.clone(), m.digest?))));
+        } else {
+            unknown = true;
+        }
+    }
+    if unknown {
+        // Something was compiled without us: whatever a search directory holds may stand behind it.
+        for dir in unit.search.iter().filter(|s| s.is_dependency()).map(|s| inv.cwd.join(&s.path)) {
+            for path in fs::read_dir(&dir).into_iter().flatten().flatten().map(|e| e.path()) {
+                if is_library(&path) {
+                    let digest = digest_seen(pipeline.digests.as_ref(), &path, seen);
+                    all.insert(file_name(&path)?, digest.map_err(|_| Bypass::UnreadableInput)?);
+                }
+            }
+        }
+    }
+    Ok(all.into_iter().map(|(name, digest)| FileInput { name, digest: Some(digest) }).collect())
+}
+
+/// Variables whose values may stand in the key in clear: cargo's own, which say what package and
+/// target this is, and those that choose how rustc behaves.
+fn is_public(name: &str) -> bool {
+    const PUBLIC: [&str; 10] = [
+        "CARGO_CRATE_NAME", "CARGO_BIN_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_MANIFEST_DIR",
+        "CARGO_MANIFEST_PATH", "OUT_DIR", "TARGET", "HOST", "PROFILE", "OPT_LEVEL",
+    ];
+    name.starts_with("CARGO_PKG_") || PUBLIC.contains(&name) || ALWAYS.contains(&name)
+}
+
+/// Whether a variable's name says that its value is a secret.
+pub(super) fn looks_secret(name: &str) -> bool {
+    const MARKS: [&str; 6] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE_KEY"];
+    let upper = name.to_ascii_uppercase();
+    MARKS.iter().any(|m| upper.contains(m)) || upper.ends_with("_KEY") || upper.ends_with("APIKEY")
+}
+
+fn value(inv: &Invocation, roots: &Roots, name: &str, how: Use, secret: &[u8; 32]) -> Value {
+    let Some(raw) = inv.var(name) else { return Value::Unset };
+    if how == Use::Symbolic
+        && let Named::Under(text) = roots.name(Path::new(raw))
+    {
+        return Value::Symbolic(text);
+    }
+    match raw.to_str() {
+        Some(text) if is_public(name) => Value::Public(text.to_owned()),
+        _ => Value::Keyed(Digest::keyed(secret, &[name.as_bytes(), b"=", raw.as_bytes()].concat())),
+    }
+}
+
+/// The variables of a key: those that were read, those that always count, and, where macros run
+/// that nobody observes, those in which cargo tells them about the package.
+pub(super) fn variables(
+    inv: &Invocation,
+    roots: &Roots,
+    base: &Base,
+    read: &[(String, Use)],
+    secret: &[u8; 32],
+) -> Vec<Variable> {
+    let mut uses: BTreeMap<&str, Use> = ALWAYS.iter().map(|name| (*name, Use::Literal)).collect();
+    if !base.macros.is_empty() {
+        let told = inv.env.iter().filter_map(|(name, _)| name.to_str());
+        uses.extend(told.filter(|n| n.starts_with("CARGO_PKG_") || *n == "CARGO_CRATE_NAME").map(|n| (n, Use::Literal)));
+    }
+    uses.extend(read.iter().map(|(name, how)| (name.as_str(), *how)));
+    uses.into_iter()
+        .map(|(name, how)| Variable { name: name.to_owned(), value: value(inv, roots, name, how, secret) })
+        .collect()
+}
+
+/// One lookup.
+pub(super) struct Trip<'a> {
+    pub pipeline: &'a Pipeline,
+    pub inv: &'a Invocation,
+    pub unit: &'a Unit,
+    pub roots: &'a Roots,
+    pub base: &'a Base,
+    pub cache: &'a dyn Cache,
+}
+
+impl Trip<'_> {
+    /// Finds an entry that matches and restores it.
+    pub fn find(&self, umask: u32) -> Option<Hit> {
+        let lookup = self.base.known.lookup();
+        let local = self.cache.predict(&lookup, Tier::Local);
+        let keys = self.keys(&local, Tier::Local);
+        // Every local candidate, then what peers hold under a key that we formed ourselves.
+        for tier in [Tier::Local, Tier::Peers] {
+            for key in &keys {
+                if let Some(hit) = self.restore_one(&self.cache.get(key, tier), key, umask) {
+                    return Some(hit);
+                }
+            }
+        }
+        // A key formed from a peer's prediction goes no further than the entries it came with.
+        let offered = self.cache.predict(&lookup, Tier::Peers);
+        for key in self.keys(&offered, Tier::Peers) {
+            if let Some(hit) = self.restore_one(&offered, &key, umask) {
+                return Some(hit);
+            }
+        }
+        None
+    }
+
+    /// The distinct action keys that predictions lead to, given the files as they are.
+    fn keys(&self, candidates: &[Candidate], tier: Tier) -> Vec<ActionKey> {
+        let mut tried = HashSet::new();
+        let mut keys = Vec::new();
+        for candidate in candidates {
+            if !tried.insert(&candidate.prediction) {
+                continue;
+            }
+            let described =
+                read_prediction(&candidate.prediction).and_then(|p| self.describe(&p, tier));
+            if let Some(key) = described.map(|d| d.action().0)
+                && !keys.contains(&key)
+            {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    fn restore_one(&self, candidates: &[Candidate], key: &ActionKey, umask: u32) -> Option<Hit> {
+        let mut fits: Vec<_> = candidates
+            .iter()
+            .filter(|c| c.entry.action == *key && self.width_fits(c.entry.width))
+            .collect();
+        fits.sort_by_key(|c| c.from.is_some());
+        fits.into_iter().find_map(|candidate| {
+            if !self.cache.bring(candidate) {
+                return None;
+            }
+            let hit = restore::restore(self, candidate, umask);
+            if hit.is_none() && candidate.from.is_none() {
+                self.cache.damaged(&candidate.entry);
+            }
+            hit
+        })
+    }
+
+    fn width_fits(&self, width: Option<u16>) -> bool {
+        width.is_none_or(|w| w == self.unit.width.unwrap_or(0))
+    }
+
+    /// Digests what a prediction names; `None` where the files are not as it says.
+    fn describe(&self, prediction: &Prediction, tier: Tier) -> Option<Description> {
+        if tier == Tier::Peers && prediction.files.len() + prediction.absent.len() > PEER_FILES_MAX {
+            return None;
+        }
+        let mut files = BTreeMap::new();
+        let mut bytes = 0;
+        for name in &prediction.files {
+            let path = self.locate(name, tier)?;
+            if tier == Tier::Peers {
+                let m = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+                bytes += m.len();
+                if bytes > PEER_BYTES_MAX {
+                    return None;
+                }
+            }
+            files.insert(name.clone(), Some(self.pipeline.digests.digest(&path).ok()?));
+        }
+        for name in &prediction.absent {
+            if self.locate(name, tier)?.symlink_metadata().is_ok() {
+                return None;
+            }
+            files.insert(name.clone(), None);
+        }
+        let files = files.into_iter().map(|(name, digest)| FileInput { name, digest }).collect();
+        let secret = self.cache.value_secret();
+        let variables = variables(self.inv, self.roots, self.base, &prediction.variables, &secret);
+        Some(self.base.with(files, variables))
+    }
+
+    /// A named file of this checkout. A peer's prediction reaches only what is under a root.
+    fn locate(&self, name: &str, tier: Tier) -> Option<PathBuf> {
+        match (self.roots.locate(name), tier) {
+            (Some(path), _) => Some(path),
+            (None, Tier::Local) => Some(PathBuf::from(name)).filter(|p| p.is_absolute()),
+            (None, Tier::Peers) => None,
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The trip of one compile: lookup → restore, or run → record.
+//!
+//! A library over two small blocking traits, [`Cache`] and [`crate::digests::FileDigests`]; it
+//! does not care which process it is in. Enters: an invocation. Leaves: a replay, or a job that
+//! says what to run and, once that has run, an entry to keep. Must never happen here: a network
+//! call, a signature, a belief in anything that is not [`Verified`].
+
+mod find;
+pub mod places;
+mod record;
+mod restore;
+
+use crate::action::{Description, Known, Prediction};
+use crate::compiler::probe::{Compiler, Compilers, ProbeError};
+use crate::compiler::rustc::args::Unit;
+use crate::compiler::{Bypass, Class, classify};
+use crate::digests::{FileDigests, Identity, MemoDigests, Memos};
+use crate::invocation::Invocation;
+use crate::ipc::protocol::{Replay, RunPlan};
+use crate::paths::Roots;
+use places::Places;
+use quarry_trust::{
+    ActionKey, Entry, LookupKey, ObjectRef, OutputKind, PeerId, SignedEntry, Verified,
+};
+use std::any::Any;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use record::Recorded;
+
+/// Where to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// In the node's own store.
+    Local,
+    /// At the peers whose index says that they may hold it.
+    Peers,
+}
+
+/// An entry that was verified, the prediction that leads to it, and who has its objects.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// The prediction's canonical bytes.
+    pub prediction: Vec<u8>,
+    /// The entry as it was signed.
+    pub signed: SignedEntry,
+    /// What verification made of it.
+    pub entry: Verified<Entry>,
+    /// The peer that offered it; `None` where it lies here.
+    pub from: Option<PeerId>,
+}
+
+/// An object that is here.
+#[derive(Debug)]
+pub enum Object {
+    /// Its bytes; their digest has been checked.
+    Bytes(Vec<u8>),
+    /// An open file; its digest is checked by who reads it.
+    File(File),
+}
+
+/// An object that was just taken into the cache, kept from eviction while this lives.
+pub struct Staged {
+    /// Its name and length.
+    pub object: ObjectRef,
+    /// Dropping this lets gc take the object, unless an entry names it by then.
+    pub pin: Box<dyn Any + Send>,
+}
+
+/// One output of a compile that is to be kept.
+pub struct StagedOutput {
+    /// Its plain file name.
+    pub name: String,
+    /// What it is to the restore.
+    pub kind: OutputKind,
+    /// Whether its mode has an executable bit.
+    pub executable: bool,
+    /// Its bytes.
+    pub staged: Staged,
+}
+
+/// An entry before the node signs it.
+pub struct UnsignedEntry {
+    /// What was known before the inputs were.
+    pub lookup: LookupKey,
+    /// The action key.
+    pub action: ActionKey,
+    /// The canonical description, whose digest the action key is.
+    pub description: Staged,
+    /// The names of the inputs, canonical.
+    pub prediction: Vec<u8>,
+    /// The crate's name.
+    pub crate_name: String,
+    /// The files.
+    pub outputs: Vec<StagedOutput>,
+    /// Normalised stdout.
+    pub stdout: Staged,
+    /// Normalised stderr.
+    pub stderr: Staged,
+    /// Terminal columns that messages were rendered for, 0 where the command gave none; `None`
+    /// where there are no messages.
+    pub width: Option<u16>,
+    /// Wall time of the compile, milliseconds.
+    pub duration_ms: u64,
+    /// Whether it must stay with this node (a variable that looks like a secret was read).
+    pub private: bool,
+}
+
+/// The cache as the pipeline sees it. Calls block, bounded by the cache's own deadlines.
+pub trait Cache: Send + Sync {
+    /// Predictions under a lookup key, with their verified entries.
+    fn predict(&self, lookup: &LookupKey, tier: Tier) -> Vec<Candidate>;
+    /// Verified entries under an action key.
+    fn get(&self, action: &ActionKey, tier: Tier) -> Vec<Candidate>;
+    /// Makes sure that every object that a restore needs is here: fetches what is not, checks
+    /// digests, keeps the entry. `false` where that fails.
+    fn bring(&self, candidate: &Candidate) -> bool;
+    /// Opens an object that is here.
+    fn open_object(&self, object: &ObjectRef) -> Option<Object>;
+    /// An object of this entry is missing or damaged: set the entry aside.
+    fn damaged(&self, entry: &Verified<Entry>);
+    /// Takes bytes as an object.
+    ///
+    /// # Errors
+    /// What the store said.
+    fn stage_bytes(&self, bytes: &[u8]) -> io::Result<Staged>;
+    /// Takes an open file's bytes as an object; the file may change afterwards.
+    ///
+    /// # Errors
+    /// What the store said.
+    fn stage_file(&self, file: &File) -> io::Result<Staged>;
+    /// Signs and keeps an entry, and announces it behind the caller's back.
+    ///
+    /// # Errors
+    /// What the store said.
+    fn put(&self, entry: UnsignedEntry) -> io::Result<Verified<Entry>>;
+    /// The secret under which values of variables are digested.
+    fn value_secret(&self) -> [u8; 32];
+}
+
+/// What is shared by all trips of a process.
+pub struct Pipeline {
+    compilers: Compilers,
+    digests: Arc<MemoDigests>,
+    places: Places,
+}
+
+/// A compile that has been asked for and is being run.
+pub struct Job {
+    /// The command's parts.
+    pub unit: Unit,
+    /// What the caller is to run.
+    pub plan: RunPlan,
+    recording: Option<Recording>,
+    bypass: Option<Bypass>,
+}
+
+impl Job {
+    /// Why the outcome will not be stored, where that is known beforehand.
+    #[must_use]
+    pub const fn bypass(&self) -> Option<Bypass> {
+        self.bypass
+    }
+}
+
+/// What recording needs to remember of the lookup.
+struct Recording {
+    inv: Invocation,
+    roots: Roots,
+    base: Base,
+    started: i128,
+    /// Identities of the files that were digested before the compile began.
+    seen: HashMap<PathBuf, Identity>,
+    _pending: places::Pending,
+}
+
+/// The part of a description that is known before any prediction.
+struct Base {
+    known: Known,
+    externs: Vec<crate::action::ExternInput>,
+    macros: Vec<crate::action::FileInput>,
+    native: Vec<crate::action::FileInput>,
+}
+
+impl Base {
+    fn with(&self, files: Vec<crate::action::FileInput>, variables: Vec<crate::action::Variable>) -> Description {
+        Description {
+            known: self.known.clone(),
+            externs: self.externs.clone(),
+            macros: self.macros.clone(),
+            native: self.native.clone(),
+            files,
+            variables,
+        }
+    }
+}
+
+/// What became of a request.
+pub enum Begin {
+    /// A version or print query, a probe on stdin: run it as it came.
+    Query,
+    /// Not cached, and run as it came.
+    Untouched(Bypass),
+    /// Everything is in place: show this.
+    Hit(Box<Hit>),
+    /// Run this, and record it if it says so.
+    Run(Box<Job>),
+}
+
+/// A restored compile.
+pub struct Hit {
+    /// What to show.
+    pub replay: Replay,
+    /// The entry that was restored.
+    pub entry: Verified<Entry>,
+    /// The peer that had it; `None` where it lay here.
+    pub from: Option<PeerId>,
+}
+
+impl Pipeline {
+    /// A pipeline with its memories, which survive restarts in `memos` where that is given.
+    #[must_use]
+    pub fn new(memos: Option<Arc<dyn Memos>>) -> Self {
+        Self {
+            compilers: Compilers::default(),
+            digests: Arc::new(MemoDigests::new(memos.clone())),
+            places: Places::new(memos),
+        }
+    }
+
+    /// Classifies, forms keys, looks up, restores; or says what to run. `umask` is the caller's.
+    pub fn begin(&self, inv: &Invocation, umask: u32, cache: &dyn Cache) -> Begin {
+        match classify(inv) {
+            Class::Query => Begin::Query,
+            Class::Bypass(reason) => Begin::Untouched(reason),
+            Class::Link(reason, unit) => self.remapped(inv, *unit, reason),
+            Class::Compile(unit) => self.compile(inv, *unit, umask, cache),
+        }
+    }
+
+    /// A unit whose kind is not cached: compiled with our remaps all the same, since what depends
+    /// on it would differ from checkout to checkout.
+    fn remapped(&self, inv: &Invocation, unit: Unit, reason: Bypass) -> Begin {
+        let Ok(compiler) = self.identify(inv, &unit) else { return Begin::Untouched(reason) };
+        let roots = Roots::of(inv, &unit, &compiler.sysroot, &compiler.commit_hash);
+        let plan = plan(inv, &unit, &roots, false);
+        Begin::Run(Box::new(Job { unit, plan, recording: None, bypass: Some(reason) }))
+    }
+
+    fn identify(&self, inv: &Invocation, unit: &Unit) -> Result<Arc<Compiler>, ProbeError> {
+        self.compilers.identify(inv, unit, self.digests.as_ref())
+    }
+
+    fn compile(&self, inv: &Invocation, unit: Unit, umask: u32, cache: &dyn Cache) -> Begin {
+        let Ok(compiler) = self.identify(inv, &unit) else {
+            return Begin::Untouched(Bypass::UnknownCompiler);
+        };
+        let roots = Roots::of(inv, &unit, &compiler.sysroot, &compiler.commit_hash);
+        let Ok(started) = record::clock_mark(&inv.cwd.join(&unit.out_dir)) else {
+            return Begin::Untouched(Bypass::OutputDirectory);
+        };
+        let mut seen = HashMap::new();
+        let base = match self.base(inv, &unit, &roots, &compiler, &mut seen) {
+            Ok(base) => base,
+            Err(reason) => {
+                return Begin::Run(Box::new(Job {
+                    plan: plan(inv, &unit, &roots, false),
+                    unit,
+                    recording: None,
+                    bypass: Some(reason),
+                }));
+            }
+        };
+        let trip = find::Trip { pipeline: self, inv, unit: &unit, roots: &roots, base: &base, cache };
+        if let Some(hit) = trip.find(umask) {
+            return Begin::Hit(Box::new(hit));
+        }
+        let pending = self.places.begin(&output_paths(inv, &unit), &base.macros);
+        let plan = plan(inv, &unit, &roots, true);
+        let recording = Recording { inv: inv.clone(), roots, base, started, seen, _pending: pending };
+        Begin::Run(Box::new(Job { unit, plan, recording: Some(recording), bypass: None }))
+    }
+
+    /// Digests what is known without a prediction: compiler, arguments, root file, externs, the
+    /// macros behind them, native archives.
+    fn base(
+        &self,
+        inv: &Invocation,
+        unit: &Unit,
+        roots: &Roots,
+        compiler: &Compiler,
+        seen: &mut HashMap<PathBuf, Identity>,
+    ) -> Result<Base, Bypass> {
+        find::base(self, inv, unit, roots, compiler, seen)
+    }
+
+    /// Takes what a finished compile left into the cache.
+    pub fn record(
+        &self,
+        job: Job,
+        finished: &crate::ipc::protocol::Finished,
+        cache: &dyn Cache,
+    ) -> Recorded {
+        let Job { unit, recording, bypass, .. } = job;
+        match recording {
+            Some(recording) => record::record(self, &unit, &recording, finished, cache),
+            None => Recorded::NotStored(bypass.unwrap_or(Bypass::Interrupted)),
+        }
+    }
+}
+
+fn plan(inv: &Invocation, unit: &Unit, roots: &Roots, record: bool) -> RunPlan {
+    use std::os::unix::ffi::OsStringExt;
+    RunPlan {
+        argv: unit.run_argv(inv, roots).into_iter().map(OsStringExt::into_vec).collect(),
+        rewrites: roots.rewrites(),
+        record,
+    }
+}
+
+/// Where the unit's outputs lie.
+fn output_paths(inv: &Invocation, unit: &Unit) -> Vec<PathBuf> {
+    let dir = inv.cwd.join(&unit.out_dir);
+    unit.outputs().into_iter().map(|o| dir.join(o.name)).collect()
+}
+
+/// Reads a prediction's bytes, bounded; `None` for what is none.
+fn read_prediction(bytes: &[u8]) -> Option<Prediction> {
+    use quarry_trust::canon::Canonical;
+    Prediction::from_canon(bytes).ok()
+}
+
+/// BLAKE3 of a file through the memo, and its identity for the check after the compile.
+fn digest_seen(
+    digests: &dyn FileDigests,
+    path: &std::path::Path,
+    seen: &mut HashMap<PathBuf, Identity>,
+) -> io::Result<quarry_trust::Digest> {
+    let identity = Identity::of(&std::fs::metadata(path)?);
+    let digest = digests.digest(path)?;
+    seen.insert(path.to_owned(), identity);
+    Ok(digest)
+}

@@ -1,0 +1,188 @@
+//! Which macros stand behind an output file: the closure that its dependents' keys must cover.
+//!
+//! A re-exported macro whose code changes leaves its re-exporter's rmeta as it was, so content of
+//! direct externs is not enough: every unit's key holds the macro libraries reachable through its
+//! externs. What was compiled or restored here is remembered by its *place* (path and identity);
+//! a place that is unknown or was changed by others makes the caller fall back on every library
+//! in the search directories.
+
+use crate::action::{FileInput, MAX_FILES};
+use crate::digests::{Identity, Memos};
+use quarry_trust::canon::{Canonical, Reader, Writer};
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+type Closure = Arc<Vec<FileInput>>;
+
+/// Identity without ctime: cargo's uplift links the file, which moves that.
+type PlaceIdentity = (u64, u64, u64, i128);
+
+/// Places kept in memory; beyond it they start over (the backing keeps them).
+const PLACES_MAX: usize = 100_000;
+
+#[derive(Default)]
+struct Table {
+    /// Outputs of compiles that run now: an rmeta is used before its compile ends.
+    running: HashMap<PathBuf, Closure>,
+    done: HashMap<PathBuf, (PlaceIdentity, Closure)>,
+}
+
+/// The memory of places.
+#[derive(Clone)]
+pub struct Places {
+    table: Arc<Mutex<Table>>,
+    backing: Option<Arc<dyn Memos>>,
+}
+
+/// Keeps the places of a running compile known while it lives.
+pub struct Pending {
+    places: Places,
+    paths: Vec<PathBuf>,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let mut table = self.places.lock();
+        for path in &self.paths {
+            table.running.remove(path);
+        }
+    }
+}
+
+impl Places {
+    /// An empty memory, in front of `backing` where there is one.
+    #[must_use]
+    pub fn new(backing: Option<Arc<dyn Memos>>) -> Self {
+        Self { table: Arc::default(), backing }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A compile that writes these files has begun.
+    #[must_use]
+    pub fn begin(&self, paths: &[PathBuf], macros: &[FileInput]) -> Pending {
+        let closure = Arc::new(macros.to_vec());
+        let mut table = self.lock();
+        for path in paths {
+            table.done.remove(path);
+            table.running.insert(path.clone(), closure.clone());
+        }
+        Pending { places: self.clone(), paths: paths.to_vec() }
+    }
+
+    /// These files are in place, with these macros behind them.
+    pub fn note(&self, paths: &[PathBuf], macros: &[FileInput]) {
+        let closure = Arc::new(macros.to_vec());
+        for path in paths {
+            let Some(identity) = identity(path) else { continue };
+            if let Some(backing) = &self.backing {
+                backing.remember(key(path), encode(identity, &closure));
+            }
+            let mut table = self.lock();
+            if table.done.len() >= PLACES_MAX {
+                table.done.clear();
+            }
+            table.done.insert(path.clone(), (identity, closure.clone()));
+        }
+    }
+
+    /// The macros behind a file; `None` where that is not known.
+    #[must_use]
+    pub fn macros(&self, path: &Path) -> Option<Closure> {
+        let now = identity(path)?;
+        let table = self.lock();
+        if let Some(closure) = table.running.get(path) {
+            return Some(closure.clone());
+        }
+        if let Some((then, closure)) = table.done.get(path) {
+            return (*then == now).then(|| closure.clone());
+        }
+        drop(table);
+        let (then, closure) = decode(&self.backing.as_ref()?.recall(&key(path))?)?;
+        if then != now {
+            return None;
+        }
+        let closure = Arc::new(closure);
+        self.lock().done.insert(path.to_owned(), (then, closure.clone()));
+        Some(closure)
+    }
+}
+
+fn identity(path: &Path) -> Option<PlaceIdentity> {
+    let i = Identity::of(&fs::metadata(path).ok()?);
+    Some((i.device, i.inode, i.size, i.modified))
+}
+
+fn key(path: &Path) -> Vec<u8> {
+    [b"place-v1:".as_slice(), path.as_os_str().as_bytes()].concat()
+}
+
+fn encode((device, inode, size, modified): PlaceIdentity, closure: &[FileInput]) -> Vec<u8> {
+    let mut w = Writer::default();
+    w.u64(device);
+    w.u64(inode);
+    w.u64(size);
+    w.fixed(&modified.to_le_bytes());
+    w.count(closure.len());
+    for item in closure {
+        item.write(&mut w);
+    }
+    w.finish()
+}
+
+fn decode(bytes: &[u8]) -> Option<(PlaceIdentity, Vec<FileInput>)> {
+    let mut r = Reader::new(bytes);
+    let identity =
+        (r.u64().ok()?, r.u64().ok()?, r.u64().ok()?, i128::from_le_bytes(r.array().ok()?));
+    let closure = r.list(MAX_FILES).ok()?;
+    r.finish().ok()?;
+    Some((identity, closure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quarry_trust::Digest;
+
+    fn macros() -> Vec<FileInput> {
+        vec![FileInput { name: "libm.so".into(), digest: Some(Digest::of(b"m")) }]
+    }
+
+    #[test]
+    fn a_running_compile_is_known_until_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let rmeta = dir.path().join("liba.rmeta");
+        fs::write(&rmeta, b"early").unwrap();
+        let places = Places::new(None);
+        let pending = places.begin(std::slice::from_ref(&rmeta), &macros());
+        assert_eq!(*places.macros(&rmeta).unwrap(), macros());
+        drop(pending);
+        assert!(places.macros(&rmeta).is_none(), "an interrupted compile leaves no claim");
+    }
+
+    #[test]
+    fn a_file_that_others_rebuilt_is_unknown_and_an_uplifted_one_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let rlib = dir.path().join("liba.rlib");
+        fs::write(&rlib, b"ours").unwrap();
+        let places = Places::new(None);
+        places.note(std::slice::from_ref(&rlib), &macros());
+        fs::hard_link(&rlib, dir.path().join("uplifted.rlib")).unwrap();
+        assert!(places.macros(&rlib).is_some());
+        fs::remove_file(&rlib).unwrap();
+        fs::write(&rlib, b"theirs").unwrap();
+        assert!(places.macros(&rlib).is_none());
+    }
+
+    #[test]
+    fn memos_round_trip() {
+        let identity = (1, 2, 3, -4);
+        assert_eq!(decode(&encode(identity, &macros())), Some((identity, macros())));
+        assert_eq!(decode(&[1, 2, 3]), None);
+    }
+}

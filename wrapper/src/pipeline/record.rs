@@ -1,0 +1,261 @@
+//! Record: from a finished compile to an entry, if nothing moved under it.
+//!
+//! What changed at or after the start, by the filesystem's own clock, was perhaps read in another
+//! state than it is in now: then nothing is stored. Outputs that hold a path of this checkout
+//! that the key does not hold are not stored either.
+
+use super::find::{looks_secret, variables};
+use super::{Cache, Pipeline, Recording, StagedOutput, UnsignedEntry, output_paths, restore};
+use crate::action::{FileInput, Use, Value, Variable};
+use crate::compiler::Bypass;
+use crate::compiler::depinfo::{self, DepInfo};
+use crate::compiler::rustc::args::Unit;
+use crate::compiler::rustc::inputs::{self, Inputs};
+use crate::digests::{FileDigests, Identity, local_clock, open_regular};
+use crate::ipc::protocol::Finished;
+use quarry_trust::canon::Canonical;
+use quarry_trust::entry::MAX_OBJECT;
+use quarry_trust::{Digest, Entry, OutputKind, Verified};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+/// A dep-info file larger than this is not read.
+const DEP_INFO_MAX: u64 = 16 << 20;
+const SCAN_CHUNK: usize = 1 << 20;
+
+/// What became of a finished compile.
+pub enum Recorded {
+    /// It was stored.
+    Stored(Box<Verified<Entry>>),
+    /// It was not, for this reason.
+    NotStored(Bypass),
+}
+
+/// The time now by the clock of the filesystem that the outputs go to, in nanoseconds.
+///
+/// # Errors
+/// What creating a file there said.
+pub(super) fn clock_mark(out_dir: &Path) -> io::Result<i128> {
+    let path = restore::temporary(out_dir, "clock");
+    let file = File::options().write(true).create_new(true).open(&path)?;
+    let mark = file.metadata().map(|m| Identity::of(&m).newest());
+    let _ = fs::remove_file(&path);
+    mark
+}
+
+pub(super) fn record(
+    pipeline: &Pipeline,
+    unit: &Unit,
+    recording: &Recording,
+    finished: &Finished,
+    cache: &dyn Cache,
+) -> Recorded {
+    match try_record(pipeline, unit, recording, finished, cache) {
+        Ok(entry) => Recorded::Stored(Box::new(entry)),
+        Err(reason) => Recorded::NotStored(reason),
+    }
+}
+
+fn try_record(
+    pipeline: &Pipeline,
+    unit: &Unit,
+    r: &Recording,
+    finished: &Finished,
+    cache: &dyn Cache,
+) -> Result<Verified<Entry>, Bypass> {
+    if !finished.success {
+        return Err(Bypass::FailedCompile);
+    }
+    let (Some(stdout), Some(stderr)) = (&finished.stdout, &finished.stderr) else {
+        return Err(Bypass::MessagesTooLarge);
+    };
+    // Whatever else happens, the files are in place and these macros stand behind them.
+    pipeline.places.note(&output_paths(&r.inv, unit), &r.base.macros);
+
+    let dep_bytes = read_dep_info(unit, r)?;
+    let inputs = read_inputs(unit, r, &dep_bytes)?;
+    unchanged_seen(pipeline, r)?;
+    let files = digest_files(pipeline, r, &inputs)?;
+    let uses: Vec<(String, Use)> = inputs.env.iter().map(|e| (e.name.clone(), e.how)).collect();
+    let variables = variables(&r.inv, &r.roots, &r.base, &uses, &cache.value_secret());
+    let private = variables.iter().any(|v| looks_secret(&v.name) && v.value != Value::Unset);
+    let description = r.base.with(files, variables);
+    let (action, description_bytes) = description.action();
+
+    let outputs = stage_outputs(unit, r, &dep_bytes, &description.variables, cache)?;
+    let store = |_| Bypass::StoreUnavailable;
+    let entry = UnsignedEntry {
+        lookup: r.base.known.lookup(),
+        action,
+        description: cache.stage_bytes(&description_bytes).map_err(store)?,
+        prediction: description.prediction().to_canon(),
+        crate_name: unit.crate_name.clone(),
+        outputs,
+        stdout: cache.stage_bytes(&r.roots.normalise(stdout)).map_err(store)?,
+        stderr: cache.stage_bytes(&r.roots.normalise(stderr)).map_err(store)?,
+        width: has_messages(stderr).then(|| unit.width.unwrap_or(0)),
+        duration_ms: finished.duration_ms,
+        private,
+    };
+    cache.put(entry).map_err(store)
+}
+
+/// Whether the compiler said anything besides which files it wrote.
+fn has_messages(stderr: &[u8]) -> bool {
+    const NOTIFICATION: &[u8] = br#"{"$message_type":"artifact""#;
+    stderr.split(|b| *b == b'\n').any(|line| !line.is_empty() && !line.starts_with(NOTIFICATION))
+}
+
+fn read_dep_info(unit: &Unit, r: &Recording) -> Result<Vec<u8>, Bypass> {
+    let name = unit.outputs().into_iter().find(|o| o.kind == OutputKind::DepInfo);
+    let name = name.ok_or(Bypass::NoDepInfo)?.name;
+    let path = r.inv.cwd.join(&unit.out_dir).join(name);
+    let mut bytes = Vec::new();
+    open_regular(&path)
+        .and_then(|f| f.take(DEP_INFO_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|_| Bypass::NoDepInfo)?;
+    if bytes.len() as u64 > DEP_INFO_MAX { Err(Bypass::NoDepInfo) } else { Ok(bytes) }
+}
+
+fn read_inputs(unit: &Unit, r: &Recording, dep_bytes: &[u8]) -> Result<Inputs, Bypass> {
+    let dep_info = DepInfo::parse(dep_bytes).map_err(|_| Bypass::NoDepInfo)?;
+    inputs::inputs(unit, &r.inv, &dep_info, &|path| fs::read(path))
+        .map_err(|_| Bypass::UnreadableInput)
+}
+
+/// What was digested before the compile began is still what it was.
+fn unchanged_seen(pipeline: &Pipeline, r: &Recording) -> Result<(), Bypass> {
+    for (path, before) in &r.seen {
+        let now = fs::metadata(path).map_err(|_| Bypass::ChangedWhileCompiling)?;
+        let now = Identity::of(&now);
+        if now.newest() < r.started && now.size == before.size {
+            continue;
+        }
+        // Touched in the tick of the start or later: a link that cargo made moves ctime only.
+        let same = (now.device, now.inode, now.size, now.modified)
+            == (before.device, before.inode, before.size, before.modified);
+        if !same || !digest_is_known(pipeline, r, path) {
+            return Err(Bypass::ChangedWhileCompiling);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the file's bytes now are those that stand in the key.
+fn digest_is_known(pipeline: &Pipeline, r: &Recording, path: &Path) -> bool {
+    let Ok(digest) = pipeline.digests.digest(path) else { return false };
+    let digest = Some(digest);
+    r.base.externs.iter().any(|e| e.digest == digest)
+        || r.base.macros.iter().chain(&r.base.native).any(|f| f.digest == digest)
+        || r.base.known.root.digest == digest
+}
+
+fn digest_files(
+    pipeline: &Pipeline,
+    r: &Recording,
+    inputs: &Inputs,
+) -> Result<Vec<FileInput>, Bypass> {
+    let mut files: BTreeMap<String, Option<Digest>> = BTreeMap::new();
+    let name = |path: &Path| r.roots.name(path).into_text().ok_or(Bypass::PathNotText);
+    for path in &inputs.files {
+        let path = &r.inv.cwd.join(path);
+        let file = open_regular(path).map_err(|_| Bypass::UnreadableInput)?;
+        let identity = file.metadata().map(|m| Identity::of(&m));
+        let identity = identity.map_err(|_| Bypass::UnreadableInput)?;
+        if !local_clock(&file) {
+            return Err(Bypass::ForeignClock);
+        }
+        if identity.newest() >= r.started && !r.seen.contains_key(path) {
+            return Err(Bypass::ChangedWhileCompiling);
+        }
+        let digest = pipeline.digests.digest(path).map_err(|_| Bypass::UnreadableInput)?;
+        files.insert(name(path)?, Some(digest));
+    }
+    for path in &inputs.absent {
+        let path = &r.inv.cwd.join(path);
+        absent_throughout(path, r.started)?;
+        files.insert(name(path)?, None);
+    }
+    Ok(files.into_iter().map(|(name, digest)| FileInput { name, digest }).collect())
+}
+
+/// A file that had to be absent still is, and its directory did not change meanwhile.
+fn absent_throughout(path: &Path, started: i128) -> Result<(), Bypass> {
+    if path.symlink_metadata().is_ok() {
+        return Err(Bypass::ChangedWhileCompiling);
+    }
+    let above = path.ancestors().skip(1).find_map(|dir| fs::metadata(dir).ok());
+    match above {
+        Some(m) if Identity::of(&m).modified < started => Ok(()),
+        _ => Err(Bypass::ChangedWhileCompiling),
+    }
+}
+
+fn stage_outputs(
+    unit: &Unit,
+    r: &Recording,
+    dep_bytes: &[u8],
+    variables: &[Variable],
+    cache: &dyn Cache,
+) -> Result<Vec<StagedOutput>, Bypass> {
+    let dir = r.inv.cwd.join(&unit.out_dir);
+    let mut staged = Vec::new();
+    for expected in unit.outputs() {
+        let path = dir.join(&expected.name);
+        let file = match open_regular(&path) {
+            Ok(file) => file,
+            Err(_) if !expected.required => continue,
+            Err(_) => return Err(Bypass::MissingOutput),
+        };
+        let metadata = file.metadata().map_err(|_| Bypass::MissingOutput)?;
+        if metadata.size() > MAX_OBJECT {
+            return Err(Bypass::OutputTooLarge);
+        }
+        let object = if expected.kind == OutputKind::DepInfo {
+            cache.stage_bytes(&depinfo::normalise(dep_bytes, &r.roots))
+        } else {
+            scan(&file, r, variables)?;
+            cache.stage_file(&file)
+        };
+        staged.push(StagedOutput {
+            name: expected.name,
+            kind: expected.kind,
+            executable: metadata.permissions().mode() & 0o111 != 0,
+            staged: object.map_err(|_| Bypass::StoreUnavailable)?,
+        });
+    }
+    staged.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(staged)
+}
+
+/// Looks for paths of this checkout in an output: the second defence. A path that stands in the
+/// key by its literal value makes the entry this checkout's alone, so there it may appear.
+fn scan(mut file: &File, r: &Recording, variables: &[Variable]) -> Result<(), Bypass> {
+    let literal: Vec<&OsStr> = variables
+        .iter()
+        .filter(|v| !matches!(v.value, Value::Symbolic(_)))
+        .filter_map(|v| r.inv.var(&v.name))
+        .collect();
+    let needles = r.roots.needles_outside(&literal);
+    let overlap = needles.longest();
+    let mut buffer = Vec::with_capacity(SCAN_CHUNK + overlap);
+    loop {
+        let kept = buffer.len().min(overlap);
+        buffer.drain(..buffer.len() - kept);
+        let n = Read::by_ref(&mut file)
+            .take(SCAN_CHUNK as u64)
+            .read_to_end(&mut buffer)
+            .map_err(|_| Bypass::MissingOutput)?;
+        if n == 0 {
+            break;
+        }
+        if needles.found_in(&buffer) {
+            return Err(Bypass::PathInOutput);
+        }
+    }
+    io::Seek::rewind(&mut file).map_err(|_| Bypass::MissingOutput)
+}

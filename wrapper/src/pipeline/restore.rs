@@ -1,0 +1,165 @@
+//! Restore: everything is here and checked before the first file of the target directory is
+//! touched; files appear by rename.
+
+use super::find::Trip;
+use super::{Candidate, Hit, Object};
+use crate::compiler::depinfo;
+use crate::ipc::protocol::Replay;
+use quarry_trust::{Digest, ObjectRef, Output, OutputKind, digest::Hasher};
+use rustix::fs::Mode;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// stdout and stderr of one compile, at most; what was captured is smaller.
+const MESSAGES_MAX: u64 = 64 << 20;
+const CHUNK: usize = 512 * 1024;
+static SERIAL: AtomicU64 = AtomicU64::new(0);
+
+/// A name in `dir` that nobody else uses, for what is renamed or removed soon.
+pub(super) fn temporary(dir: &Path, purpose: &str) -> PathBuf {
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    dir.join(format!(".quarry-{purpose}-{}-{serial}", std::process::id()))
+}
+
+/// Files that are written and checked, and not yet in place; dropped, they are gone.
+struct Prepared(Vec<(PathBuf, PathBuf)>);
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        for (temporary, _) in &self.0 {
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
+
+/// Restores one entry whose objects are here. `None` where one of them is missing or damaged, or
+/// the disk refuses; then no file of the target directory was touched, or the compile that
+/// follows overwrites it.
+pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, umask: u32) -> Option<Hit> {
+    let entry = &candidate.entry;
+    let stdout = message(trip, &entry.stdout)?;
+    let stderr = message(trip, &entry.stderr)?;
+    let dir = trip.inv.cwd.join(&trip.unit.out_dir);
+    if !names_match(trip, &entry.outputs) {
+        return None;
+    }
+    let mut prepared = Prepared(Vec::with_capacity(entry.outputs.len()));
+    let mut outputs: Vec<&Output> = entry.outputs.iter().collect();
+    // In the order in which rustc writes them.
+    outputs.sort_by_key(|o| match o.kind {
+        OutputKind::DepInfo => 0,
+        OutputKind::Metadata => 1,
+        OutputKind::Plain => 2,
+    });
+    for output in outputs {
+        let at = temporary(&dir, "restore");
+        prepared.0.push((at.clone(), dir.join(output.name.as_str())));
+        write_output(trip, output, &at, umask).ok()?;
+    }
+    for (temporary, place) in &prepared.0 {
+        fs::rename(temporary, place).ok()?;
+    }
+    let places: Vec<PathBuf> = prepared.0.drain(..).map(|(_, place)| place).collect();
+    trip.pipeline.places.note(&places, &trip.base.macros);
+    Some(Hit {
+        replay: Replay { stdout, stderr },
+        entry: entry.clone(),
+        from: candidate.from,
+    })
+}
+
+/// An entry may only write the files that this very command would have written.
+fn names_match(trip: &Trip<'_>, outputs: &[Output]) -> bool {
+    let expected = trip.unit.outputs();
+    outputs.iter().all(|o| expected.iter().any(|e| e.name == o.name.as_str() && e.kind == o.kind))
+        && expected
+            .iter()
+            .filter(|e| e.required)
+            .all(|e| outputs.iter().any(|o| o.name.as_str() == e.name))
+}
+
+fn message(trip: &Trip<'_>, object: &ObjectRef) -> Option<Vec<u8>> {
+    if object.size == 0 {
+        return Some(Vec::new());
+    }
+    let bytes = read_checked(trip, object, MESSAGES_MAX).ok()?;
+    Some(trip.roots.localise(&bytes))
+}
+
+fn open(trip: &Trip<'_>, object: &ObjectRef) -> io::Result<Object> {
+    trip.cache.open_object(object).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+}
+
+fn damaged() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "an object is not what its digest says")
+}
+
+/// A whole object in memory, its digest checked.
+fn read_checked(trip: &Trip<'_>, object: &ObjectRef, max: u64) -> io::Result<Vec<u8>> {
+    if object.size > max {
+        return Err(damaged());
+    }
+    let bytes = match open(trip, object)? {
+        Object::Bytes(bytes) => bytes,
+        Object::File(file) => {
+            let mut bytes = Vec::new();
+            file.take(object.size + 1).read_to_end(&mut bytes)?;
+            bytes
+        }
+    };
+    if bytes.len() as u64 == object.size && Digest::of(&bytes) == object.digest {
+        Ok(bytes)
+    } else {
+        Err(damaged())
+    }
+}
+
+/// Writes one output to a temporary file, checked.
+fn write_output(trip: &Trip<'_>, output: &Output, at: &Path, umask: u32) -> io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).open(at)?;
+    let noted = if output.kind == OutputKind::DepInfo {
+        let bytes = read_checked(trip, &output.object, MESSAGES_MAX)?;
+        file.write_all(&depinfo::localise(&bytes, trip.roots))?;
+        None
+    } else {
+        copy_checked(trip, &output.object, &mut file)?;
+        Some(output.object.digest)
+    };
+    let mode = if output.executable { 0o777 } else { 0o666 } & !umask;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+    if let Some(digest) = noted {
+        trip.pipeline.digests.note(&file, digest);
+    }
+    Ok(())
+}
+
+fn copy_checked(trip: &Trip<'_>, object: &ObjectRef, to: &mut File) -> io::Result<()> {
+    let mut hasher = Hasher::new();
+    let mut written = 0;
+    match open(trip, object)? {
+        Object::Bytes(bytes) => {
+            hasher.update(&bytes);
+            to.write_all(&bytes)?;
+            written = bytes.len() as u64;
+        }
+        Object::File(file) => {
+            let mut from = file.take(object.size + 1);
+            let mut buffer = vec![0; CHUNK];
+            loop {
+                let n = match from.read(&mut buffer) {
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                    other => other?,
+                };
+                if n == 0 {
+                    break;
+                }
+                hasher.update(&buffer[..n]);
+                to.write_all(&buffer[..n])?;
+                written += n as u64;
+            }
+        }
+    }
+    if written == object.size && hasher.finish() == object.digest { Ok(()) } else { Err(damaged()) }
+}

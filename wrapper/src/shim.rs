@@ -1,0 +1,176 @@
+//! What qwrap does: ask the node, do as it says; on any doubt, run the compiler.
+//!
+//! Until a byte has reached cargo, every trouble ends in the caller's own command, run as it
+//! came. After that the compile that runs simply goes on, node or no node, and nobody runs it
+//! twice. qwrap ends as the compiler did, by signal too. It reads `QUARRY`, `QUARRY_HOME` and
+//! `QUARRY_COMPILE`, and no file.
+
+use crate::home::Home;
+use crate::ipc::client::{ANSWER_WITHIN, Client};
+use crate::ipc::protocol::{
+    CompileRequest, Ended, FileId, Finished, FromNode, Mode, Replay, RunPlan, ToNode,
+};
+use crate::paths::Rewrites;
+use crate::run;
+use crate::surroundings;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitCode, ExitStatus};
+
+const USAGE: &str = "qwrap: the compiler wrapper of Quarry, a peer-to-peer build cache\n\
+    usage: RUSTC_WRAPPER=qwrap cargo build\n\
+    (cargo then calls `qwrap rustc …`; `qnode doctor` checks the set-up)";
+/// What a shell says of a command that cannot be run.
+const CANNOT_RUN: u8 = 127;
+
+/// Runs qwrap on this process's own arguments and environment.
+#[must_use]
+pub fn main() -> ExitCode {
+    let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match argv.first().map(|a| a.as_bytes()) {
+        None | Some(b"--help" | b"-h") => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(if argv.is_empty() { 2 } else { 0 });
+        }
+        Some(b"--version" | b"-V") => {
+            println!("qwrap {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Some(_) => {}
+    }
+    if std::env::var_os("QUARRY").is_some_and(|v| v == "off") {
+        return plain(&argv);
+    }
+    let Some((mut client, answer)) = ask(&argv) else { return plain(&argv) };
+    match answer {
+        FromNode::Replay(replay) => show(&replay),
+        FromNode::Run(plan) => run_plan(&mut client, &plan, &argv),
+        FromNode::Compiled(Ended::Code(code)) => exit_code(code),
+        FromNode::Compiled(Ended::Signal(signal)) => end_by(signal),
+        _ => plain(&argv),
+    }
+}
+
+/// Becomes the caller's command: same process, same everything.
+fn plain(argv: &[OsString]) -> ExitCode {
+    let error = Command::new(&argv[0]).args(&argv[1..]).exec();
+    cannot_run(&argv[0], &error)
+}
+
+fn cannot_run(compiler: &OsStr, error: &io::Error) -> ExitCode {
+    eprintln!("qwrap: cannot run {}: {error}", compiler.display());
+    ExitCode::from(CANNOT_RUN)
+}
+
+/// One round trip; `None` means that the compiler is to be run as if we were not here.
+fn ask(argv: &[OsString]) -> Option<(Client, FromNode)> {
+    let request = request(argv)?;
+    let home = Home::from_env().ok()?;
+    home.check().ok()?;
+    let mut client = Client::connect_or_start(&home).ok()?;
+    let mode = request.mode;
+    client.send(&ToNode::Compile(Box::new(request))).ok()?;
+    let within = match mode {
+        Mode::Auto => Some(ANSWER_WITHIN),
+        // The answer comes when the compile has ended; a node that dies closes the socket.
+        Mode::Node => {
+            surroundings::send_descriptors(client.stream()).ok()?;
+            None
+        }
+    };
+    let answer = client.receive(within).ok()?;
+    Some((client, answer))
+}
+
+/// What the node needs to know. `None` in a working directory that is gone.
+fn request(argv: &[OsString]) -> Option<CompileRequest> {
+    let bytes = |s: &OsStr| s.as_bytes().to_vec();
+    let cwd = std::env::current_dir().ok()?;
+    let node_spawns = std::env::var_os("QUARRY_COMPILE").is_some_and(|v| v == "node");
+    let surroundings = node_spawns.then(surroundings::observe).flatten();
+    Some(CompileRequest {
+        argv: argv.iter().map(|a| bytes(a)).collect(),
+        env: std::env::vars_os().map(|(k, v)| (k.into_vec(), v.into_vec())).collect(),
+        cwd_id: file_id(".".as_ref())?,
+        root_id: file_id("/".as_ref())?,
+        cwd: cwd.into_os_string().into_vec(),
+        umask: umask(),
+        mode: if surroundings.is_some() { Mode::Node } else { Mode::Auto },
+        surroundings,
+    })
+}
+
+/// Device and inode of a directory as this process sees it.
+#[must_use]
+pub fn file_id(path: &std::path::Path) -> Option<FileId> {
+    let m = std::fs::metadata(path).ok()?;
+    Some(FileId { device: m.dev(), inode: m.ino() })
+}
+
+fn umask() -> u32 {
+    use rustix::fs::Mode;
+    // The mask can only be read by setting it; this process has one thread, so nobody sees 0.
+    let mask = rustix::process::umask(Mode::empty());
+    rustix::process::umask(mask);
+    mask.bits().into()
+}
+
+fn show(replay: &Replay) -> ExitCode {
+    // cargo reading no further is cargo's affair, as it would be the compiler's.
+    let _ = io::stdout().write_all(&replay.stdout).and_then(|()| io::stdout().flush());
+    let _ = io::stderr().write_all(&replay.stderr);
+    ExitCode::SUCCESS
+}
+
+/// Compiles as the node said, and tells it how that went. From the moment the compiler runs the
+/// node's fate does not matter any more.
+fn run_plan(client: &mut Client, plan: &RunPlan, argv: &[OsString]) -> ExitCode {
+    let Some((compiler, arguments)) = plan.argv.split_first() else { return plain(argv) };
+    let mut command = Command::new(OsStr::from_bytes(compiler));
+    command.args(arguments.iter().map(|a| OsStr::from_bytes(a)));
+    let rewrites = Rewrites::new(plan.rewrites.clone());
+    let outcome = match run::run(&mut command, &rewrites, &mut io::stdout(), &mut io::stderr()) {
+        Ok(outcome) => outcome,
+        Err(error) => return cannot_run(&command.get_program().to_owned(), &error),
+    };
+    if plan.record {
+        let success = outcome.status.success();
+        let finished = ToNode::Finished(Finished {
+            success,
+            stdout: outcome.stdout,
+            stderr: outcome.stderr,
+            duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
+        });
+        // The outputs are captured before cargo may touch them; a failure has none.
+        if client.send(&finished).is_ok() && success {
+            let _ = client.receive(Some(ANSWER_WITHIN));
+        }
+    }
+    exit_as(outcome.status)
+}
+
+fn exit_as(status: ExitStatus) -> ExitCode {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => exit_code(code),
+        (None, Some(signal)) => end_by(signal),
+        (None, None) => ExitCode::FAILURE,
+    }
+}
+
+fn exit_code(code: i32) -> ExitCode {
+    // Codes are eight bits wide on every Unix.
+    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1))
+}
+
+/// Ends this process by the signal that ended the compiler, without a second core dump.
+fn end_by(signal: i32) -> ExitCode {
+    use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    if let Some(signal) = Signal::from_named_raw(signal) {
+        let _ = kill_process(getpid(), signal);
+    }
+    exit_code(128 + signal)
+}
