@@ -1,0 +1,377 @@
+//! What the command line asks of a running node, and what it answers: plain data, as JSON inside
+//! the socket's opaque control frames.
+//!
+//! The field names of the reports are part of the public surface: scripts read them through
+//! `--format json`. Extend them; do not rename them.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A request of the command line. One request to a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// Who and how the node is.
+    Status,
+    /// The counters; with `reset` they start over after they are read.
+    Stats {
+        /// Start over.
+        reset: bool,
+    },
+    /// Who is connected.
+    Peers,
+    /// The team's members.
+    Members,
+    /// An entry, by (a prefix of) its action key or lookup key in hexadecimal.
+    Show {
+        /// At least 4 hexadecimal characters.
+        key: String,
+    },
+    /// Makes a team with this node as its first admin.
+    TeamCreate {
+        /// The team's name.
+        name: String,
+        /// This member's name.
+        member: String,
+    },
+    /// Opens the door for one newcomer with a ticket.
+    Invite {
+        /// `admin`, `builder` or `reader`.
+        role: String,
+        /// Seconds until the ticket expires.
+        expires_s: u64,
+    },
+    /// Joins with a ticket, or by address and approval. Answers with [`Reply::Progress`] first
+    /// where there is a code to compare.
+    Join {
+        /// A ticket, `host[:port]` or a multiaddr.
+        to: String,
+        /// This member's name.
+        member: String,
+        /// Seconds to keep trying.
+        within_s: u64,
+    },
+    /// Opens the door and waits for a newcomer who joins by address. Answers with
+    /// [`Reply::Progress`] while it waits.
+    Knocks {
+        /// Prefix of the newcomer's name, peer or builder; empty for whoever knocks.
+        member: String,
+        /// Seconds to wait.
+        within_s: u64,
+    },
+    /// Admits a newcomer whose code was compared.
+    Approve {
+        /// The code that both sides saw.
+        code: String,
+        /// `admin`, `builder` or `reader`.
+        role: String,
+    },
+    /// Turns a newcomer away.
+    Deny {
+        /// The code.
+        code: String,
+    },
+    /// Revokes a member: nothing it signed is believed any more.
+    Revoke {
+        /// Prefix of name, peer or builder.
+        member: String,
+    },
+    /// Leaves the team.
+    Leave,
+    /// Frees space down to the limit, or to `limit` bytes.
+    Gc {
+        /// Bytes to get down to instead of the setting.
+        limit: Option<u64>,
+    },
+    /// Checks everything stored.
+    Fsck {
+        /// Remove what is broken.
+        repair: bool,
+    },
+    /// Removes entries.
+    Purge {
+        /// Of this builder (prefix of a member's name or of the key).
+        builder: Option<String>,
+        /// Of this crate.
+        crate_name: Option<String>,
+        /// All of them.
+        all: bool,
+        /// Only say what would go.
+        dry_run: bool,
+    },
+    /// Waits until all that was captured is durable and announced.
+    Flush,
+    /// Ends the node, after a flush.
+    Stop,
+    /// What the node knows of its own health, for `doctor`.
+    Health,
+}
+
+/// An answer. Any number of `Progress`, then one of the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// Something to show while the request goes on.
+    Progress(Progress),
+    /// The request is done; its report, one of the types below, as a JSON value.
+    Done(serde_json::Value),
+    /// It could not be done: what happened, to what, and what to do next.
+    Failed(String),
+}
+
+/// What to show while a request goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// A line for people.
+    Line(String),
+    /// Both sides must see this code before an admin approves.
+    Code {
+        /// The short string.
+        code: String,
+        /// The team's name.
+        team: String,
+        /// The other side's name.
+        with: String,
+    },
+}
+
+/// `qnode status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Process id.
+    pub pid: u32,
+    /// Version of the node.
+    pub version: String,
+    /// Where it keeps what it owns.
+    pub home: String,
+    /// Network identity as libp2p prints it.
+    pub peer_id: String,
+    /// Signing identity, 64 hexadecimal characters.
+    pub builder: String,
+    /// The team's name, where there is one.
+    pub team: Option<String>,
+    /// The team's id, hexadecimal.
+    pub team_id: Option<String>,
+    /// `admin`, `builder` or `reader`.
+    pub role: Option<String>,
+    /// Listen addresses as multiaddrs.
+    pub listen: Vec<String>,
+    /// Addresses of the joining swarm while it is open.
+    pub door: Vec<String>,
+    /// Connected members.
+    pub peers: u64,
+    /// What is stored.
+    pub store: StoreStatus,
+    /// Seconds since the node started.
+    pub uptime_s: u64,
+    /// Compiles that run or are looked up right now.
+    pub busy: u64,
+}
+
+/// The store's part of `status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Signed entries.
+    pub entries: u64,
+    /// Objects.
+    pub objects: u64,
+    /// Bytes of objects.
+    pub bytes: u64,
+    /// The size limit, bytes.
+    pub limit: u64,
+}
+
+/// `qnode stats`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Everything that qwrap asked: hits, misses, bypasses and queries.
+    pub requests: u64,
+    /// Version, print and stdin probes.
+    pub queries: u64,
+    /// Restored.
+    pub hits: Hits,
+    /// Compiled and stored.
+    pub misses: u64,
+    /// Compiled and deliberately not stored.
+    pub bypasses: u64,
+    /// Bypasses by reason.
+    pub bypass_reasons: BTreeMap<String, u64>,
+    /// What was refused, by name; the first five are always there.
+    pub rejected: BTreeMap<String, u64>,
+    /// Bytes.
+    pub bytes: Bytes,
+    /// Compile time that hits stood for, less the time they took, milliseconds.
+    pub time_saved_ms: u64,
+    /// Strangers turned away at the gate.
+    pub strangers: u64,
+}
+
+/// Hits by where they came from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hits {
+    /// From this node's store.
+    pub local: u64,
+    /// From a teammate's.
+    pub peer: u64,
+}
+
+/// Bytes moved.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bytes {
+    /// Of objects taken into the store by compiles here.
+    pub stored: u64,
+    /// Of objects fetched from peers.
+    pub fetched: u64,
+    /// Of objects served to peers.
+    pub served: u64,
+}
+
+/// One line of `qnode members`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberReport {
+    /// Name.
+    pub name: String,
+    /// `admin`, `builder` or `reader`.
+    pub role: String,
+    /// Network identity as libp2p prints it.
+    pub peer_id: String,
+    /// Signing identity.
+    pub builder: String,
+    /// `stands`, `retired` or `revoked`.
+    pub standing: String,
+    /// Whether it is this node.
+    pub here: bool,
+    /// Whether it is connected.
+    pub connected: bool,
+}
+
+/// One line of `qnode peers`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PeerReport {
+    /// The member's name.
+    pub name: String,
+    /// Network identity as libp2p prints it.
+    pub peer_id: String,
+    /// Whether a connection is up.
+    pub connected: bool,
+    /// Last known address.
+    pub address: String,
+    /// Round trip in milliseconds.
+    pub round_trip_ms: Option<f64>,
+    /// Bytes per second of the last large fetch.
+    pub bandwidth: Option<u64>,
+    /// Bytes received from it.
+    pub bytes_in: u64,
+    /// Bytes sent to it.
+    pub bytes_out: u64,
+    /// Keys that it says it holds.
+    pub keys: u64,
+}
+
+/// `qnode show`: one entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryReport {
+    /// Action key.
+    pub action: String,
+    /// Lookup key.
+    pub lookup: String,
+    /// Crate.
+    pub crate_name: String,
+    /// Who signed it.
+    pub builder: String,
+    /// That builder's name in the roster, where it has one.
+    pub builder_name: Option<String>,
+    /// `verified`, or why it would not be believed now.
+    pub verdict: String,
+    /// `private` or `team`.
+    pub scope: String,
+    /// Seconds since 1970, by the builder's clock.
+    pub created: u64,
+    /// The compile's wall time.
+    pub duration_ms: u64,
+    /// (name, digest, bytes) of each output.
+    pub outputs: Vec<(String, String, u64)>,
+    /// The compiler, in one line.
+    pub compiler: String,
+    /// Number of inputs in the description.
+    pub inputs: u64,
+    /// The inputs: (name, digest or `absent`), sorted.
+    pub files: Vec<(String, String)>,
+    /// The variables: (name, value or what stands for it).
+    pub variables: Vec<(String, String)>,
+}
+
+/// `gc` and `purge`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreedReport {
+    /// Entries removed (or that would be).
+    pub entries: u64,
+    /// Objects removed.
+    pub objects: u64,
+    /// Bytes freed.
+    pub bytes: u64,
+    /// Bytes left.
+    pub left: u64,
+}
+
+/// `fsck`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckReport {
+    /// Entries read.
+    pub entries: u64,
+    /// Objects read.
+    pub objects: u64,
+    /// What is wrong, one line each (the first 100).
+    pub problems: Vec<String>,
+    /// How many there are in all.
+    pub found: u64,
+    /// How many were removed.
+    pub repaired: u64,
+}
+
+/// `team create` and `join`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinedReport {
+    /// The team's name.
+    pub team: String,
+    /// The team's id.
+    pub team_id: String,
+    /// This member's role.
+    pub role: String,
+    /// Entries built here before, which the team can use from now on.
+    pub adopted: u64,
+}
+
+/// `invite`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitedReport {
+    /// The ticket's text.
+    pub ticket: String,
+    /// The role that it gives.
+    pub role: String,
+    /// Seconds until it expires.
+    pub expires_s: u64,
+}
+
+/// `approve`'s first half: who knocks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnockReport {
+    /// The name that the newcomer gave.
+    pub name: String,
+    /// Its network identity.
+    pub peer_id: String,
+    /// Its signing identity.
+    pub builder: String,
+    /// The code to compare.
+    pub code: String,
+}
+
+/// The node's own view of its health.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Lines that say what is wrong and how to mend it; empty where all is well.
+    pub problems: Vec<String>,
+    /// Worth knowing, not wrong.
+    pub notes: Vec<String>,
+}
