@@ -1,4 +1,17 @@
 //! One developer's node.
-pub mod cli { //! stub
- /// x
- pub fn main() -> std::process::ExitCode { std::process::ExitCode::SUCCESS } }
+//!
+//! `cli` prints and asks; `runtime` assembles; `ipc_server` listens to qwrap; `service` decides;
+//! `worker` does blocking work; `store` keeps; `swarm` speaks to peers; `team` holds who we are
+//! and whom we believe. Data flows one way: qwrap → ipc → worker → store | swarm.
+
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod ipc_server;
+pub mod joining;
+pub mod runtime;
+pub mod service;
+pub mod store;
+pub mod swarm;
+pub mod team;
+pub mod worker;

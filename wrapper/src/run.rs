@@ -43,8 +43,23 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<Outcome> {
+    run_noting(command, rewrites, out, err, |_| {})
+}
+
+/// As [`run`], and calls `spawned` with the process id once the compiler runs.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_noting(
+    command: &mut Command,
+    rewrites: &Rewrites,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+    spawned: impl FnOnce(u32),
+) -> io::Result<Outcome> {
     let started = Instant::now();
     let mut child = dies_with_us(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    spawned(child.id());
     let (stdout, stderr) = relay(&mut child, rewrites, out, err)?;
     let status = child.wait()?;
     Ok(Outcome { status, stdout, stderr, duration: started.elapsed() })

@@ -105,6 +105,8 @@ pub enum Request {
     Stop,
     /// What the node knows of its own health, for `doctor`.
     Health,
+    /// The latest compiles, oldest first: a list of [`RecentReport`].
+    Recent,
 }
 
 /// An answer. Any number of `Progress`, then one of the others.
@@ -365,6 +367,29 @@ pub struct KnockReport {
     pub builder: String,
     /// The code to compare.
     pub code: String,
+}
+
+/// How one of the latest compiles ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecentReport {
+    /// The crate.
+    pub crate_name: String,
+    /// `hit-local`, `hit-peer`, `miss` or `bypass`.
+    pub outcome: String,
+    /// The bypass's reason; empty otherwise.
+    pub reason: String,
+    /// How long the request took, milliseconds.
+    pub ms: u64,
+    /// How long the compile takes or took, milliseconds.
+    pub compile_ms: u64,
+    /// The name of the member whose node had it.
+    pub from: Option<String>,
+    /// The name of the member who signed it.
+    pub signed_by: Option<String>,
+    /// The action key, where there is an entry.
+    pub action: Option<String>,
+    /// The working directory.
+    pub cwd: String,
 }
 
 /// The node's own view of its health.

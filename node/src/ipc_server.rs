@@ -1,0 +1,324 @@
+//! The node's socket: accepts, bounds, hands to the worker or to control.
+//!
+//! Enters: frames from qwrap and the command line, of our own user only. Leaves: answers. One
+//! task to a connection; a connection that ends while its compile runs ends that compile's job.
+//! Must never happen here: a decision, a blocking call on the runtime's threads.
+
+use crate::control;
+use crate::runtime::Node;
+use crate::worker::{Answer, Started};
+use quarry_wrapper::invocation::Invocation;
+use quarry_wrapper::ipc::client::{check_peer, with_short_path};
+use quarry_wrapper::ipc::frame::{self, FrameError, HEADER_LEN};
+use quarry_wrapper::ipc::protocol::{
+    CompileRequest, Ended, Finished, FromNode, Mode, PROTOCOL, RunPlan, Surroundings, ToNode,
+};
+use quarry_wrapper::paths::Rewrites;
+use quarry_wrapper::{run, shim, surroundings};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+/// Connections at a time: more than the widest build on a large machine.
+const CONNECTIONS_MAX: usize = 1024;
+/// How long a new connection may take to say what it wants.
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
+
+/// Binds the socket, in place of one that a dead node left. Mode 0600.
+///
+/// # Errors
+/// What the system said.
+pub fn bind(socket: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(socket) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let listener = with_short_path(socket, |path| std::os::unix::net::UnixListener::bind(path))?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}
+
+/// Accepts until the node stops.
+pub async fn serve(listener: UnixListener, node: Arc<Node>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let stream = tokio::select! {
+            () = node.stopping() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match stream {
+            Ok((stream, _)) => {
+                let node = node.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = converse(stream, &node).await {
+                        tracing::debug!(%error, "a conversation on the socket ended early");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: wait for some to come back.
+                tracing::warn!(%error, "the socket took no connection; `ulimit -n` may be too low");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn converse(mut stream: UnixStream, node: &Arc<Node>) -> Result<(), FrameError> {
+    check_peer(&stream)?;
+    let first = tokio::time::timeout(FIRST_WITHIN, read(&mut stream))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+    match first {
+        Ok(ToNode::Compile(request)) => {
+            let _busy = node.busy();
+            compile(&mut stream, node, *request).await
+        }
+        Ok(ToNode::Control(bytes)) => control::answer::converse(&mut stream, node, &bytes).await,
+        Ok(ToNode::Finished(_)) => Err(FrameError::Body),
+        Err(FrameError::Version(theirs)) => {
+            // The header tells the other side our version; it then does without us.
+            write(&mut stream, &FromNode::Busy).await?;
+            if theirs > PROTOCOL && node.idle() {
+                tracing::info!("a newer wrapper came: this older node gives way");
+                node.stop();
+            }
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads one frame.
+///
+/// # Errors
+/// [`FrameError`].
+pub async fn read(stream: &mut UnixStream) -> Result<ToNode, FrameError> {
+    let mut header = [0; HEADER_LEN];
+    stream.read_exact(&mut header).await?;
+    let length = frame::body_length(&header)?;
+    let mut body = Vec::new();
+    stream.take(length as u64).read_to_end(&mut body).await?;
+    if body.len() < length {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    frame::decode(&body)
+}
+
+/// Writes one frame.
+///
+/// # Errors
+/// [`FrameError`].
+pub async fn write(stream: &mut UnixStream, message: &FromNode) -> Result<(), FrameError> {
+    stream.write_all(&frame::encode(message)?).await?;
+    Ok(())
+}
+
+async fn compile(
+    stream: &mut UnixStream,
+    node: &Arc<Node>,
+    request: CompileRequest,
+) -> Result<(), FrameError> {
+    let fds = match request.mode {
+        Mode::Auto => Vec::new(),
+        Mode::Node => {
+            stream
+                .async_io(tokio::io::Interest::READABLE, || surroundings::receive_descriptors(stream))
+                .await?
+        }
+    };
+    let umask = request.umask;
+    let around = request.surroundings.clone();
+    let inv = Arc::new(match same_view(&request) {
+        true => invocation(request),
+        false => {
+            let cwd = OsString::from_vec(request.cwd).to_string_lossy().into_owned();
+            node.worker.declined("other-filesystem", cwd);
+            return write(stream, &FromNode::Untouched).await;
+        }
+    });
+    let answer = {
+        let (node, inv) = (node.clone(), inv.clone());
+        blocking(move || node.worker.begin(&inv, umask)).await?
+    };
+    match answer {
+        Answer::Replay(replay) => write(stream, &FromNode::Replay(replay)).await,
+        Answer::Untouched => write(stream, &FromNode::Untouched).await,
+        Answer::Run(plan, started) => match around.filter(|a| may_spawn(a, &fds)) {
+            Some(around) => {
+                let spawn = Spawn { inv, umask, around, fds, plan };
+                run_here(stream, node, spawn, *started).await
+            }
+            None => run_there(stream, node, plan, *started).await,
+        },
+    }
+}
+
+/// The caller compiles; we hear how it ended, or that it is gone.
+async fn run_there(
+    stream: &mut UnixStream,
+    node: &Arc<Node>,
+    plan: RunPlan,
+    started: Started,
+) -> Result<(), FrameError> {
+    let record = plan.record;
+    let sent = write(stream, &FromNode::Run(plan)).await;
+    if !record {
+        return sent;
+    }
+    let finished = match sent {
+        Ok(()) => read(stream).await,
+        Err(error) => Err(error),
+    };
+    match finished {
+        Ok(ToNode::Finished(finished)) => {
+            record_blocking(node, started, finished).await?;
+            write(stream, &FromNode::Recorded).await
+        }
+        Ok(_) => {
+            node.worker.abandoned(started);
+            Err(FrameError::Body)
+        }
+        Err(error) => {
+            node.worker.abandoned(started);
+            Err(error)
+        }
+    }
+}
+
+async fn record_blocking(
+    node: &Arc<Node>,
+    started: Started,
+    finished: Finished,
+) -> Result<(), FrameError> {
+    let node = node.clone();
+    blocking(move || node.worker.record(started, &finished)).await?;
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, FrameError> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| io::Error::other(e).into())
+}
+
+/// Whether paths mean the same to the caller as to us.
+fn same_view(request: &CompileRequest) -> bool {
+    shim::file_id(Path::new("/")) == Some(request.root_id)
+        && shim::file_id(Path::new(OsStr::from_bytes(&request.cwd))) == Some(request.cwd_id)
+}
+
+fn invocation(request: CompileRequest) -> Invocation {
+    let os = OsString::from_vec;
+    Invocation {
+        argv: request.argv.into_iter().map(os).collect(),
+        env: request.env.into_iter().map(|(k, v)| (os(k), os(v))).collect(),
+        cwd: PathBuf::from(os(request.cwd)),
+    }
+}
+
+/// Whether a compiler that we spawn would be confined as the caller is.
+fn may_spawn(around: &Surroundings, fds: &[OwnedFd]) -> bool {
+    fds.len() >= 3 && surroundings::confinement().as_deref() == Some(&around.confinement)
+}
+
+/// What spawning a compiler here takes.
+struct Spawn {
+    inv: Arc<Invocation>,
+    umask: u32,
+    around: Surroundings,
+    fds: Vec<OwnedFd>,
+    plan: RunPlan,
+}
+
+/// Runs the compiler here, with the caller's descriptors. If the caller goes away, so does it.
+async fn run_here(
+    stream: &mut UnixStream,
+    node: &Arc<Node>,
+    spawn: Spawn,
+    started: Started,
+) -> Result<(), FrameError> {
+    let record = spawn.plan.record;
+    let child = Arc::new(AtomicU64::new(0));
+    let (pid, gone) = (child.clone(), child);
+    let mut running = tokio::task::spawn_blocking(move || run_dressed(&spawn, &pid));
+    let mut byte = [0];
+    let outcome = tokio::select! {
+        outcome = &mut running => outcome,
+        _ = stream.read(&mut byte) => {
+            end_group(&gone);
+            running.await
+        }
+    };
+    let outcome = match outcome.map_err(io::Error::other).and_then(|o| o) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            tracing::warn!(%error, "the compiler could not be run here; its caller runs it");
+            node.worker.abandoned(started);
+            return write(stream, &FromNode::Untouched).await;
+        }
+    };
+    let ended = match outcome.status.code() {
+        Some(code) => Ended::Code(code),
+        None => Ended::Signal(outcome.status.signal().unwrap_or(9)),
+    };
+    if record {
+        let finished = Finished {
+            success: outcome.status.success(),
+            stdout: outcome.stdout,
+            stderr: outcome.stderr,
+            duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
+        };
+        record_blocking(node, started, finished).await?;
+    }
+    write(stream, &FromNode::Compiled(ended)).await
+}
+
+/// Blocks until the compiler has ended. The thread lives as long as the child, as the child's
+/// death signal requires.
+fn run_dressed(spawn: &Spawn, pid: &AtomicU64) -> io::Result<run::Outcome> {
+    let Some((program, arguments)) = spawn.plan.argv.split_first() else {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    };
+    let mut command = Command::new(OsStr::from_bytes(program));
+    command.args(arguments.iter().map(|a| OsStr::from_bytes(a))).current_dir(&spawn.inv.cwd);
+    surroundings::dress(&mut command, &spawn.inv.env, spawn.umask, &spawn.around, &spawn.fds)?;
+    let rewrites = Rewrites::new(spawn.plan.rewrites.clone());
+    let mut out = File::from(spawn.fds[1].try_clone()?);
+    let mut err = File::from(spawn.fds[2].try_clone()?);
+    let outcome = run::run_noting(&mut command, &rewrites, &mut out, &mut err, |id| {
+        if pid.swap(u64::from(id), Ordering::SeqCst) == CALLER_GONE {
+            pid.store(u64::from(id), Ordering::SeqCst);
+            end_group(pid);
+        }
+    });
+    pid.store(0, Ordering::SeqCst);
+    outcome
+}
+
+/// Stands in place of a process id when the caller went away before there was one.
+const CALLER_GONE: u64 = u64::MAX;
+
+/// Kills the process group of a compiler that has nobody to compile for.
+fn end_group(pid: &AtomicU64) {
+    use rustix::process::{Pid, Signal, kill_process_group};
+    let raw = i32::try_from(pid.swap(CALLER_GONE, Ordering::SeqCst)).unwrap_or(0);
+    if let Some(group) = Pid::from_raw(raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}

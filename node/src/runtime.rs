@@ -1,0 +1,347 @@
+//! Puts a node together and takes it apart: locks, keys, store, swarm, socket, periodic work,
+//! signals, shutdown.
+//!
+//! Invariants: one node to a home (a lock held for life); the socket answers only once everything
+//! behind it does; at the end what was captured is flushed before the socket goes.
+
+use crate::config::Config;
+use crate::ipc_server;
+use crate::joining::Joining;
+use crate::service::counters::Counters;
+use crate::service::policy;
+use crate::store::redb::RedbStore;
+use crate::store::{Store, StoreError};
+use crate::swarm::libp2p::{Libp2pSwarm, SwarmConfig};
+use crate::swarm::{Swarm, SwarmError};
+use crate::team::{self, Team, TeamError};
+use crate::worker::Worker;
+use crate::worker::host::NodeHost;
+use quarry_wrapper::home::{Home, HomeError};
+use rustix::fs::FlockOperation;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+use tokio::sync::watch;
+
+/// Threads for async work: sockets and protocols, mostly waiting.
+const ASYNC_THREADS: usize = 2;
+/// Threads for blocking work, at most: one to each compile that is looked up, recorded, or, in
+/// mode `node`, run. They end when idle.
+const BLOCKING_THREADS: usize = 256;
+/// How often counters are kept, the store's size looked at, the mark considered.
+const TICK: Duration = Duration::from_secs(10);
+/// Name of the counters in the store's state.
+const COUNTERS: &str = "counters-v1";
+
+/// Why a node did not start.
+#[derive(Debug, Error)]
+pub enum RuntimeError {
+    /// The home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Another node has the home.
+    #[error("a node runs already on {home} (pid {pid}): `qnode status` shows it, `qnode stop` ends it")]
+    Running {
+        /// The home.
+        home: PathBuf,
+        /// Its process id, or `unknown`.
+        pid: String,
+    },
+    /// Keys or membership.
+    #[error(transparent)]
+    Team(#[from] TeamError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The swarm.
+    #[error(transparent)]
+    Swarm(#[from] SwarmError),
+    /// The socket, the runtime.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A running node.
+pub struct Node {
+    /// Where it lives.
+    pub home: Home,
+    /// Its settings.
+    pub config: Config,
+    /// Keys and membership.
+    pub team: Arc<Team>,
+    /// Entries and objects.
+    pub store: Arc<dyn Store>,
+    /// The peers.
+    pub swarm: Arc<dyn Swarm>,
+    /// Blocking work.
+    pub worker: Worker,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// The door for newcomers.
+    pub joining: Joining,
+    /// When it started.
+    pub started: Instant,
+    /// What went wrong at the start and was mended, for `doctor`.
+    pub incidents: Vec<String>,
+    busy: AtomicU64,
+    stop: watch::Sender<bool>,
+}
+
+/// Counts a compile as under way while it lives.
+pub struct Busy<'a>(&'a Node);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Node {
+    /// Marks a compile as under way.
+    pub fn busy(&self) -> Busy<'_> {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        Busy(self)
+    }
+
+    /// Compiles under way.
+    pub fn busy_now(&self) -> u64 {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// Whether no compile is under way.
+    pub fn idle(&self) -> bool {
+        self.busy_now() == 0
+    }
+
+    /// Asks the node to end.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits until the node was asked to end.
+    pub async fn stopping(&self) {
+        let mut stop = self.stop.subscribe();
+        // The sender lives in the node, so this ends by the value alone.
+        let _ = stop.wait_for(|stop| *stop).await;
+    }
+
+    /// Frees space if the limit is passed. Blocks.
+    pub fn keep_limit(&self) {
+        let Ok(counts) = self.store.counts() else { return };
+        let Some(target) = policy::gc_target(counts.bytes, self.config.store_limit) else { return };
+        match self.store.gc(target) {
+            Ok(report) => tracing::info!(
+                entries = report.entries,
+                bytes = report.bytes,
+                "the store was over its limit: least recently used entries were evicted"
+            ),
+            Err(error) => tracing::warn!(%error, "the store could not be kept to its limit"),
+        }
+    }
+
+    fn keep_counters(&self) {
+        match serde_json::to_vec(&self.counters.stats()) {
+            Ok(bytes) => {
+                if let Err(error) = self.store.set_state(COUNTERS, &bytes) {
+                    tracing::debug!(%error, "the counters were not kept");
+                }
+            }
+            Err(error) => tracing::debug!(%error, "the counters were not kept"),
+        }
+    }
+
+    fn renew_mark(&self) {
+        let team = &self.team;
+        let admin = team.roster(|r| (r.is_admin(&team.builder()), r.freshness()));
+        if let Some((true, last)) = admin
+            && policy::mark_due(last, team::now())
+        {
+            match team.mark_fresh() {
+                Ok(()) => self.swarm.roster_changed(),
+                Err(error) => tracing::warn!(%error, "the roster's freshness mark was not renewed"),
+            }
+        }
+    }
+}
+
+/// Runs a node in the foreground until it is stopped or signalled.
+///
+/// # Errors
+/// [`RuntimeError`]; what was opened is closed again.
+pub fn run(config: Config, home: Home) -> Result<(), RuntimeError> {
+    home.create()?;
+    let lock = lock_home(&home)?;
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(ASYNC_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|source| io_error("starting the runtime", source))?;
+    let result = runtime.block_on(run_on(config, home));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    drop(lock);
+    result
+}
+
+fn io_error(what: &str, source: io::Error) -> RuntimeError {
+    RuntimeError::Io { what: what.to_owned(), source }
+}
+
+/// Takes the home's lock for life and writes our process id into it.
+fn lock_home(home: &Home) -> Result<File, RuntimeError> {
+    let path = home.node_lock();
+    let failed = |source| io_error(&format!("locking {}", path.display()), source);
+    let mut lock = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed)?;
+    if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let pid = std::fs::read_to_string(&path).unwrap_or_default();
+        let pid = if pid.trim().is_empty() { "unknown" } else { pid.trim() }.to_owned();
+        return Err(RuntimeError::Running { home: home.path().to_owned(), pid });
+    }
+    lock.set_len(0).map_err(failed)?;
+    lock.rewind().map_err(failed)?;
+    write!(lock, "{}", std::process::id()).map_err(failed)?;
+    Ok(lock)
+}
+
+/// As many descriptors as we may have: a wide build opens many at once.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+    if limit.maximum.is_some_and(|max| max < 256) {
+        tracing::warn!("only {:?} open files are allowed: raise `ulimit -n`", limit.maximum);
+    }
+}
+
+async fn run_on(config: Config, home: Home) -> Result<(), RuntimeError> {
+    let node = assemble(config, home).await?;
+    let listener = ipc_server::bind(&node.home.socket())
+        .map_err(|source| io_error(&format!("listening on {}", node.home.socket().display()), source))?;
+    let socket = tokio::spawn(ipc_server::serve(listener, node.clone()));
+    for stale in [node.home.start_failed(), node.home.path().join("node.stuck")] {
+        let _ = std::fs::remove_file(stale);
+    }
+    tracing::info!(
+        pid = std::process::id(),
+        builder = %node.team.builder(),
+        listen = ?node.swarm.listening(),
+        "the node is up"
+    );
+    let ticking = tokio::spawn(tick(node.clone()));
+    wait_for_the_end(&node).await;
+    tracing::info!("the node ends");
+    node.stop();
+    ticking.abort();
+    let _ = socket.await;
+    let _ = std::fs::remove_file(node.home.socket());
+    tokio::task::spawn_blocking(move || {
+        node.joining.close();
+        node.swarm.shutdown();
+        node.keep_counters();
+        node.store.flush()
+    })
+    .await
+    .map_err(|e| io_error("ending", io::Error::other(e)))??;
+    Ok(())
+}
+
+async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError> {
+    let team = Arc::new(Team::load(&home)?);
+    let mut incidents = Vec::new();
+    let (store, opened) = RedbStore::open(&home.store())?;
+    if let Some(incident) = opened.incident() {
+        tracing::warn!("{incident}");
+        incidents.push(incident);
+    }
+    let store: Arc<dyn Store> = Arc::new(store);
+    let counters = Arc::new(Counters::resume(store.state(COUNTERS)?.as_deref()));
+    let host = Arc::new(NodeHost {
+        store: store.clone(),
+        team: team.clone(),
+        counters: counters.clone(),
+    });
+    let swarm_config = SwarmConfig {
+        seed: *team.peer_seed(),
+        listen: config.listen.clone(),
+        mdns: config.mdns,
+        remembered: crate::joining::remembered(store.as_ref(), &config),
+        ..SwarmConfig::default()
+    };
+    let handle = tokio::runtime::Handle::current();
+    let swarm: Arc<dyn Swarm> = {
+        let handle = handle.clone();
+        let started = tokio::task::spawn_blocking(move || Libp2pSwarm::start(swarm_config, host, handle));
+        Arc::new(started.await.map_err(|e| io_error("starting the swarm", io::Error::other(e)))??)
+    };
+    let worker = Worker::new(store.clone(), swarm.clone(), team.clone(), counters.clone());
+    let joining = Joining::new(&config, team.clone(), swarm.clone(), store.clone(), counters.clone(), handle);
+    let node = Arc::new(Node {
+        home,
+        config,
+        team,
+        store,
+        swarm,
+        worker,
+        counters,
+        joining,
+        started: Instant::now(),
+        incidents,
+        busy: AtomicU64::new(0),
+        stop: watch::Sender::new(false),
+    });
+    let resumed = node.clone();
+    tokio::task::spawn_blocking(move || resumed.joining.resume())
+        .await
+        .map_err(|e| io_error("opening the door", io::Error::other(e)))?;
+    Ok(node)
+}
+
+async fn wait_for_the_end(node: &Node) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) =
+        match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+            (Ok(i), Ok(t)) => (i, t),
+            _ => return node.stopping().await,
+        };
+    tokio::select! {
+        () = node.stopping() => {}
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+async fn tick(node: Arc<Node>) {
+    let mut interval = tokio::time::interval(TICK);
+    loop {
+        interval.tick().await;
+        let node = node.clone();
+        let ticked = tokio::task::spawn_blocking(move || {
+            node.keep_counters();
+            node.keep_limit();
+            node.renew_mark();
+            node.joining.tick();
+        });
+        if ticked.await.is_err() {
+            return;
+        }
+    }
+}

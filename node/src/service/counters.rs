@@ -1,0 +1,168 @@
+//! What is counted: one outcome for each request, refusals by name, bytes; and the latest
+//! outcomes, for people.
+//!
+//! Invariant: requests = queries + hits + misses + bypasses once no request is under way.
+
+use super::policy::RECENT_MAX;
+use crate::control::{RecentReport, Stats};
+use quarry_trust::Refusal;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Reasons and names that are counted apart, at most; further ones are counted as `other`.
+const NAMES_MAX: usize = 128;
+
+/// How one request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Run as it came, and neither hit, miss nor bypass.
+    Query,
+    /// Restored from here.
+    HitLocal,
+    /// Restored from a peer.
+    HitPeer,
+    /// Compiled and stored.
+    Miss,
+    /// Compiled and not stored, for a named reason.
+    Bypass(&'static str),
+}
+
+#[derive(Default)]
+struct Inner {
+    stats: Stats,
+    recent: VecDeque<RecentReport>,
+}
+
+/// The node's counters, shared by all threads.
+#[derive(Default)]
+pub struct Counters(Mutex<Inner>);
+
+impl Counters {
+    /// Counters that go on from what was stored (JSON of [`Stats`]); rubbish starts over.
+    #[must_use]
+    pub fn resume(stored: Option<&[u8]>) -> Self {
+        let stats = stored.and_then(|b| serde_json::from_slice(b).ok()).unwrap_or_default();
+        Self(Mutex::new(Inner { stats, recent: VecDeque::new() }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one request's end and remembers it (queries are not remembered).
+    pub fn ended(&self, outcome: Outcome, recent: Option<RecentReport>) {
+        let mut inner = self.lock();
+        let stats = &mut inner.stats;
+        stats.requests += 1;
+        match outcome {
+            Outcome::Query => stats.queries += 1,
+            Outcome::HitLocal => stats.hits.local += 1,
+            Outcome::HitPeer => stats.hits.peer += 1,
+            Outcome::Miss => stats.misses += 1,
+            Outcome::Bypass(reason) => {
+                stats.bypasses += 1;
+                count(&mut stats.bypass_reasons, reason);
+            }
+        }
+        if let Some(recent) = recent {
+            let saved = recent.compile_ms.saturating_sub(recent.ms);
+            if matches!(outcome, Outcome::HitLocal | Outcome::HitPeer) {
+                stats.time_saved_ms += saved;
+            }
+            if inner.recent.len() >= RECENT_MAX {
+                inner.recent.pop_front();
+            }
+            inner.recent.push_back(recent);
+        }
+    }
+
+    /// Something from a peer or the disk was refused.
+    pub fn refused(&self, why: Refusal) {
+        self.refused_as(why.name());
+    }
+
+    /// Something was refused under a name that is no verdict over an entry.
+    pub fn refused_as(&self, name: &'static str) {
+        count(&mut self.lock().stats.rejected, name);
+    }
+
+    /// A stranger was turned away.
+    pub fn stranger(&self) {
+        self.lock().stats.strangers += 1;
+    }
+
+    /// Bytes of objects taken in by compiles here.
+    pub fn stored(&self, bytes: u64) {
+        self.lock().stats.bytes.stored += bytes;
+    }
+
+    /// Bytes of objects fetched from peers.
+    pub fn fetched(&self, bytes: u64) {
+        self.lock().stats.bytes.fetched += bytes;
+    }
+
+    /// Bytes of objects served to peers.
+    pub fn served(&self, bytes: u64) {
+        self.lock().stats.bytes.served += bytes;
+    }
+
+    /// The counters now; the five refusals that scripts rely on are always there.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.lock().stats.clone();
+        for name in ["unsigned", "untrusted", "revoked", "corrupt", "oversize"] {
+            stats.rejected.entry(name.to_owned()).or_default();
+        }
+        stats
+    }
+
+    /// Starts over.
+    pub fn reset(&self) {
+        *self.lock() = Inner::default();
+    }
+
+    /// The latest outcomes, oldest first.
+    #[must_use]
+    pub fn recent(&self) -> Vec<RecentReport> {
+        self.lock().recent.iter().cloned().collect()
+    }
+}
+
+fn count(counts: &mut std::collections::BTreeMap<String, u64>, name: &str) {
+    let name = if counts.len() < NAMES_MAX || counts.contains_key(name) { name } else { "other" };
+    *counts.entry(name.to_owned()).or_default() += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_is_counted_once() {
+        let counters = Counters::default();
+        for outcome in [
+            Outcome::Query,
+            Outcome::HitLocal,
+            Outcome::HitPeer,
+            Outcome::Miss,
+            Outcome::Bypass("link-bin"),
+            Outcome::Bypass("link-bin"),
+        ] {
+            counters.ended(outcome, None);
+        }
+        let s = counters.stats();
+        assert_eq!(s.requests, s.queries + s.hits.local + s.hits.peer + s.misses + s.bypasses);
+        assert_eq!(s.bypass_reasons["link-bin"], 2);
+        assert_eq!(s.rejected["unsigned"], 0, "named even at zero");
+    }
+
+    #[test]
+    fn counters_survive_a_restart_and_rubbish() {
+        let counters = Counters::default();
+        counters.ended(Outcome::Miss, None);
+        counters.refused(Refusal::Revoked);
+        let stored = serde_json::to_vec(&counters.stats()).unwrap();
+        assert_eq!(Counters::resume(Some(&stored)).stats(), counters.stats());
+        assert_eq!(Counters::resume(Some(b"{\"requests\":-1}")).stats().requests, 0);
+    }
+}

@@ -1,0 +1,76 @@
+//! Deadlines, limits and thresholds, each a named constant or a function of its arguments.
+
+use quarry_trust::PeerId;
+use std::time::Duration;
+
+/// Peers that one lookup asks, at most: the nearest first.
+pub const ASK_PEERS: usize = 3;
+/// How long one question to a peer may take. A compile waits for it.
+pub const ASK_WITHIN: Duration = Duration::from_secs(2);
+/// The shortest and the longest time that fetching one entry's objects may take; the wrapper
+/// gives the node 30 s for the whole answer.
+pub const FETCH_LEAST: Duration = Duration::from_secs(3);
+/// See [`FETCH_LEAST`].
+pub const FETCH_MOST: Duration = Duration::from_secs(20);
+/// The slowest peer that is worth waiting for, bytes per second: a tenth of a 100 Mbit link.
+pub const FETCH_RATE_LEAST: u64 = 1_250_000;
+/// gc begins when the limit is passed and frees down to this share of it, percent, so that it
+/// does not run at every compile.
+pub const GC_TO_PERCENT: u64 = 90;
+/// An admin's node renews its freshness mark when the last is older, seconds (a day).
+pub const MARK_EVERY: u64 = 24 * 60 * 60;
+/// Outcomes of recent compiles that are kept for people to look at.
+pub const RECENT_MAX: usize = 2_000;
+
+/// How long fetching `bytes` may take.
+#[must_use]
+pub fn fetch_within(bytes: u64) -> Duration {
+    let at_least_rate = Duration::from_millis(bytes.saturating_mul(1000) / FETCH_RATE_LEAST);
+    (FETCH_LEAST + at_least_rate).min(FETCH_MOST)
+}
+
+/// Where gc should stop, if it is due.
+#[must_use]
+pub fn gc_target(stored: u64, limit: u64) -> Option<u64> {
+    (stored > limit).then(|| limit / 100 * GC_TO_PERCENT)
+}
+
+/// Whether an admin's mark is to be renewed.
+#[must_use]
+pub const fn mark_due(last: u64, now: u64) -> bool {
+    now.saturating_sub(last) >= MARK_EVERY
+}
+
+/// The peers to ask, in order: candidates as the index ranks them, cut to [`ASK_PEERS`].
+#[must_use]
+pub fn ask_order(mut candidates: Vec<PeerId>) -> Vec<PeerId> {
+    candidates.truncate(ASK_PEERS);
+    candidates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_object_gets_longer_but_never_longer_than_the_wrapper_waits() {
+        assert_eq!(fetch_within(0), FETCH_LEAST);
+        assert!(fetch_within(10 << 20) > FETCH_LEAST);
+        assert_eq!(fetch_within(u64::MAX), FETCH_MOST);
+        assert!(FETCH_MOST + ASK_WITHIN * 3 < quarry_wrapper::ipc::client::ANSWER_WITHIN);
+    }
+
+    #[test]
+    fn gc_waits_for_the_limit_and_then_makes_room() {
+        assert_eq!(gc_target(100, 100), None);
+        assert_eq!(gc_target(101, 100), Some(90));
+        assert_eq!(gc_target(1, 0), Some(0));
+    }
+
+    #[test]
+    fn a_mark_is_renewed_daily() {
+        assert!(!mark_due(1_000, 1_000 + MARK_EVERY - 1));
+        assert!(mark_due(1_000, 1_000 + MARK_EVERY));
+        assert!(!mark_due(2_000, 1_000), "a clock that went back renews nothing");
+    }
+}

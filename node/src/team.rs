@@ -1,0 +1,434 @@
+//! Who we are and whom we believe: keys, roster, the team's secret, open invitations.
+//!
+//! Enters: the home's files, a peer's roster, an admin's decision. Leaves: signatures, verdicts,
+//! [`Verified`] entries. The one place that holds the roster; everybody else asks. Kept in files
+//! of the home (0600, replaced by rename), apart from the store, so that a store that must be
+//! rebuilt costs no membership.
+
+use crate::service::membership::Membership;
+use quarry_trust::canon::{CanonError, Canonical, Reader, Writer};
+use quarry_trust::key::KeyError;
+use quarry_trust::roster::{Member, Merge, Op, Role, Roster, RosterError};
+use quarry_trust::verify::{Source, Verifier};
+use quarry_trust::{
+    ActionKey, BuilderId, BuilderKey, Entry, LookupKey, PeerId, Refusal, Scope, SignedEntry,
+    Verified,
+};
+use quarry_wrapper::home::Home;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// Schema of the team file.
+const TEAM_SCHEMA: u16 = 1;
+/// Size of the team file: a roster at its limit fits.
+const TEAM_FILE_MAX: u64 = 8 << 20;
+/// Size of the invitations file.
+const INVITATIONS_MAX: u64 = 1 << 20;
+
+/// Why membership could not be read, changed or kept.
+#[derive(Debug, Error)]
+pub enum TeamError {
+    /// A key file.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A file of the home.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file of the home is not what it should be.
+    #[error("{path} cannot be read ({why}): restore it from a backup, or move it away and join the team again")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The roster refused.
+    #[error(transparent)]
+    Roster(#[from] RosterError),
+    /// Not possible without a team.
+    #[error("this node is in no team: run `qnode team create NAME`, or `qnode join TICKET`")]
+    None,
+    /// Not possible in a team.
+    #[error("this node is already in team {0}: leave it first (`qnode leave`), or use another QUARRY_HOME")]
+    Already(String),
+    /// Admins only.
+    #[error("only an admin of the team can do that: ask one of {0}")]
+    NotAdmin(String),
+    /// No randomness.
+    #[error("the system gave no randomness: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// 32 random bytes.
+///
+/// # Errors
+/// [`TeamError::Random`].
+pub fn random() -> Result<[u8; 32], TeamError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+struct State {
+    roster: Option<Roster>,
+    secret: Zeroizing<[u8; 32]>,
+}
+
+/// Keys and membership of one node.
+pub struct Team {
+    home: Home,
+    builder: BuilderKey,
+    peer: BuilderKey,
+    state: RwLock<State>,
+    membership: std::sync::Mutex<Membership>,
+}
+
+impl Team {
+    /// Loads keys and membership, making keys where there are none.
+    ///
+    /// # Errors
+    /// [`TeamError`]; what is damaged is left as it is.
+    pub fn load(home: &Home) -> Result<Self, TeamError> {
+        let builder = BuilderKey::load_or_create(&home.builder_key())?;
+        let peer = BuilderKey::load_or_create(&home.peer_key())?;
+        let state = load_state(home)?;
+        let membership = match read_bounded(&invitations_file(home), INVITATIONS_MAX)? {
+            None => Membership::default(),
+            Some(bytes) => Membership::from_bytes(&bytes).map_err(|e| TeamError::Damaged {
+                path: invitations_file(home),
+                why: e.to_string(),
+            })?,
+        };
+        Ok(Self {
+            home: home.clone(),
+            builder,
+            peer,
+            state: RwLock::new(state),
+            membership: std::sync::Mutex::new(membership),
+        })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Our signing identity.
+    #[must_use]
+    pub fn builder(&self) -> BuilderId {
+        self.builder.id()
+    }
+
+    /// Our signing key, for what must prove its possession (joining, leaving).
+    #[must_use]
+    pub const fn builder_key(&self) -> &BuilderKey {
+        &self.builder
+    }
+
+    /// Our network identity.
+    #[must_use]
+    pub fn peer(&self) -> PeerId {
+        PeerId(self.peer.id().0)
+    }
+
+    /// The seed of the network identity.
+    #[must_use]
+    pub fn peer_seed(&self) -> Zeroizing<[u8; 32]> {
+        self.peer.seed()
+    }
+
+    /// Calls `with` with the roster, where there is one.
+    pub fn roster<T>(&self, with: impl FnOnce(&Roster) -> T) -> Option<T> {
+        self.read().roster.as_ref().map(with)
+    }
+
+    /// Our own record in the roster.
+    #[must_use]
+    pub fn own_record(&self) -> Option<Member> {
+        self.roster(|r| r.member_by_builder(&self.builder()).cloned()).flatten()
+    }
+
+    /// Our role, where we are in a team.
+    #[must_use]
+    pub fn role(&self) -> Option<Role> {
+        self.own_record().map(|m| m.role)
+    }
+
+    /// The name of a builder in the roster.
+    #[must_use]
+    pub fn builder_name(&self, builder: &BuilderId) -> Option<String> {
+        self.roster(|r| r.member_by_builder(builder).map(|m| m.name.clone())).flatten()
+    }
+
+    /// The name of a peer in the roster.
+    #[must_use]
+    pub fn peer_name(&self, peer: &PeerId) -> Option<String> {
+        self.roster(|r| r.member_by_peer(peer).map(|m| m.name.clone())).flatten()
+    }
+
+    /// The scope of what is compiled here now. A reader publishes nothing.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match self.role() {
+            Some(Role::Admin | Role::Builder) => {
+                self.roster(|r| Scope::Team(r.team())).unwrap_or(Scope::Private)
+            }
+            _ => Scope::Private,
+        }
+    }
+
+    /// The secret under which values of variables are digested.
+    #[must_use]
+    pub fn secret(&self) -> [u8; 32] {
+        *self.read().secret
+    }
+
+    /// Signs one of our own entries.
+    #[must_use]
+    pub fn sign(&self, entry: &Entry) -> SignedEntry {
+        entry.sign(&self.builder)
+    }
+
+    /// The verdict over an entry. This is the node's only way to a [`Verified`] one.
+    ///
+    /// # Errors
+    /// The [`Refusal`] to count.
+    pub fn verify(
+        &self,
+        signed: &SignedEntry,
+        source: Source,
+        action: Option<&ActionKey>,
+        lookup: Option<&LookupKey>,
+    ) -> Result<Verified<Entry>, Refusal> {
+        let state = self.read();
+        let verifier =
+            Verifier { own: self.builder.id(), roster: state.roster.as_ref(), now: now() };
+        verifier.entry(signed, source, action, lookup)
+    }
+
+    /// Founds a team with this node as its first admin. The root key stays in the home.
+    ///
+    /// # Errors
+    /// [`TeamError`].
+    pub fn found(&self, name: &str, member: &str) -> Result<(), TeamError> {
+        let mut state = self.write();
+        if let Some(roster) = &state.roster {
+            return Err(TeamError::Already(roster.name().to_owned()));
+        }
+        let root = BuilderKey::load_or_create(&self.home.root_key())?;
+        let now = now();
+        let founder = Member {
+            name: member.to_owned(),
+            role: Role::Admin,
+            peer: self.peer(),
+            builder: self.builder(),
+            joined: now,
+        };
+        let roster = Roster::found(name, &root, founder, now)?;
+        self.replace(&mut state, Some(roster), random()?)
+    }
+
+    /// Takes the roster and the secret that an admin gave us.
+    ///
+    /// # Errors
+    /// [`TeamError`]; the roster must be the root's and name us.
+    pub fn enter(
+        &self,
+        wire: &[u8],
+        root: Option<&BuilderId>,
+        secret: [u8; 32],
+    ) -> Result<(), TeamError> {
+        let roster = Roster::from_wire(wire, root)?;
+        let ours = roster.member_by_builder(&self.builder()).is_some_and(|m| m.peer == self.peer());
+        if !ours {
+            return Err(TeamError::Damaged {
+                path: self.home.path().to_owned(),
+                why: "the roster that came does not name this node".to_owned(),
+            });
+        }
+        let mut state = self.write();
+        if let Some(roster) = &state.roster {
+            return Err(TeamError::Already(roster.name().to_owned()));
+        }
+        self.replace(&mut state, Some(roster), secret)
+    }
+
+    /// Forgets the team; the keys stay.
+    ///
+    /// # Errors
+    /// [`TeamError`].
+    pub fn forget(&self) -> Result<(), TeamError> {
+        let mut state = self.write();
+        self.replace(&mut state, None, random()?)
+    }
+
+    /// Merges a peer's roster.
+    ///
+    /// # Errors
+    /// [`TeamError`]; ours is unchanged then.
+    pub fn merge(&self, wire: &[u8]) -> Result<Merge, TeamError> {
+        let mut state = self.write();
+        let Some(roster) = &state.roster else { return Err(TeamError::None) };
+        let mut merged = roster.clone();
+        let outcome = merged.merge(wire)?;
+        if outcome.changed {
+            let secret = *state.secret;
+            self.replace(&mut state, Some(merged), secret)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Appends a change that this node signs as an admin.
+    ///
+    /// # Errors
+    /// [`TeamError`].
+    pub fn propose(&self, op: Op) -> Result<(), TeamError> {
+        self.change(|roster| roster.propose(op, &self.builder, now()))
+    }
+
+    /// Renews the freshness mark.
+    ///
+    /// # Errors
+    /// [`TeamError`].
+    pub fn mark_fresh(&self) -> Result<(), TeamError> {
+        self.change(|roster| roster.mark_fresh(&self.builder, now()))
+    }
+
+    fn change(
+        &self,
+        change: impl FnOnce(&mut Roster) -> Result<(), RosterError>,
+    ) -> Result<(), TeamError> {
+        let mut state = self.write();
+        let Some(roster) = &state.roster else { return Err(TeamError::None) };
+        if !roster.is_admin(&self.builder()) {
+            let admins = roster.members().filter(|m| m.role == Role::Admin).map(|m| m.name.as_str());
+            return Err(TeamError::NotAdmin(admins.collect::<Vec<_>>().join(", ")));
+        }
+        let mut changed = roster.clone();
+        change(&mut changed)?;
+        let secret = *state.secret;
+        self.replace(&mut state, Some(changed), secret)
+    }
+
+    /// Keeps a new state on disk, then in memory.
+    fn replace(
+        &self,
+        state: &mut State,
+        roster: Option<Roster>,
+        secret: [u8; 32],
+    ) -> Result<(), TeamError> {
+        let mut w = Writer::default();
+        w.u16(TEAM_SCHEMA);
+        w.fixed(&secret);
+        w.option(roster.as_ref(), |w, r| w.bytes(&r.to_wire()));
+        write_private(&team_file(&self.home), &w.finish())?;
+        *state = State { roster, secret: Zeroizing::new(secret) };
+        Ok(())
+    }
+
+    /// Calls `with` with the open invitations and knocks, and keeps what it changed.
+    ///
+    /// # Errors
+    /// [`TeamError::Io`]; what was changed in memory stays changed (a used ticket stays used).
+    pub fn membership<T>(&self, with: impl FnOnce(&mut Membership) -> T) -> Result<T, TeamError> {
+        let mut membership =
+            self.membership.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let before = membership.to_bytes();
+        let result = with(&mut membership);
+        let after = membership.to_bytes();
+        if before != after {
+            write_private(&invitations_file(&self.home), &after)?;
+        }
+        Ok(result)
+    }
+}
+
+fn team_file(home: &Home) -> PathBuf {
+    home.path().join("team.bin")
+}
+
+fn invitations_file(home: &Home) -> PathBuf {
+    home.path().join("invitations.bin")
+}
+
+fn load_state(home: &Home) -> Result<State, TeamError> {
+    let path = team_file(home);
+    let Some(bytes) = read_bounded(&path, TEAM_FILE_MAX)? else {
+        let secret = random()?;
+        let mut w = Writer::default();
+        w.u16(TEAM_SCHEMA);
+        w.fixed(&secret);
+        w.u8(0);
+        write_private(&path, &w.finish())?;
+        return Ok(State { roster: None, secret: Zeroizing::new(secret) });
+    };
+    let damaged = |why: String| TeamError::Damaged { path: path.clone(), why };
+    let (secret, wire) = split_state(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let roster = wire.map(|w| Roster::from_wire(&w, None)).transpose();
+    Ok(State { roster: roster.map_err(|e| damaged(e.to_string()))?, secret: Zeroizing::new(secret) })
+}
+
+type Split = ([u8; 32], Option<Vec<u8>>);
+
+fn split_state(bytes: &[u8]) -> Result<Split, CanonError> {
+    let mut r = Reader::new(bytes);
+    let schema = r.u16()?;
+    if schema != TEAM_SCHEMA {
+        return Err(CanonError::Schema(schema));
+    }
+    let secret = r.array()?;
+    let max = usize::try_from(TEAM_FILE_MAX).unwrap_or(usize::MAX);
+    let wire = r.option(|r| r.bytes(max).map(<[u8]>::to_vec))?;
+    r.finish()?;
+    Ok((secret, wire))
+}
+
+/// A file's bytes, or `None` where there is no such file.
+fn read_bounded(path: &Path, max: u64) -> Result<Option<Vec<u8>>, TeamError> {
+    let io_error = |source| TeamError::Io { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(io_error)?,
+    };
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes).map_err(io_error)?;
+    if bytes.len() as u64 > max {
+        return Err(TeamError::Damaged { path: path.to_owned(), why: "it is too large".to_owned() });
+    }
+    Ok(Some(bytes))
+}
+
+/// Replaces a file of the home, whole or not at all, readable by us alone.
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), TeamError> {
+    let temporary = path.with_extension("new");
+    let write = || {
+        let mut file =
+            File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        // The rename itself must survive a power cut.
+        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    };
+    write().map_err(|source| TeamError::Io { path: path.to_owned(), source })
+}

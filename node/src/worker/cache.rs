@@ -1,0 +1,263 @@
+//! The pipeline's cache: the store behind the roster's verdict, and the peers behind both.
+//!
+//! Enters: keys, staged outputs. Leaves: verified entries, objects that are here. Nothing leaves
+//! that the team does not vouch for; nothing is fetched before its entry was verified.
+
+use crate::service::counters::Counters;
+use crate::service::policy;
+use crate::store::{self, Offer, Store, StoreError};
+use crate::swarm::{Ask, Swarm};
+use crate::team::{self, Team};
+use quarry_trust::verify::Source;
+use quarry_trust::{
+    ActionKey, Digest, Entry, LookupKey, ObjectRef, Output, OutputName, PeerId, Refusal, Scope,
+    Verified,
+};
+use quarry_wrapper::pipeline::{Cache, Candidate, Object, Staged, Tier, UnsignedEntry};
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Predictions that one local lookup tries.
+const LOCAL_OFFERS: usize = 16;
+
+/// The node's cache.
+pub struct NodeCache {
+    store: Arc<dyn Store>,
+    swarm: Arc<dyn Swarm>,
+    team: Arc<Team>,
+    counters: Arc<Counters>,
+}
+
+impl NodeCache {
+    /// A cache over the node's parts.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        swarm: Arc<dyn Swarm>,
+        team: Arc<Team>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self { store, swarm, team, counters }
+    }
+
+    /// Offers that hold for the keys that were asked; the rest is counted and, where it lay in
+    /// our own store and can never be right, removed.
+    fn believe(
+        &self,
+        offers: Vec<Offer>,
+        from: Option<PeerId>,
+        action: Option<&ActionKey>,
+        lookup: Option<&LookupKey>,
+    ) -> Vec<Candidate> {
+        let source = if from.is_some() { Source::Peer } else { Source::Store };
+        let mut believed = Vec::with_capacity(offers.len());
+        for Offer { prediction, signed } in offers {
+            match self.team.verify(&signed, source, action, lookup) {
+                Ok(entry) => believed.push(Candidate { prediction, signed, entry, from }),
+                Err(why) => self.refused(from.as_ref(), why, "an entry"),
+            }
+        }
+        believed
+    }
+
+    fn refused(&self, from: Option<&PeerId>, why: Refusal, what: &str) {
+        self.counters.refused(why);
+        match from {
+            Some(peer) => {
+                let name = self.team.peer_name(peer).unwrap_or_else(|| peer.to_hex());
+                tracing::warn!("refused {what} from {name} ({}): {why}", why.name());
+                self.swarm.misbehaved(peer);
+            }
+            None => tracing::debug!("{what} in the store is not used ({}): {why}", why.name()),
+        }
+    }
+
+    fn ask(&self, key: &Digest, ask: Ask) -> Vec<Candidate> {
+        let (action, lookup) = match &ask {
+            Ask::Action(key) => (Some(key), None),
+            Ask::Lookup(key) => (None, Some(key)),
+        };
+        let mut all = Vec::new();
+        for peer in policy::ask_order(self.swarm.candidates(key)) {
+            match self.swarm.ask(&peer, ask, Instant::now() + policy::ASK_WITHIN) {
+                Ok(offers) => all.extend(self.believe(offers, Some(peer), action, lookup)),
+                Err(error) => tracing::debug!(%error, peer = %peer, "a question was not answered"),
+            }
+        }
+        all
+    }
+
+    /// Fetches what an entry names and is not here, digest-checked, and keeps the entry.
+    fn fetch(&self, candidate: &Candidate, first: PeerId) -> Result<(), StoreError> {
+        let entry = &candidate.entry;
+        let missing: Vec<ObjectRef> = entry
+            .objects()
+            .filter(|o| !self.store.has(&o.digest).unwrap_or(false))
+            .collect();
+        let bytes = missing.iter().map(|o| o.size).sum();
+        let deadline = Instant::now() + policy::fetch_within(bytes);
+        let mut peers = vec![first];
+        peers.extend(self.swarm.candidates(&entry.action.digest()).into_iter().filter(|p| *p != first));
+        let mut pins = Vec::with_capacity(missing.len());
+        for object in &missing {
+            let fetched = policy::ask_order(peers.clone())
+                .iter()
+                .find_map(|peer| self.fetch_one(peer, &entry.action, object, deadline));
+            pins.push(fetched.ok_or(StoreError::of_stage(io::ErrorKind::NotFound.into()))?);
+        }
+        self.counters.fetched(bytes);
+        let offer =
+            Offer { prediction: candidate.prediction.clone(), signed: candidate.signed.clone() };
+        self.store.put(entry, &offer)?;
+        // What is here now can be had from here as well.
+        self.announce(entry);
+        Ok(())
+    }
+
+    fn fetch_one(
+        &self,
+        peer: &PeerId,
+        action: &ActionKey,
+        object: &ObjectRef,
+        deadline: Instant,
+    ) -> Option<store::Pinned> {
+        let mut stage = self.store.stage(object.size).ok()?;
+        if let Err(error) = self.swarm.fetch(peer, action, object, &mut stage, deadline) {
+            tracing::debug!(%error, peer = %peer, object = %object.digest, "a fetch failed");
+            return None;
+        }
+        match stage.commit() {
+            Ok(pinned) if pinned.object == *object => Some(pinned),
+            Ok(_) => {
+                let why = Refusal::Corrupt("an object is not what its digest says");
+                self.refused(Some(peer), why, "an object");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a fetched object was not kept");
+                None
+            }
+        }
+    }
+
+    fn announce(&self, entry: &Entry) {
+        if entry.scope != Scope::Private {
+            self.swarm.announce(&[entry.lookup.digest(), entry.action.digest()]);
+        }
+    }
+
+    /// Signs an unsigned entry as ours.
+    fn sign(&self, unsigned: &UnsignedEntry) -> io::Result<Entry> {
+        let mut outputs = Vec::with_capacity(unsigned.outputs.len());
+        for o in &unsigned.outputs {
+            let name = OutputName::new(o.name.clone()).map_err(io::Error::other)?;
+            outputs.push(Output {
+                name,
+                kind: o.kind,
+                executable: o.executable,
+                object: o.staged.object,
+            });
+        }
+        Ok(Entry {
+            scope: if unsigned.private { Scope::Private } else { self.team.scope() },
+            builder: self.team.builder(),
+            lookup: unsigned.lookup,
+            action: unsigned.action,
+            description: unsigned.description.object,
+            crate_name: unsigned.crate_name.clone(),
+            outputs,
+            stdout: unsigned.stdout.object,
+            stderr: unsigned.stderr.object,
+            width: unsigned.width,
+            duration_ms: unsigned.duration_ms,
+            created: team::now(),
+        })
+    }
+}
+
+impl Cache for NodeCache {
+    fn predict(&self, lookup: &LookupKey, tier: Tier) -> Vec<Candidate> {
+        match tier {
+            Tier::Local => {
+                let offers = self.store.offers(lookup, LOCAL_OFFERS).unwrap_or_default();
+                self.believe(offers, None, None, Some(lookup))
+            }
+            Tier::Peers => self.ask(&lookup.digest(), Ask::Lookup(*lookup)),
+        }
+    }
+
+    fn get(&self, action: &ActionKey, tier: Tier) -> Vec<Candidate> {
+        match tier {
+            Tier::Local => {
+                let offers = self.store.entries(action).unwrap_or_default();
+                self.believe(offers, None, Some(action), None)
+            }
+            Tier::Peers => self.ask(&action.digest(), Ask::Action(*action)),
+        }
+    }
+
+    fn bring(&self, candidate: &Candidate) -> bool {
+        let Some(peer) = candidate.from else { return true };
+        match self.fetch(candidate, peer) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(%error, crate_name = candidate.entry.crate_name, "compiled instead");
+                false
+            }
+        }
+    }
+
+    fn open_object(&self, object: &ObjectRef) -> Option<Object> {
+        match self.store.object(object).ok()?? {
+            store::Object::Bytes(bytes) => Some(Object::Bytes(bytes)),
+            store::Object::File(file) => Some(Object::File(file)),
+        }
+    }
+
+    fn damaged(&self, entry: &Verified<Entry>) {
+        self.counters.refused(Refusal::Corrupt("an object of a stored entry"));
+        tracing::warn!(
+            crate_name = entry.crate_name,
+            action = %entry.action,
+            "a stored entry could not be restored and was removed; `qnode fsck` checks the rest"
+        );
+        for object in entry.restore_objects() {
+            let _ = self.store.recheck(&object.digest);
+        }
+        let _ = self.store.remove(&entry.action, &entry.builder);
+    }
+
+    fn stage_bytes(&self, bytes: &[u8]) -> io::Result<Staged> {
+        let mut stage = self.store.stage(bytes.len() as u64).map_err(io::Error::other)?;
+        stage.write_all(bytes)?;
+        Ok(staged(stage.commit().map_err(io::Error::other)?))
+    }
+
+    fn stage_file(&self, file: &File) -> io::Result<Staged> {
+        let pinned = self.store.stage_file(file, quarry_trust::entry::MAX_OBJECT);
+        Ok(staged(pinned.map_err(io::Error::other)?))
+    }
+
+    fn put(&self, unsigned: UnsignedEntry) -> io::Result<Verified<Entry>> {
+        let signed = self.team.sign(&self.sign(&unsigned)?);
+        let entry = self
+            .team
+            .verify(&signed, Source::Store, Some(&unsigned.action), Some(&unsigned.lookup))
+            .map_err(io::Error::other)?;
+        let offer = Offer { prediction: unsigned.prediction.clone(), signed };
+        self.store.put(&entry, &offer).map_err(io::Error::other)?;
+        self.counters.stored(entry.objects().map(|o| o.size).sum());
+        self.announce(&entry);
+        Ok(entry)
+    }
+
+    fn value_secret(&self) -> [u8; 32] {
+        self.team.secret()
+    }
+}
+
+fn staged(pinned: store::Pinned) -> Staged {
+    Staged { object: pinned.object, pin: Box::new(pinned) }
+}

@@ -1,0 +1,117 @@
+//! What the swarm may ask of this node: the roster, the gate, offers and objects for members.
+
+use crate::service::counters::Counters;
+use crate::store::{Object, Offer, Store};
+use crate::swarm::{Ask, Host, MAX_OFFERS};
+use crate::team::Team;
+use quarry_trust::verify::Source;
+use quarry_trust::{ActionKey, Digest, Entry, PeerId, Refusal, Scope, Verified};
+use std::sync::Arc;
+
+/// The node as the swarm sees it.
+pub struct NodeHost {
+    /// Where entries and objects lie.
+    pub store: Arc<dyn Store>,
+    /// Who may have them.
+    pub team: Arc<Team>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+}
+
+impl NodeHost {
+    /// An entry that a member may see: it is the team's, and its builder stands.
+    fn visible(&self, offer: &Offer) -> Option<Verified<Entry>> {
+        let entry = self.team.verify(&offer.signed, Source::Store, None, None).ok()?;
+        (entry.scope != Scope::Private).then_some(entry)
+    }
+}
+
+impl Host for NodeHost {
+    fn roster(&self) -> Option<Vec<u8>> {
+        self.team.roster(quarry_trust::roster::Roster::to_wire)
+    }
+
+    fn admits(&self, peer: &PeerId) -> bool {
+        self.team.roster(|r| r.member_by_peer(peer).is_some()).unwrap_or(false)
+    }
+
+    fn members(&self) -> Vec<PeerId> {
+        let own = self.team.peer();
+        self.team
+            .roster(|r| r.members().map(|m| m.peer).filter(|p| *p != own).collect())
+            .unwrap_or_default()
+    }
+
+    fn merge_roster(&self, from: &PeerId, wire: &[u8]) -> bool {
+        match self.team.merge(wire) {
+            Ok(outcome) => {
+                for builder in &outcome.revoked {
+                    tracing::warn!("builder {builder} was revoked: what it signed is not used any more");
+                }
+                if outcome.forked {
+                    tracing::warn!(
+                        "the membership chain has forked: revocations of both branches hold, \
+                         additions of neither, until an admin merges"
+                    );
+                }
+                outcome.changed
+            }
+            Err(error) => {
+                self.counters.refused_as("roster");
+                tracing::warn!("refused a roster from {from}: {error}");
+                false
+            }
+        }
+    }
+
+    fn offers(&self, to: &PeerId, ask: &Ask) -> Vec<Offer> {
+        if !self.admits(to) {
+            return Vec::new();
+        }
+        let found = match ask {
+            Ask::Lookup(key) => self.store.offers(key, MAX_OFFERS),
+            Ask::Action(key) => self.store.entries(key),
+        };
+        let mut offers = found.unwrap_or_default();
+        offers.retain(|offer| self.visible(offer).is_some());
+        offers.truncate(MAX_OFFERS);
+        offers
+    }
+
+    fn open(&self, to: &PeerId, action: &ActionKey, digest: &Digest) -> Option<(Object, u64)> {
+        if !self.admits(to) {
+            return None;
+        }
+        let entries = self.store.entries(action).ok()?;
+        let object = entries.iter().find_map(|offer| {
+            self.visible(offer)?.objects().find(|object| object.digest == *digest)
+        })?;
+        let opened = self.store.object(&object).ok()??;
+        self.counters.served(object.size);
+        Some((opened, object.size))
+    }
+
+    fn keys(&self) -> Vec<Digest> {
+        let mut keys = Vec::new();
+        let walked = self.store.each_offer(&mut |offer| {
+            if let Some(entry) = self.visible(&offer) {
+                keys.extend([entry.lookup.digest(), entry.action.digest()]);
+            }
+        });
+        if let Err(error) = walked {
+            tracing::warn!(%error, "the store's keys could not be read for the filter");
+        }
+        keys
+    }
+
+    fn refused(&self, from: &PeerId, why: Refusal, what: &str) {
+        self.counters.refused(why);
+        let name = self.team.peer_name(from).unwrap_or_else(|| from.to_hex());
+        tracing::warn!("refused {what} from {name} ({}): {why}", why.name());
+    }
+
+    fn stranger(&self, peer: &PeerId) {
+        self.counters.stranger();
+        tracing::warn!("turned away {peer}: not a member of the team");
+    }
+}
