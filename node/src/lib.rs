@@ -4,6 +4,7 @@
 //! `worker` does blocking work; `store` keeps; `swarm` speaks to peers; `team` holds who we are
 //! and whom we believe. Data flows one way: qwrap → ipc → worker → store | swarm.
 
+mod adopt;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -8,13 +8,16 @@
 use crate::service::membership::Membership;
 use quarry_trust::canon::{CanonError, Canonical, Reader, Writer};
 use quarry_trust::key::KeyError;
-use quarry_trust::roster::{Member, Merge, Op, Role, Roster, RosterError};
+use quarry_trust::roster::{
+    Departure, MAX_WIRE, Member, Merge, Op, Role, Roster, RosterError, Signed,
+};
 use quarry_trust::verify::{Source, Verifier};
 use quarry_trust::{
     ActionKey, BuilderId, BuilderKey, Entry, LookupKey, PeerId, Refusal, Scope, SignedEntry,
     Verified,
 };
 use quarry_wrapper::home::Home;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,6 +31,9 @@ use zeroize::Zeroizing;
 const TEAM_SCHEMA: u16 = 1;
 /// Size of the team file: a roster at its limit fits.
 const TEAM_FILE_MAX: u64 = 8 << 20;
+/// Members whose departure waits for an admin, at most; and the size of one such word.
+const DEPARTURES_MAX: usize = 64;
+const DEPARTURE_BYTES_MAX: usize = 512;
 /// Size of the invitations file.
 const INVITATIONS_MAX: u64 = 1 << 20;
 
@@ -98,6 +104,8 @@ pub struct Team {
     peer: BuilderKey,
     state: RwLock<State>,
     membership: std::sync::Mutex<Membership>,
+    /// Members' words that they leave, until an admin has made them part of the chain.
+    departures: std::sync::Mutex<BTreeMap<BuilderId, Signed<Departure>>>,
 }
 
 impl Team {
@@ -122,6 +130,7 @@ impl Team {
             peer,
             state: RwLock::new(state),
             membership: std::sync::Mutex::new(membership),
+            departures: std::sync::Mutex::default(),
         })
     }
 
@@ -282,20 +291,95 @@ impl Team {
         self.replace(&mut state, None, random()?)
     }
 
-    /// Merges a peer's roster.
+    /// What members exchange before anything else: the roster, and departures that no admin has
+    /// made part of it yet. `None` where we are in no team.
+    #[must_use]
+    pub fn exchange(&self) -> Option<Vec<u8>> {
+        let roster = self.roster(Roster::to_wire)?;
+        let mut w = Writer::default();
+        w.bytes(&roster);
+        let departures = self.departures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        w.count(departures.len());
+        for departure in departures.values() {
+            w.bytes(&departure.to_wire());
+        }
+        Some(w.finish())
+    }
+
+    /// Merges what a peer sent as its [`Team::exchange`]; an admin's node makes departures part
+    /// of the chain.
     ///
     /// # Errors
     /// [`TeamError`]; ours is unchanged then.
-    pub fn merge(&self, wire: &[u8]) -> Result<Merge, TeamError> {
-        let mut state = self.write();
-        let Some(roster) = &state.roster else { return Err(TeamError::None) };
-        let mut merged = roster.clone();
-        let outcome = merged.merge(wire)?;
-        if outcome.changed {
-            let secret = *state.secret;
-            self.replace(&mut state, Some(merged), secret)?;
+    pub fn merge(&self, exchange: &[u8]) -> Result<Merge, TeamError> {
+        let damaged = |e: CanonError| TeamError::Roster(RosterError::from(e));
+        let mut r = Reader::new(exchange);
+        let wire = r.bytes(MAX_WIRE).map_err(damaged)?;
+        let count = r.count(DEPARTURES_MAX).map_err(damaged)?;
+        let mut departures = Vec::with_capacity(count);
+        for _ in 0..count {
+            let bytes = r.bytes(DEPARTURE_BYTES_MAX).map_err(damaged)?;
+            departures.push(Signed::<Departure>::from_wire(bytes)?);
         }
+        r.finish().map_err(damaged)?;
+        let mut outcome = {
+            let mut state = self.write();
+            let Some(roster) = &state.roster else { return Err(TeamError::None) };
+            let mut merged = roster.clone();
+            let outcome = merged.merge(wire)?;
+            if outcome.changed {
+                let secret = *state.secret;
+                self.replace(&mut state, Some(merged), secret)?;
+            }
+            outcome
+        };
+        for departure in departures {
+            outcome.changed |= self.note_departure(departure)?;
+        }
+        self.forget_departed();
         Ok(outcome)
+    }
+
+    /// Our own word that we leave, passed on with the next exchange.
+    ///
+    /// # Errors
+    /// [`TeamError`].
+    pub fn announce_departure(&self) -> Result<(), TeamError> {
+        let departure = self.roster(|r| r.departure(&self.builder, now())).ok_or(TeamError::None)??;
+        self.note_departure(departure)?;
+        Ok(())
+    }
+
+    /// Keeps a departure, or, where we are an admin, makes it part of the chain. True where
+    /// that is news to pass on.
+    fn note_departure(&self, departure: Signed<Departure>) -> Result<bool, TeamError> {
+        let builder = departure.builder;
+        let known = self.roster(|r| r.member_by_builder(&builder).is_some()).unwrap_or(false);
+        if !known {
+            return Ok(false);
+        }
+        let leaving_ourselves = builder == self.builder();
+        let admin = self.roster(|r| r.is_admin(&self.builder())).unwrap_or(false);
+        if admin && !leaving_ourselves {
+            self.change(|roster| roster.depart(&departure, &self.builder, now()))?;
+            return Ok(true);
+        }
+        let mut departures =
+            self.departures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if departures.len() >= DEPARTURES_MAX || departures.contains_key(&builder) {
+            return Ok(false);
+        }
+        departures.insert(builder, departure);
+        Ok(true)
+    }
+
+    fn forget_departed(&self) {
+        let gone = |builder: &BuilderId| {
+            !self.roster(|r| r.member_by_builder(builder).is_some()).unwrap_or(false)
+        };
+        let mut departures =
+            self.departures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        departures.retain(|builder, _| !gone(builder));
     }
 
     /// Appends a change that this node signs as an admin.

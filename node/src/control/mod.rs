@@ -4,6 +4,9 @@
 //! The field names of the reports are part of the public surface: scripts read them through
 //! `--format json`. Extend them; do not rename them.
 
+pub mod answer;
+mod inspect;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

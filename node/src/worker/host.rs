@@ -28,7 +28,7 @@ impl NodeHost {
 
 impl Host for NodeHost {
     fn roster(&self) -> Option<Vec<u8>> {
-        self.team.roster(quarry_trust::roster::Roster::to_wire)
+        self.team.exchange()
     }
 
     fn admits(&self, peer: &PeerId) -> bool {

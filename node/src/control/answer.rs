@@ -1,0 +1,213 @@
+//! Answers the command line's requests: one to a connection, worked on by a blocking thread.
+//!
+//! Enters: JSON in a control frame. Leaves: progress and one final reply. Nothing is printed
+//! here, and nothing is decided that membership, store or policy decide.
+
+use super::inspect;
+use super::{CheckReport, FreedReport, Progress, Reply, Request};
+use crate::ipc_server;
+use crate::runtime::Node;
+use crate::store::{Fault, Purge, Select};
+use quarry_trust::BuilderId;
+use quarry_wrapper::ipc::frame::FrameError;
+use quarry_wrapper::ipc::protocol::FromNode;
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+/// Progress that has not been written yet.
+const PROGRESS_MAX: usize = 16;
+/// Size of a request, bytes: the longest is a ticket.
+const REQUEST_MAX: usize = 64 * 1024;
+/// How long `leave` waits for a peer to take notice.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+/// How long `join` and `approve` may wait, at most: a day.
+const WAIT_MOST_S: u64 = 24 * 60 * 60;
+
+/// Reads the request, works on it, writes replies until the final one.
+///
+/// # Errors
+/// [`FrameError`] where the connection breaks.
+pub async fn converse(
+    stream: &mut UnixStream,
+    node: &Arc<Node>,
+    bytes: &[u8],
+) -> Result<(), FrameError> {
+    let request = if bytes.len() > REQUEST_MAX {
+        Err("the request is too large".to_owned())
+    } else {
+        serde_json::from_slice::<Request>(bytes).map_err(|e| {
+            format!("the node does not know this request ({e}): is it another version? run `qnode restart`")
+        })
+    };
+    let request = match request {
+        Ok(request) => request,
+        Err(why) => return send(stream, &Reply::Failed(why)).await,
+    };
+    let stop = request == Request::Stop;
+    let (say, mut said) = mpsc::channel::<Reply>(PROGRESS_MAX);
+    let worker = node.clone();
+    let working = tokio::task::spawn_blocking(move || {
+        let progress = say.clone();
+        let reply = answer(&worker, request, &mut |p| {
+            let _ = progress.blocking_send(Reply::Progress(p));
+        });
+        let _ = say.blocking_send(reply.unwrap_or_else(Reply::Failed));
+    });
+    while let Some(reply) = said.recv().await {
+        send(stream, &reply).await?;
+    }
+    if working.await.is_err() {
+        let why = "the node failed at this request: `qnode log` says why".to_owned();
+        send(stream, &Reply::Failed(why)).await?;
+    }
+    if stop {
+        node.stop();
+    }
+    Ok(())
+}
+
+async fn send(stream: &mut UnixStream, reply: &Reply) -> Result<(), FrameError> {
+    let bytes = serde_json::to_vec(reply).map_err(|_| FrameError::Body)?;
+    ipc_server::write(stream, &FromNode::Control(bytes)).await
+}
+
+/// The final reply, or why there is none.
+type Answer = Result<Reply, String>;
+
+fn done(report: &impl Serialize) -> Answer {
+    serde_json::to_value(report).map(Reply::Done).map_err(|e| e.to_string())
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> Answer {
+    let joining = &node.joining;
+    match request {
+        Request::Status => done(&inspect::status(node)),
+        Request::Stats { reset } => {
+            let stats = node.counters.stats();
+            if reset {
+                node.counters.reset();
+            }
+            done(&stats)
+        }
+        Request::Peers => done(&inspect::peers(node)),
+        Request::Members => done(&inspect::members(node)?),
+        Request::Show { key } => done(&inspect::show(node, &key)?),
+        Request::Recent => done(&node.counters.recent()),
+        Request::Health => done(&inspect::health(node)),
+        Request::TeamCreate { name, member } => done(&joining.found(&name, &member).map_err(text)?),
+        Request::Invite { role, expires_s } => {
+            done(&joining.invite(&role, expires_s).map_err(text)?)
+        }
+        Request::Join { to, member, within_s } => {
+            let within = Duration::from_secs(within_s.min(WAIT_MOST_S));
+            done(&joining.join(&to, &member, within, say).map_err(text)?)
+        }
+        Request::Knocks { member, within_s } => {
+            done(&joining.knocks(&member, within_s.min(WAIT_MOST_S), say).map_err(text)?)
+        }
+        Request::Approve { code, role } => done(&joining.approve(&code, &role).map_err(text)?.0),
+        Request::Deny { code } => done(&joining.deny(&code).map_err(text)?.0),
+        Request::Revoke { member } => done(&joining.revoke(&member).map_err(text)?.0),
+        Request::Leave => {
+            let left = joining.leave(LEAVE_WITHIN).map_err(text)?;
+            if !left.told {
+                say(Progress::Line(
+                    "no teammate was reached: ask an admin to `qnode revoke` this member".to_owned(),
+                ));
+            }
+            done(&left.team)
+        }
+        Request::Gc { limit } => gc(node, limit),
+        Request::Fsck { repair } => fsck(node, repair),
+        Request::Purge { builder, crate_name, all, dry_run } => {
+            purge(node, builder.as_deref(), crate_name, all, dry_run)
+        }
+        Request::Flush => {
+            node.store.flush().map_err(text)?;
+            done(&node.store.counts().map_err(text)?.entries)
+        }
+        Request::Stop => {
+            node.store.flush().map_err(text)?;
+            done(&std::process::id())
+        }
+    }
+}
+
+fn freed(node: &Node, report: crate::store::GcReport) -> Answer {
+    done(&FreedReport {
+        entries: report.entries,
+        objects: report.objects,
+        bytes: report.bytes,
+        left: node.store.counts().map_err(text)?.bytes,
+    })
+}
+
+fn gc(node: &Node, limit: Option<u64>) -> Answer {
+    let report = node.store.gc(limit.unwrap_or(node.config.store_limit)).map_err(text)?;
+    if report.entries > 0 {
+        node.swarm.roster_changed();
+    }
+    freed(node, report)
+}
+
+fn fsck(node: &Node, repair: bool) -> Answer {
+    let report = node.store.fsck(repair).map_err(text)?;
+    done(&CheckReport {
+        entries: report.entries,
+        objects: report.objects,
+        problems: report.faults.iter().map(Fault::to_string).collect(),
+        found: report.faults_total,
+        repaired: if report.repaired { report.faults_total } else { 0 },
+    })
+}
+
+fn purge(
+    node: &Node,
+    builder: Option<&str>,
+    crate_name: Option<String>,
+    all: bool,
+    dry_run: bool,
+) -> Answer {
+    let select = match (builder, crate_name, all) {
+        (Some(builder), None, false) => Select::Builder(find_builder(node, builder)?),
+        (None, Some(name), false) => Select::Crate(name),
+        (None, None, true) => Select::All,
+        _ => return Err("purge takes exactly one of --builder, --crate and --all".to_owned()),
+    };
+    let report = node.store.purge(&Purge { select, dry_run }).map_err(text)?;
+    if !dry_run && report.entries > 0 {
+        node.swarm.roster_changed();
+    }
+    freed(node, report)
+}
+
+/// A builder by its whole key, by a prefix of ours, or by what names a present or former member.
+fn find_builder(node: &Node, wanted: &str) -> Result<BuilderId, String> {
+    if let Some(builder) = BuilderId::from_hex(wanted) {
+        return Ok(builder);
+    }
+    let own = node.team.builder();
+    if wanted.len() >= 4 && own.to_hex().starts_with(wanted) {
+        return Ok(own);
+    }
+    let former = node.team.roster(|r| {
+        let fits = |m: &quarry_trust::roster::Member| {
+            m.name == wanted || (wanted.len() >= 4 && m.builder.to_hex().starts_with(wanted))
+        };
+        r.former().find(|(m, _)| fits(m)).map(|(m, _)| m.builder)
+    });
+    if let Some(Some(builder)) = former {
+        return Ok(builder);
+    }
+    match node.team.roster(|r| r.find(wanted).map(|m| m.builder)) {
+        Some(found) => found.map_err(text),
+        None => Err(format!("no builder is called {wanted:?}: give the whole key, as `qnode show` prints it")),
+    }
+}

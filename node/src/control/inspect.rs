@@ -1,0 +1,200 @@
+//! Reports on the node: status, peers, members, one entry, health.
+
+use super::{EntryReport, Health, MemberReport, PeerReport, Status, StoreStatus};
+use crate::adopt::read_description;
+use crate::joining::role_name;
+use crate::runtime::Node;
+use crate::store::Offer;
+use crate::swarm::identity;
+use crate::team;
+use quarry_trust::canon::Canonical;
+use quarry_trust::roster::Gone;
+use quarry_trust::verify::Source;
+use quarry_trust::{Entry, Scope};
+use quarry_wrapper::action::{Description, Value};
+
+/// Characters of a key that `show` needs at least.
+const KEY_PREFIX_MIN: usize = 4;
+/// A mark this old, seconds, is worth a note: five days before it counts as stale.
+const MARK_OLD: u64 = 25 * 24 * 60 * 60;
+
+/// `qnode status`.
+pub(super) fn status(node: &Node) -> Status {
+    let counts = node.store.counts().unwrap_or_default();
+    let team = node.team.roster(|r| (r.name().to_owned(), r.team().0.to_hex()));
+    Status {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        home: node.home.path().display().to_string(),
+        peer_id: identity::display(&node.team.peer()),
+        builder: node.team.builder().to_hex(),
+        team: team.as_ref().map(|(name, _)| name.clone()),
+        team_id: team.map(|(_, id)| id),
+        role: node.team.role().map(|r| role_name(r).to_owned()),
+        listen: node.swarm.listening(),
+        door: node.joining.door_addresses(),
+        peers: node.swarm.peers().iter().filter(|p| p.connected).count() as u64,
+        store: StoreStatus {
+            entries: counts.entries,
+            objects: counts.objects,
+            bytes: counts.bytes,
+            limit: node.config.store_limit,
+        },
+        uptime_s: node.started.elapsed().as_secs(),
+        busy: node.busy_now(),
+    }
+}
+
+/// `qnode peers`.
+pub(super) fn peers(node: &Node) -> Vec<PeerReport> {
+    node.swarm
+        .peers()
+        .into_iter()
+        .map(|p| PeerReport {
+            name: node.team.peer_name(&p.peer).unwrap_or_default(),
+            peer_id: identity::display(&p.peer),
+            connected: p.connected,
+            address: p.address,
+            round_trip_ms: p.round_trip.map(|d| d.as_secs_f64() * 1000.0),
+            bandwidth: p.bandwidth,
+            bytes_in: p.bytes_in,
+            bytes_out: p.bytes_out,
+            keys: p.keys,
+        })
+        .collect()
+}
+
+/// `qnode members`.
+pub(super) fn members(node: &Node) -> Result<Vec<MemberReport>, String> {
+    let connected = node.swarm.peers();
+    let own = node.team.builder();
+    let report = |m: &quarry_trust::roster::Member, standing: &str| MemberReport {
+        name: m.name.clone(),
+        role: role_name(m.role).to_owned(),
+        peer_id: identity::display(&m.peer),
+        builder: m.builder.to_hex(),
+        standing: standing.to_owned(),
+        here: m.builder == own,
+        connected: connected.iter().any(|p| p.peer == m.peer && p.connected),
+    };
+    node.team
+        .roster(|r| {
+            let present = r.members().map(|m| report(m, "stands"));
+            let former = r.former().map(|(m, gone)| {
+                report(m, if gone == Gone::Revoked { "revoked" } else { "retired" })
+            });
+            present.chain(former).collect()
+        })
+        .ok_or_else(|| team::TeamError::None.to_string())
+}
+
+/// `qnode show`: the first entry whose action or lookup key begins with `key`.
+pub(super) fn show(node: &Node, key: &str) -> Result<EntryReport, String> {
+    let key = key.to_ascii_lowercase();
+    if key.len() < KEY_PREFIX_MIN || !key.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(format!("{key:?} is no key: give at least {KEY_PREFIX_MIN} hexadecimal characters"));
+    }
+    let mut found: Option<(Entry, Offer)> = None;
+    node.store
+        .each_offer(&mut |offer| {
+            if found.is_none()
+                && let Ok(entry) = Entry::from_canon(&offer.signed.bytes)
+                && (entry.action.to_string().starts_with(&key)
+                    || entry.lookup.to_string().starts_with(&key))
+            {
+                found = Some((entry, offer));
+            }
+        })
+        .map_err(|e| e.to_string())?;
+    let (entry, offer) = found.ok_or_else(|| format!("no entry here has a key that begins with {key}"))?;
+    Ok(entry_report(node, &entry, &offer))
+}
+
+fn entry_report(node: &Node, entry: &Entry, offer: &Offer) -> EntryReport {
+    let verdict = match node.team.verify(&offer.signed, Source::Store, None, None) {
+        Ok(_) => "verified".to_owned(),
+        Err(why) => why.to_string(),
+    };
+    let description = read_description(node.store.as_ref(), entry)
+        .and_then(|bytes| Description::from_canon(&bytes).ok());
+    let mut report = EntryReport {
+        action: entry.action.to_string(),
+        lookup: entry.lookup.to_string(),
+        crate_name: entry.crate_name.clone(),
+        builder: entry.builder.to_hex(),
+        builder_name: node.team.builder_name(&entry.builder),
+        verdict,
+        scope: if entry.scope == Scope::Private { "private" } else { "team" }.to_owned(),
+        created: entry.created,
+        duration_ms: entry.duration_ms,
+        outputs: entry
+            .outputs
+            .iter()
+            .map(|o| (o.name.as_str().to_owned(), o.object.digest.to_hex(), o.object.size))
+            .collect(),
+        ..EntryReport::default()
+    };
+    if let Some(d) = description {
+        fill_inputs(&mut report, &d);
+    }
+    report
+}
+
+fn fill_inputs(report: &mut EntryReport, d: &Description) {
+    report.compiler = d.known.compiler_version.lines().next().unwrap_or_default().to_owned();
+    let files = [&d.files, &d.macros, &d.native].into_iter().flatten();
+    report.files = files
+        .map(|f| (f.name.clone(), f.digest.map_or_else(|| "absent".to_owned(), |d| d.to_hex())))
+        .chain(d.externs.iter().map(|e| {
+            (e.file.clone(), e.digest.map_or_else(|| "sysroot".to_owned(), |d| d.to_hex()))
+        }))
+        .collect();
+    report.inputs = report.files.len() as u64;
+    report.variables = d
+        .variables
+        .iter()
+        .map(|v| {
+            let value = match &v.value {
+                Value::Unset => "unset".to_owned(),
+                Value::Public(text) => format!("{text:?}"),
+                Value::Keyed(digest) => format!("digest {}", &digest.to_hex()[..16]),
+                Value::Symbolic(text) => format!("names files under {text}"),
+            };
+            (v.name.clone(), value)
+        })
+        .collect();
+}
+
+/// The node's own part of `qnode doctor`.
+pub(super) fn health(node: &Node) -> Health {
+    let mut health = Health { problems: node.incidents.clone(), notes: Vec::new() };
+    if let Err(error) = node.store.counts() {
+        health.problems.push(format!("the store cannot be read ({error}): run `qnode fsck --repair`, or move {} away", node.home.store().display()));
+    }
+    if node.swarm.listening().is_empty() {
+        health.problems.push(
+            "the swarm listens nowhere: check `listen` in config.toml and whether the network is up"
+                .to_owned(),
+        );
+    }
+    let now = team::now();
+    let facts = node.team.roster(|r| {
+        (r.is_fresh(now), r.freshness(), r.fork().is_some(), r.members().count())
+    });
+    if let Some((fresh, last, forked, members)) = facts {
+        if !fresh {
+            health.problems.push("the roster's freshness mark is too old, so teammates' entries are not used: ask an admin to start their node".to_owned());
+        } else if now.saturating_sub(last) > MARK_OLD {
+            health.notes.push("no admin's node was seen for weeks: entries stop being shared a month after the last".to_owned());
+        }
+        if forked {
+            health.problems.push("the membership chain has forked (two admins changed it at once): revocations hold, additions wait for an admin to change it again".to_owned());
+        }
+        if members > 1 && !node.swarm.peers().iter().any(|p| p.connected) {
+            health.notes.push("no teammate is connected now".to_owned());
+        }
+    } else {
+        health.notes.push("this node is in no team: `qnode team create NAME` or `qnode join TICKET`".to_owned());
+    }
+    health
+}

@@ -1,0 +1,545 @@
+//! Joining from both sides: the door that an admin's node opens, and the way through another's.
+//!
+//! Enters: an admin's decision, a newcomer's claim that the door has checked. Leaves: a changed
+//! roster. The rules (one use, expiry, who waits) are `service::membership`'s; the protocol is
+//! `swarm::door`'s; the roster is `team`'s. The door is open only while an invitation or a wait
+//! for approval lasts.
+
+use crate::adopt::adopt;
+use crate::config::Config;
+use crate::control::{InvitedReport, JoinedReport, KnockReport, Progress};
+use crate::service::counters::Counters;
+use crate::service::membership::{KnockState, MembershipError};
+use crate::store::Store;
+use crate::swarm::Swarm;
+use crate::swarm::door::{
+    Candidate, Door, DoorError, DoorHost, JoinError, JoinRefusal, Nonce, TeamClaim, Verdict,
+    Welcome, join_by_address, join_with_ticket,
+};
+use crate::team::{self, Team, TeamError};
+use quarry_trust::roster::{Member, Op, Role};
+use quarry_trust::ticket::{Ticket, TicketError};
+use quarry_trust::{BuilderId, Digest, PeerId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// Name of the remembered addresses in the store's state.
+const ADDRESSES: &str = "addresses-v1";
+/// How often a wait looks whether somebody knocked.
+const POLL: Duration = Duration::from_millis(100);
+/// How long a door stays open after a wait for approval, for the newcomer to fetch its welcome.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// Why somebody could not be let in, or we could not get in.
+#[derive(Debug, Error)]
+pub enum JoiningError {
+    /// Membership.
+    #[error(transparent)]
+    Team(#[from] TeamError),
+    /// The door.
+    #[error(transparent)]
+    Door(#[from] DoorError),
+    /// An invitation or a knock.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    /// The other side's door.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The ticket.
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// Nobody came.
+    #[error("nobody asked to join within {0} s: let the newcomer run `qnode join {1}` meanwhile")]
+    Nobody(u64, String),
+    /// Not a role.
+    #[error("{0:?} is no role: use admin, builder or reader")]
+    Role(String),
+}
+
+/// The role of a name.
+///
+/// # Errors
+/// [`JoiningError::Role`].
+pub fn role_of(name: &str) -> Result<Role, JoiningError> {
+    match name {
+        "admin" => Ok(Role::Admin),
+        "builder" => Ok(Role::Builder),
+        "reader" => Ok(Role::Reader),
+        _ => Err(JoiningError::Role(name.to_owned())),
+    }
+}
+
+/// The name of a role.
+#[must_use]
+pub const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Admin => "admin",
+        Role::Builder => "builder",
+        Role::Reader => "reader",
+    }
+}
+
+/// Both sides of joining, for one node.
+pub struct Joining {
+    listen: Vec<String>,
+    runtime: tokio::runtime::Handle,
+    team: Arc<Team>,
+    swarm: Arc<dyn Swarm>,
+    store: Arc<dyn Store>,
+    counters: Arc<Counters>,
+    door: Mutex<Option<Door>>,
+}
+
+impl Joining {
+    /// Joining for a node; the door is closed.
+    #[must_use]
+    pub fn new(
+        config: &Config,
+        team: Arc<Team>,
+        swarm: Arc<dyn Swarm>,
+        store: Arc<dyn Store>,
+        counters: Arc<Counters>,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        let listen = config.door_listen.clone();
+        Self { listen, runtime, team, swarm, store, counters, door: Mutex::new(None) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Door>> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the door again for invitations that an earlier run left open. Blocks.
+    pub fn resume(&self) {
+        if self.door_wanted()
+            && let Err(error) = self.open_door()
+        {
+            tracing::warn!("open invitations cannot be used now: {error}");
+        }
+    }
+
+    fn door_wanted(&self) -> bool {
+        let until = self.team.membership(|m| m.door_until(team::now()));
+        self.team.role() == Some(Role::Admin) && matches!(until, Ok(Some(_)))
+    }
+
+    fn open_door(&self) -> Result<Vec<String>, DoorError> {
+        let mut door = self.lock();
+        if door.is_none() {
+            let host = Arc::new(NodeDoor {
+                team: self.team.clone(),
+                swarm: self.swarm.clone(),
+                counters: self.counters.clone(),
+            });
+            *door = Some(Door::open(&self.team.peer_seed(), &self.listen, host, &self.runtime)?);
+        }
+        Ok(door.as_ref().map(Door::addresses).unwrap_or_default())
+    }
+
+    /// Closes the door if nothing needs it any more, and remembers where peers were. Blocks.
+    pub fn tick(&self) {
+        if !self.door_wanted() {
+            self.close();
+        }
+        if let Err(error) = remember(self.store.as_ref(), self.swarm.as_ref()) {
+            tracing::debug!(%error, "the peers' addresses were not kept");
+        }
+    }
+
+    /// Closes the door. Blocks.
+    pub fn close(&self) {
+        let door = self.lock().take();
+        if let Some(door) = door {
+            door.close();
+        }
+    }
+
+    /// Where newcomers find the door while it is open.
+    #[must_use]
+    pub fn door_addresses(&self) -> Vec<String> {
+        self.lock().as_ref().map(Door::addresses).unwrap_or_default()
+    }
+
+    /// Founds a team. Blocks.
+    ///
+    /// # Errors
+    /// [`JoiningError`].
+    pub fn found(&self, name: &str, member: &str) -> Result<JoinedReport, JoiningError> {
+        self.team.found(name, member)?;
+        self.entered()
+    }
+
+    /// What follows once we are in a team.
+    fn entered(&self) -> Result<JoinedReport, JoiningError> {
+        let adopted = adopt(self.store.as_ref(), &self.team)?;
+        self.swarm.roster_changed();
+        let (team, team_id) = self
+            .team
+            .roster(|r| (r.name().to_owned(), r.team().0.to_hex()))
+            .ok_or(TeamError::None)?;
+        let role = self.team.role().map(role_name).unwrap_or_default().to_owned();
+        Ok(JoinedReport { team, team_id, role, adopted })
+    }
+
+    /// Opens the door for one newcomer. Blocks.
+    ///
+    /// # Errors
+    /// [`JoiningError`].
+    pub fn invite(&self, role: &str, expires_s: u64) -> Result<InvitedReport, JoiningError> {
+        let role = role_of(role)?;
+        let now = team::now();
+        let (team_name, team_id, root) = self.as_admin()?;
+        let ticket = Ticket {
+            team_name,
+            team: team_id,
+            root,
+            issuer: self.team.peer(),
+            addresses: self.open_door()?,
+            secret: Zeroizing::new(team::random()?),
+            expires: now.saturating_add(expires_s),
+            role,
+        };
+        self.team.membership(|m| m.invite(&ticket, now))??;
+        Ok(InvitedReport {
+            ticket: ticket.encode()?,
+            role: role_name(role).to_owned(),
+            expires_s,
+        })
+    }
+
+    fn as_admin(&self) -> Result<(String, quarry_trust::TeamId, BuilderId), JoiningError> {
+        let own = self.team.builder();
+        let (facts, admin, admins) = self
+            .team
+            .roster(|r| {
+                let admins = r.members().filter(|m| m.role == Role::Admin);
+                let names = admins.map(|m| m.name.clone()).collect::<Vec<_>>().join(", ");
+                ((r.name().to_owned(), r.team(), r.root()), r.is_admin(&own), names)
+            })
+            .ok_or(TeamError::None)?;
+        if admin { Ok(facts) } else { Err(TeamError::NotAdmin(admins).into()) }
+    }
+
+    /// Waits until somebody who fits `member` knocks. `say` hears where the door is. Blocks.
+    ///
+    /// # Errors
+    /// [`JoiningError`].
+    pub fn knocks(
+        &self,
+        member: &str,
+        within_s: u64,
+        say: &mut dyn FnMut(Progress),
+    ) -> Result<KnockReport, JoiningError> {
+        self.as_admin()?;
+        let deadline = Instant::now() + Duration::from_secs(within_s);
+        let until = team::now() + within_s + LINGER.as_secs();
+        self.team.membership(|m| m.wait_for_knocks(until))?;
+        let addresses = self.open_door()?;
+        let place = addresses.first().cloned().unwrap_or_default();
+        say(Progress::Line(format!("waiting for a newcomer at {}", addresses.join(", "))));
+        loop {
+            let waiting = self.team.membership(|m| m.waiting(team::now()))?;
+            let fits = waiting.into_iter().find(|w| {
+                let c = &w.candidate;
+                c.name.starts_with(member)
+                    || c.peer.to_hex().starts_with(member)
+                    || c.builder.to_hex().starts_with(member)
+            });
+            if let Some(w) = fits {
+                return Ok(KnockReport {
+                    name: w.candidate.name,
+                    peer_id: crate::swarm::identity::display(&w.candidate.peer),
+                    builder: w.candidate.builder.to_hex(),
+                    code: w.code,
+                });
+            }
+            if Instant::now() >= deadline {
+                self.team.membership(crate::service::membership::Membership::stop_waiting)?;
+                return Err(JoiningError::Nobody(within_s, place));
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Admits the newcomer whose code was compared. Blocks.
+    ///
+    /// # Errors
+    /// [`JoiningError`].
+    pub fn approve(&self, code: &str, role: &str) -> Result<MemberName, JoiningError> {
+        let role = role_of(role)?;
+        self.as_admin()?;
+        let candidate = self.team.membership(|m| m.approve(code, team::now()))??;
+        match admit(&self.team, self.swarm.as_ref(), &candidate, role) {
+            Ok(()) => Ok(MemberName(candidate.name)),
+            Err(error) => {
+                let _ = self.team.membership(|m| m.deny(&candidate.peer.to_hex(), team::now()));
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Turns a newcomer away. Blocks.
+    ///
+    /// # Errors
+    /// [`JoiningError`].
+    pub fn deny(&self, code: &str) -> Result<MemberName, JoiningError> {
+        let candidate = self.team.membership(|m| m.deny(code, team::now()))??;
+        Ok(MemberName(candidate.name))
+    }
+
+    /// Joins with a ticket, or by address and approval. Blocks until in, refused, or out of time.
+    ///
+    /// # Errors
+    /// [`JoiningError`].
+    pub fn join(
+        &self,
+        to: &str,
+        member: &str,
+        within: Duration,
+        say: &mut dyn FnMut(Progress),
+    ) -> Result<JoinedReport, JoiningError> {
+        if let Some(name) = self.team.roster(|r| r.name().to_owned()) {
+            return Err(TeamError::Already(name).into());
+        }
+        let deadline = Instant::now() + within;
+        let seed = self.team.peer_seed();
+        let candidate = Candidate {
+            name: member.to_owned(),
+            peer: self.team.peer(),
+            builder: self.team.builder(),
+            addresses: self.swarm.listening(),
+        };
+        let key = self.team.builder_key();
+        let (welcome, root) = if Ticket::looks_like(to) {
+            let ticket = Ticket::parse(to)?;
+            if ticket.is_expired(team::now()) {
+                return Err(TicketError::Expired.into());
+            }
+            (join_with_ticket(&seed, &ticket, &candidate, key, deadline)?, ticket.root)
+        } else {
+            let mut on_code = |code: &str, team: &str, with: &str| {
+                say(Progress::Code {
+                    code: code.to_owned(),
+                    team: team.to_owned(),
+                    with: with.to_owned(),
+                });
+            };
+            let approved = join_by_address(&seed, to, &candidate, key, &mut on_code, deadline)?;
+            (approved.welcome, approved.claim.root)
+        };
+        self.team.enter(&welcome.roster, Some(&root), *welcome.team_secret)?;
+        self.swarm.add_addresses(&welcome.admin, &welcome.addresses);
+        self.entered()
+    }
+
+    /// Revokes a member. Blocks.
+    ///
+    /// # Errors
+    /// [`JoiningError`].
+    pub fn revoke(&self, member: &str) -> Result<MemberName, JoiningError> {
+        self.as_admin()?;
+        let found = self.team.roster(|r| r.find(member).cloned()).ok_or(TeamError::None)?;
+        let found = found.map_err(TeamError::from)?;
+        self.team.propose(Op::Revoke(found.builder))?;
+        self.swarm.roster_changed();
+        Ok(MemberName(found.name))
+    }
+
+    /// Leaves the team: says so to the peers, then forgets it. Blocks up to `within`.
+    ///
+    /// # Errors
+    /// [`JoiningError`].
+    pub fn leave(&self, within: Duration) -> Result<LeftTeam, JoiningError> {
+        let name = self.team.roster(|r| r.name().to_owned()).ok_or(TeamError::None)?;
+        self.close();
+        self.team.announce_departure()?;
+        let connected = self.swarm.peers().iter().any(|p| p.connected);
+        self.swarm.roster_changed();
+        let deadline = Instant::now() + within;
+        let listed =
+            || self.team.roster(|r| r.member_by_builder(&self.team.builder()).is_some()) == Some(true);
+        let heard =
+            || !listed() || (connected && !self.swarm.peers().iter().any(|p| p.connected));
+        while connected && !heard() && Instant::now() < deadline {
+            std::thread::sleep(POLL);
+        }
+        let told = connected && heard();
+        self.team.forget()?;
+        adopt(self.store.as_ref(), &self.team)?;
+        self.swarm.roster_changed();
+        Ok(LeftTeam { team: name, told })
+    }
+}
+
+/// A member's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberName(pub String);
+
+/// What leaving came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftTeam {
+    /// The team that was left.
+    pub team: String,
+    /// Whether a peer has taken notice.
+    pub told: bool,
+}
+
+/// Adds a candidate to the roster and tells the peers.
+fn admit(
+    team: &Team,
+    swarm: &dyn Swarm,
+    candidate: &Candidate,
+    role: Role,
+) -> Result<(), TeamError> {
+    team.propose(Op::Add(Member {
+        name: candidate.name.clone(),
+        role,
+        peer: candidate.peer,
+        builder: candidate.builder,
+        joined: team::now(),
+    }))?;
+    swarm.roster_changed();
+    swarm.add_addresses(&candidate.peer, &candidate.addresses);
+    Ok(())
+}
+
+/// The node as its door sees it.
+struct NodeDoor {
+    team: Arc<Team>,
+    swarm: Arc<dyn Swarm>,
+    counters: Arc<Counters>,
+}
+
+impl NodeDoor {
+    fn welcome(&self) -> Result<Welcome, JoinRefusal> {
+        let roster = self.team.roster(quarry_trust::roster::Roster::to_wire);
+        Ok(Welcome {
+            roster: roster.ok_or(JoinRefusal::Failed)?,
+            team_secret: Zeroizing::new(self.team.secret()),
+            addresses: self.swarm.listening(),
+            admin: self.team.peer(),
+        })
+    }
+
+    fn claim(&self) -> Option<TeamClaim> {
+        let own = self.team.own_record()?;
+        self.team.roster(|r| TeamClaim {
+            team_name: r.name().to_owned(),
+            team: r.team(),
+            root: r.root(),
+            admin_name: own.name.clone(),
+            admin_peer: own.peer,
+            admin_builder: own.builder,
+        })
+    }
+}
+
+fn failed(error: &TeamError) -> JoinRefusal {
+    tracing::warn!("a newcomer could not be let in: {error}");
+    JoinRefusal::Failed
+}
+
+impl DoorHost for NodeDoor {
+    fn redeem(
+        &self,
+        _peer: PeerId,
+        secret: [u8; 32],
+        candidate: Candidate,
+    ) -> Result<Welcome, JoinRefusal> {
+        let role = self
+            .team
+            .membership(|m| m.redeem(&secret, &candidate, team::now()))
+            .map_err(|e| failed(&e))??;
+        admit(&self.team, self.swarm.as_ref(), &candidate, role).map_err(|e| {
+            tracing::warn!("{} could not be let in: {e}", candidate.name);
+            JoinRefusal::Taken
+        })?;
+        tracing::info!("{} joined by ticket as {}", candidate.name, role_name(role));
+        self.welcome()
+    }
+
+    fn knock(
+        &self,
+        _peer: PeerId,
+        candidate: Candidate,
+        commitment: Digest,
+    ) -> Result<(TeamClaim, Nonce), JoinRefusal> {
+        let claim = self.claim().ok_or(JoinRefusal::Failed)?;
+        let nonce = team::random().map_err(|e| failed(&e))?;
+        self.team
+            .membership(|m| m.knock(candidate, commitment, nonce, team::now()))
+            .map_err(|e| failed(&e))??;
+        Ok((claim, nonce))
+    }
+
+    fn reveal(&self, peer: PeerId, nonce: Nonce) -> Result<(), JoinRefusal> {
+        let claim = self.claim().ok_or(JoinRefusal::Failed)?;
+        self.team
+            .membership(|m| m.reveal(&peer, &nonce, &claim, team::now()))
+            .map_err(|e| failed(&e))??;
+        Ok(())
+    }
+
+    fn poll(&self, peer: PeerId) -> Result<Verdict, JoinRefusal> {
+        let state =
+            self.team.membership(|m| m.poll(&peer, team::now())).map_err(|e| failed(&e))??;
+        Ok(match state {
+            KnockState::Pending => Verdict::Pending,
+            KnockState::Denied => Verdict::Denied,
+            KnockState::Approved(candidate) => {
+                let listed = self.team.roster(|r| r.member_by_peer(&candidate.peer).is_some());
+                if listed == Some(true) {
+                    Verdict::Welcome(self.welcome()?)
+                } else {
+                    Verdict::Pending
+                }
+            }
+        })
+    }
+
+    fn refused(&self, peer: Option<PeerId>, what: &str) {
+        self.counters.refused_as("door");
+        let who = peer.map_or_else(|| "somebody".to_owned(), |p| p.to_hex());
+        tracing::warn!("turned {who} away at the door: {what}");
+    }
+}
+
+type Addresses = BTreeMap<String, Vec<String>>;
+
+/// Addresses of members from earlier runs, and those in the settings.
+#[must_use]
+pub fn remembered(store: &dyn Store, config: &Config) -> Vec<(PeerId, Vec<String>)> {
+    let stored = store.state(ADDRESSES).ok().flatten().unwrap_or_default();
+    let stored: Addresses = serde_json::from_slice(&stored).unwrap_or_default();
+    let mut all: Vec<(PeerId, Vec<String>)> = stored
+        .into_iter()
+        .filter_map(|(peer, addresses)| Some((PeerId::from_hex(&peer)?, addresses)))
+        .collect();
+    all.extend(config.peers.iter().filter_map(|text| {
+        let (address, peer) = crate::swarm::identity::split(text)?;
+        Some((peer, vec![address]))
+    }));
+    all
+}
+
+/// Keeps where members were reached last.
+fn remember(store: &dyn Store, swarm: &dyn Swarm) -> Result<(), crate::store::StoreError> {
+    let before = store.state(ADDRESSES)?.unwrap_or_default();
+    let mut all: Addresses = serde_json::from_slice(&before).unwrap_or_default();
+    let peers = swarm.peers();
+    all.retain(|peer, _| peers.iter().any(|p| p.peer.to_hex() == *peer));
+    for peer in peers.iter().filter(|p| p.connected && !p.address.is_empty()) {
+        all.insert(peer.peer.to_hex(), vec![peer.address.clone()]);
+    }
+    let after = serde_json::to_vec(&all).unwrap_or_default();
+    if after != before {
+        store.set_state(ADDRESSES, &after)?;
+    }
+    Ok(())
+}
