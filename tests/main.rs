@@ -1,2 +1,15 @@
-//! t
-fn main(){}
+//! The integration tests: real cargo, rustc, stores and sockets; several nodes, several checkouts.
+//!
+//! One binary; each file below is a chapter. `tidy` checks that none is forgotten.
+
+mod harness;
+
+mod alone;
+mod attackers;
+mod diagnostics;
+mod faults;
+mod real_projects;
+mod soundness;
+mod team;
+mod tidy;
+mod upkeep;

@@ -1,0 +1,304 @@
+//! The team harness: developers with a home, a cargo home, checkouts and a node of their own.
+//!
+//! Everything runs in temporary directories on loopback, with mDNS off, and is stopped and
+//! removed at the end, also of a failed test. Waits are for events, with deadlines.
+
+pub mod projects;
+
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long an event may take before a test gives up on it.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// The node's executable.
+pub fn qnode() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_qnode"))
+}
+
+/// The wrapper's executable.
+pub fn qwrap() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_qwrap"))
+}
+
+/// Waits until `ready` gives a value.
+pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + SOON;
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "gave up waiting for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What a finished command said.
+pub struct Said {
+    /// Whether it exited with 0.
+    pub ok: bool,
+    /// Its exit code; `None` for a signal.
+    pub code: Option<i32>,
+    /// stdout.
+    pub out: String,
+    /// stderr.
+    pub err: String,
+}
+
+impl Said {
+    fn of(output: &Output) -> Self {
+        Self {
+            ok: output.status.success(),
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Fails the test unless the command succeeded.
+    #[track_caller]
+    pub fn succeeded(self) -> Self {
+        assert!(self.ok, "failed ({:?}):\n{}\n{}", self.code, self.out, self.err);
+        self
+    }
+}
+
+/// One developer: a home, a cargo home, and wherever checkouts are put.
+pub struct Dev {
+    dir: TempDir,
+    /// Environment beside the standard one.
+    pub env: Vec<(String, String)>,
+}
+
+impl Dev {
+    /// A developer with nothing yet. Directories of different developers differ in length, so
+    /// that a path that leaks into an output shows.
+    pub fn new(name: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix(&format!("q-{name}-")).tempdir().unwrap();
+        let dev = Self { dir, env: Vec::new() };
+        for sub in ["home", "cargo"] {
+            fs::create_dir(dev.path(sub)).unwrap();
+        }
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(dev.path("home"), fs::Permissions::from_mode(0o700)).unwrap();
+        dev
+    }
+
+    /// A path below the developer's directory.
+    pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join(below)
+    }
+
+    /// The node's home.
+    pub fn home(&self) -> PathBuf {
+        self.path("home")
+    }
+
+    /// A command in this developer's world: no variable of cargo's or Quarry's but our own.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().stdin(Stdio::null());
+        for (name, value) in std::env::vars_os() {
+            let keep = ["PATH", "HOME", "LANG", "TMPDIR", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "USER"];
+            if keep.iter().any(|k| name == *k) {
+                command.env(name, value);
+            }
+        }
+        if std::env::var_os("RUSTUP_HOME").is_none()
+            && let Some(home) = std::env::var_os("HOME")
+        {
+            // rustup looks beside CARGO_HOME otherwise.
+            let rustup = Path::new(&home).join(".rustup");
+            if rustup.is_dir() {
+                command.env("RUSTUP_HOME", rustup);
+            }
+        }
+        command
+            .env("QUARRY_HOME", self.home())
+            .env("QUARRY_LISTEN", "/ip4/127.0.0.1/tcp/0")
+            .env("QUARRY_DOOR_LISTEN", "/ip4/127.0.0.1/tcp/0")
+            .env("QUARRY_MDNS", "off")
+            .env("CARGO_HOME", self.path("cargo"))
+            .env("CARGO_TERM_COLOR", "never")
+            .envs(self.env.iter().map(|(k, v)| (k, v)));
+        command
+    }
+
+    /// Runs `qnode` with arguments.
+    pub fn qnode(&self, args: &[&str]) -> Said {
+        Said::of(&self.command(qnode()).args(args).output().unwrap())
+    }
+
+    /// Runs `qnode` and reads its JSON.
+    #[track_caller]
+    pub fn json(&self, args: &[&str]) -> Value {
+        let said = self.qnode(&[args, &["--format", "json"]].concat()).succeeded();
+        serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("no JSON ({e}): {}", said.out))
+    }
+
+    /// The counters.
+    #[track_caller]
+    pub fn stats(&self) -> Value {
+        self.json(&["stats"])
+    }
+
+    /// One counter, by its path: `hits.peer`.
+    #[track_caller]
+    pub fn count(&self, path: &str) -> u64 {
+        let mut value = &self.stats();
+        for part in path.split('.') {
+            value = &value[part];
+        }
+        value.as_u64().unwrap_or(0)
+    }
+
+    /// A cargo command in a checkout, through qwrap.
+    pub fn cargo(&self, checkout: &Path, args: &[&str]) -> Command {
+        let mut command = self.command("cargo");
+        command.current_dir(checkout).args(args).env("RUSTC_WRAPPER", qwrap());
+        command
+    }
+
+    /// Runs cargo in a checkout, through qwrap.
+    pub fn build(&self, checkout: &Path, args: &[&str]) -> Said {
+        Said::of(&self.cargo(checkout, args).output().unwrap())
+    }
+
+    /// Runs cargo in a checkout, without qwrap.
+    pub fn plain(&self, checkout: &Path, args: &[&str]) -> Said {
+        let mut command = self.command("cargo");
+        Said::of(&command.current_dir(checkout).args(args).output().unwrap())
+    }
+
+    /// Runs any prepared command.
+    pub fn run(&self, command: &mut Command) -> Said {
+        Said::of(&command.output().unwrap())
+    }
+
+    /// Starts the node and waits until it answers.
+    #[track_caller]
+    pub fn start(&self) {
+        self.qnode(&["start"]).succeeded();
+    }
+
+    /// Waits until everything captured is stored and announced.
+    #[track_caller]
+    pub fn flush(&self) {
+        self.qnode(&["flush"]).succeeded();
+    }
+
+    /// The process id of the node.
+    #[track_caller]
+    pub fn pid(&self) -> u32 {
+        u32::try_from(self.json(&["status"])["pid"].as_u64().unwrap()).unwrap()
+    }
+
+    /// Kills the node as a power cut would.
+    #[track_caller]
+    pub fn kill_node(&self) {
+        let pid = self.pid();
+        let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+        assert!(killed.success());
+        let gone = Path::new("/proc").join(pid.to_string()).join("fd");
+        wait_for("the node to be gone", || fs::read_dir(&gone).is_err().then_some(()));
+    }
+
+    /// The node's log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.home().join("node.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.command(qnode()).arg("stop").output();
+        if std::thread::panicking() {
+            eprintln!("--- log of {}:\n{}", self.dir.path().display(), tail(&self.log()));
+        }
+    }
+}
+
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}
+
+/// A team: the first developer founds it, the others join by ticket.
+pub fn team(names: &[&str]) -> Vec<Dev> {
+    let devs: Vec<Dev> = names.iter().map(|n| Dev::new(n)).collect();
+    devs[0].qnode(&["team", "create", "desk", "--name", names[0]]).succeeded();
+    for (dev, name) in devs.iter().zip(names).skip(1) {
+        let ticket = devs[0].qnode(&["invite"]).succeeded().out;
+        dev.qnode(&["join", ticket.trim(), "--name", name]).succeeded();
+    }
+    for dev in &devs {
+        wait_connected(dev, devs.len() as u64 - 1);
+    }
+    devs
+}
+
+/// Waits until a developer's node is connected to that many peers.
+#[track_caller]
+pub fn wait_connected(dev: &Dev, peers: u64) {
+    wait_for("the peers to connect", || {
+        (dev.json(&["status"])["peers"].as_u64()? >= peers).then_some(())
+    });
+}
+
+/// Waits until `bob` knows that `alice` holds at least as many keys as she has entries' keys.
+#[track_caller]
+pub fn wait_keys(bob: &Dev, alice: &Dev) {
+    alice.flush();
+    let entries = alice.json(&["status"])["store"]["entries"].as_u64().unwrap();
+    let id = alice.json(&["status"])["peer_id"].clone();
+    wait_for("the keys to be announced", || {
+        let peers = bob.json(&["peers"]);
+        let peer = peers.as_array()?.iter().find(|p| p["peer_id"] == id)?.clone();
+        // One lookup key and one action key each; several actions may share a lookup key.
+        (peer["keys"].as_u64()? > entries).then_some(())
+    });
+}
+
+/// Every file below a directory, as (relative path, bytes), sorted, that `keep` keeps.
+pub fn files(dir: &Path, keep: &dyn Fn(&Path) -> bool) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(next) = dirs.pop() {
+        for entry in fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            let kind = fs::symlink_metadata(&path).unwrap();
+            if kind.is_dir() {
+                dirs.push(path);
+            } else if keep(&path) {
+                let name = path.strip_prefix(dir).unwrap().to_owned();
+                found.push((name, fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The rlibs and rmetas of a target directory's `deps`.
+pub fn libraries(target: &Path, profile: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    files(&target.join(profile).join("deps"), &|p| {
+        p.extension().is_some_and(|e| e == "rlib" || e == "rmeta")
+    })
+}
+
+/// Fails unless two lists of files are the same, naming the first that differ.
+#[track_caller]
+pub fn assert_same_files(a: &[(PathBuf, Vec<u8>)], b: &[(PathBuf, Vec<u8>)]) {
+    let names = |list: &[(PathBuf, Vec<u8>)]| -> Vec<PathBuf> {
+        list.iter().map(|(n, _)| n.clone()).collect()
+    };
+    assert_eq!(names(a), names(b), "the same files");
+    let differ: Vec<_> =
+        a.iter().zip(b).filter(|(x, y)| x.1 != y.1).map(|(x, _)| x.0.display().to_string()).collect();
+    assert!(differ.is_empty(), "files differ: {differ:?}");
+}
