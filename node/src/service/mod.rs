@@ -1,0 +1,3 @@
+//! What the node decides. No I/O, no clock and no randomness: they come as arguments.
+
+pub mod membership;
