@@ -9,6 +9,8 @@
 //! the node. libp2p stands behind the one, the node behind the other; `memory` is a twin for
 //! tests of other rooms.
 
+pub mod door;
+
 use crate::store::{Object, Offer};
 use quarry_trust::{ActionKey, Digest, LookupKey, ObjectRef, PeerId, Refusal};
 use std::io::Write;
