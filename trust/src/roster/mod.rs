@@ -454,3 +454,7 @@ impl Roster {
 #[cfg(test)]
 #[path = "roster_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "fork_tests.rs"]
+mod fork_tests;
