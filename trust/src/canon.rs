@@ -287,3 +287,7 @@ impl Canonical for crate::Digest {
         Ok(Self::from_bytes(r.array()?))
     }
 }
+
+#[cfg(test)]
+#[path = "canon_tests.rs"]
+pub(crate) mod tests;

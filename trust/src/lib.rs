@@ -16,4 +16,5 @@ pub mod verify;
 pub use digest::{ActionKey, Digest, LookupKey};
 pub use entry::{Entry, ObjectRef, Output, OutputKind, OutputName, Scope, SignedEntry, TeamId};
 pub use key::{BuilderId, BuilderKey, PeerId, Signature};
+pub use roster::{Member, Role, Roster, RosterError, Standing};
 pub use verify::{Refusal, Verified};

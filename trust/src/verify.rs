@@ -152,3 +152,7 @@ impl Verifier<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;

@@ -1,0 +1,148 @@
+//! Members: a person's machine, with a name, a role, one peer and one builder.
+//!
+//! Plain data in canonical bytes. Names are printable and bounded, since they are shown in
+//! terminals and logs: a name that could break a line or reorder its neighbours does not decode.
+
+use super::error::RosterError;
+use crate::canon::{CanonError, Canonical, Reader, Writer};
+use crate::key::{BuilderId, PeerId};
+
+/// Length of a member's or team's name in bytes: `user@host` fits.
+pub const MAX_MEMBER_NAME: usize = 64;
+
+/// What a member may do. The order is that of power: of two, the smaller is the stricter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Role {
+    /// Uses what others built; its own entries count for nobody else.
+    Reader = 0,
+    /// Its entries count.
+    Builder = 1,
+    /// A builder that signs membership changes too.
+    Admin = 2,
+}
+
+impl Role {
+    /// The word that people read and type.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Builder => "builder",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// One member's record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// For people: 1 to [`MAX_MEMBER_NAME`] printable bytes. Not unique.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// Who it is on the network. No two members in force share one.
+    pub peer: PeerId,
+    /// Under which key it signs.
+    pub builder: BuilderId,
+    /// When it joined, seconds since 1970 by the admin's clock. Information.
+    pub joined: u64,
+}
+
+/// How somebody ceased to be a member. The greater is the stricter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Gone {
+    /// Left: what was verified from it before still counts.
+    Retired = 0,
+    /// Thrown out: nothing that it signed counts.
+    Revoked = 1,
+}
+
+/// Refuses a name that is empty, too long, padded, or not printable on one line.
+///
+/// # Errors
+/// [`CanonError::Limit`] or [`CanonError::Value`].
+pub fn check_name(name: &str) -> Result<(), CanonError> {
+    if name.len() > MAX_MEMBER_NAME {
+        return Err(CanonError::Limit);
+    }
+    if name.is_empty() || name.trim() != name {
+        return Err(CanonError::Value("a name is empty or padded"));
+    }
+    // Besides control characters: the invisible ones, and those that turn the line's direction.
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+    };
+    if name.chars().any(hidden) {
+        return Err(CanonError::Value("a name holds an unprintable character"));
+    }
+    Ok(())
+}
+
+/// As [`check_name`], for what people typed.
+pub(super) fn check_typed(name: &str) -> Result<(), RosterError> {
+    check_name(name).map_err(|error| {
+        RosterError::Name(match error {
+            CanonError::Value(what) => what,
+            _ => "it is longer than 64 bytes",
+        })
+    })
+}
+
+pub(super) fn read_name(r: &mut Reader<'_>) -> Result<String, CanonError> {
+    let name = r.text(MAX_MEMBER_NAME)?;
+    check_name(&name)?;
+    Ok(name)
+}
+
+impl Canonical for Role {
+    fn write(&self, w: &mut Writer) {
+        w.u8(*self as u8);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        match r.u8()? {
+            0 => Ok(Self::Reader),
+            1 => Ok(Self::Builder),
+            2 => Ok(Self::Admin),
+            _ => Err(CanonError::Value("an unknown role")),
+        }
+    }
+}
+
+impl Canonical for Gone {
+    fn write(&self, w: &mut Writer) {
+        w.u8(*self as u8);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        match r.u8()? {
+            0 => Ok(Self::Retired),
+            1 => Ok(Self::Revoked),
+            _ => Err(CanonError::Value("an unknown way to be gone")),
+        }
+    }
+}
+
+impl Canonical for Member {
+    fn write(&self, w: &mut Writer) {
+        w.text(&self.name);
+        self.role.write(w);
+        self.peer.write(w);
+        self.builder.write(w);
+        w.u64(self.joined);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(Self {
+            name: read_name(r)?,
+            role: Role::read(r)?,
+            peer: PeerId::read(r)?,
+            builder: BuilderId::read(r)?,
+            joined: r.u64()?,
+        })
+    }
+}

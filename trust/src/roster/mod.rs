@@ -1,0 +1,460 @@
+//! The roster: who belongs to a team, as its root and its admins signed it.
+//!
+//! A charter signed by the root, a chain of changes signed by admins, and admins' freshness
+//! marks enter as signed bytes or as proposals with a key; who is a member, whose entries count,
+//! who left and who was thrown out leave. No I/O, no clock: times are arguments, in seconds
+//! since 1970. Nothing that was learnt is ever unlearnt, except by the root's next charter, and
+//! a refused wire or proposal leaves everything as it was.
+
+mod chain;
+mod change;
+mod charter;
+mod error;
+mod member;
+mod signed;
+mod state;
+mod wire;
+
+pub use chain::{Fork, Head, MAX_CHANGES, MAX_FORKS};
+pub use change::{Change, Departure, FreshMark, MAX_HEADS, Op};
+pub use charter::{Charter, MAX_FORMER, MAX_MEMBERS};
+pub use error::{FindError, RosterError};
+pub use member::{Gone, MAX_MEMBER_NAME, Member, Role, check_name};
+pub use signed::{Signed, Statement};
+pub use wire::{MAX_WIRE, Merge};
+
+use crate::entry::TeamId;
+use crate::key::{BuilderId, BuilderKey, PeerId};
+use chain::Chain;
+use state::State;
+use std::collections::BTreeMap;
+
+/// How old the newest evidence of an admin at work may be, in seconds: 30 days. The setting
+/// `roster_max_age` overrides it. Long enough for a holiday, short enough that who is kept in
+/// the dark does not believe a revoked builder for ever.
+pub const ROSTER_MAX_AGE: u64 = 30 * 24 * 3600;
+/// How far an admin's clock may run ahead of ours, in seconds: one day. Evidence from further in
+/// the future counts nothing until its time is that near.
+pub const MAX_SKEW: u64 = 24 * 3600;
+/// Names that an ambiguous prefix lists: a line's worth.
+pub const FIND_SHOWN: usize = 5;
+
+/// Where a builder stands with the team.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// An admin or builder in force: its entries count.
+    Stands,
+    /// It left: what was verified before counts.
+    Retired,
+    /// It was thrown out: nothing counts.
+    Revoked,
+    /// Never heard of, or a reader: nothing counts.
+    Unknown,
+}
+
+/// A team's membership, verified to its first link.
+#[derive(Debug, Clone)]
+pub struct Roster {
+    chain: Chain,
+    marks: BTreeMap<BuilderId, Signed<FreshMark>>,
+    // What follows is computed from the above whenever that changes.
+    state: State,
+    fork: Option<Fork>,
+    /// When the root and today's admins signed something, ascending.
+    evidence: Vec<u64>,
+}
+
+impl Roster {
+    /// Founds a team: the root signs a charter whose only member, an admin whatever role it
+    /// came with, is `founder`.
+    ///
+    /// # Errors
+    /// [`RosterError::Name`].
+    pub fn found(
+        name: &str,
+        root: &BuilderKey,
+        founder: Member,
+        now: u64,
+    ) -> Result<Self, RosterError> {
+        member::check_typed(name)?;
+        member::check_typed(&founder.name)?;
+        let members = vec![Member {
+            role: Role::Admin,
+            ..founder
+        }];
+        let (name, root_id) = (name.to_owned(), root.id());
+        let charter = Charter {
+            name,
+            root: root_id,
+            epoch: 1,
+            members,
+            former: vec![],
+            created: now,
+        };
+        let chain = Chain::new(Signed::new(charter, root), [])?;
+        Self::assemble(chain, BTreeMap::new())
+    }
+
+    /// Begins the next epoch: the root signs a new charter with the members of today, of whom
+    /// those in `admins` are the admins (they need not have been members), the admins of before
+    /// are builders, and those in `revoked` are revoked. An open fork stays suspended for ever:
+    /// what waited for a merge is dropped.
+    ///
+    /// # Errors
+    /// [`RosterError::OtherRoot`] for another key, [`RosterError::Charter`] or
+    /// [`RosterError::Name`] for lists that do not make a charter.
+    pub fn recharter(
+        &mut self,
+        root: &BuilderKey,
+        admins: Vec<Member>,
+        revoked: &[BuilderId],
+        now: u64,
+    ) -> Result<(), RosterError> {
+        if root.id() != self.root() {
+            return Err(RosterError::OtherRoot(root.id()));
+        }
+        let mut members = BTreeMap::new();
+        let mut former = BTreeMap::new();
+        for record in self.state.records() {
+            let member = record.member.as_ref().clone();
+            match record.gone {
+                _ if revoked.contains(&member.builder) => {
+                    former.insert(member.builder, (member, Gone::Revoked));
+                }
+                Some(gone) => {
+                    former.insert(member.builder, (member, gone));
+                }
+                None => {
+                    let role = member.role.min(Role::Builder);
+                    members.insert(member.builder, Member { role, ..member });
+                }
+            }
+        }
+        for admin in admins {
+            member::check_typed(&admin.name)?;
+            if let Some((_, Gone::Revoked)) = former.remove(&admin.builder) {
+                return Err(RosterError::RevokedBuilder(admin.builder));
+            }
+            members.insert(
+                admin.builder,
+                Member {
+                    role: Role::Admin,
+                    ..admin
+                },
+            );
+        }
+        if members.len() > MAX_MEMBERS {
+            return Err(RosterError::Full("members"));
+        }
+        let mut former: Vec<_> = former.into_values().collect();
+        former.sort_by_key(|(m, gone)| std::cmp::Reverse((*gone, m.joined)));
+        former.truncate(MAX_FORMER);
+        former.sort_by_key(|(m, _)| m.builder);
+        let charter = Charter {
+            name: self.name().to_owned(),
+            root: self.root(),
+            epoch: self.epoch().saturating_add(1),
+            members: members.into_values().collect(),
+            former,
+            created: now,
+        };
+        charter
+            .check()
+            .map_err(|_| RosterError::Charter("its lists do not fit together"))?;
+        let chain = Chain::new(Signed::new(charter, root), [])?;
+        *self = Self::assemble(chain, BTreeMap::new())?;
+        Ok(())
+    }
+
+    /// Computes what the chain amounts to. Of the marks those are kept that an admin of now
+    /// signed over heads that are here.
+    fn assemble(
+        chain: Chain,
+        mut marks: BTreeMap<BuilderId, Signed<FreshMark>>,
+    ) -> Result<Self, RosterError> {
+        let (state, fork) = chain.view()?;
+        marks.retain(|signer, mark| {
+            state.is_admin(signer) && mark.heads.iter().all(|head| chain.has(head))
+        });
+        let changes = chain.changes().iter().filter(|c| state.is_admin(&c.signer));
+        let mut evidence: Vec<u64> = changes.map(|c| c.at).collect();
+        evidence.push(chain.charter().created);
+        evidence.extend(marks.values().map(|m| m.at));
+        evidence.sort_unstable();
+        Ok(Self {
+            chain,
+            marks,
+            state,
+            fork,
+            evidence,
+        })
+    }
+
+    /// The team's id.
+    #[must_use]
+    pub fn team(&self) -> TeamId {
+        self.chain.team()
+    }
+
+    /// The team's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.chain.charter().name
+    }
+
+    /// The root's public key.
+    #[must_use]
+    pub fn root(&self) -> BuilderId {
+        self.chain.charter().root
+    }
+
+    /// The charter's epoch, from 1.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.chain.charter().epoch
+    }
+
+    /// The open fork, if there is one: to be shown.
+    #[must_use]
+    pub const fn fork(&self) -> Option<&Fork> {
+        self.fork.as_ref()
+    }
+
+    /// Those in force, by builder.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.state.members()
+    }
+
+    /// Those that left or were thrown out, as they last were.
+    pub fn former(&self) -> impl Iterator<Item = (&Member, Gone)> {
+        self.state
+            .records()
+            .filter_map(|r| Some((r.member.as_ref(), r.gone?)))
+    }
+
+    /// The member in force that speaks as `peer`.
+    #[must_use]
+    pub fn member_by_peer(&self, peer: &PeerId) -> Option<&Member> {
+        self.members().find(|m| m.peer == *peer)
+    }
+
+    /// The member in force that signs as `builder`.
+    #[must_use]
+    pub fn member_by_builder(&self, builder: &BuilderId) -> Option<&Member> {
+        self.state.member(builder)
+    }
+
+    /// The member in force whose whole name is `prefix`, or the only one whose name, peer or
+    /// builder (both in lower-case hexadecimal) begins with it.
+    ///
+    /// # Errors
+    /// [`FindError`].
+    pub fn find(&self, prefix: &str) -> Result<&Member, FindError> {
+        let mut found: Vec<&Member> = self.members().filter(|m| m.name == prefix).collect();
+        if found.is_empty() && !prefix.is_empty() {
+            let begins = |text: &str| text.starts_with(prefix);
+            let fits = |m: &&Member| {
+                begins(&m.name) || begins(&m.peer.to_hex()) || begins(&m.builder.to_hex())
+            };
+            found = self.members().filter(fits).collect();
+        }
+        if found.len() > 1 {
+            let names = found.iter().take(FIND_SHOWN);
+            let names = names.map(|m| format!("{} ({})", m.name, &m.builder.to_hex()[..8]));
+            return Err(FindError::Ambiguous {
+                prefix: prefix.into(),
+                names: names.collect(),
+            });
+        }
+        found
+            .first()
+            .copied()
+            .ok_or_else(|| FindError::NotFound(prefix.into()))
+    }
+
+    /// Where `builder` stands.
+    #[must_use]
+    pub fn standing(&self, builder: &BuilderId) -> Standing {
+        match self.state.get(builder).map(|r| (r.gone, r.member.role)) {
+            Some((Some(Gone::Revoked), _)) => Standing::Revoked,
+            None | Some((_, Role::Reader)) => Standing::Unknown,
+            Some((Some(Gone::Retired), _)) => Standing::Retired,
+            Some((None, _)) => Standing::Stands,
+        }
+    }
+
+    /// Whether `builder` is an admin in force.
+    #[must_use]
+    pub fn is_admin(&self, builder: &BuilderId) -> bool {
+        self.state.is_admin(builder)
+    }
+
+    /// When the root or one of today's admins last signed something, seconds since 1970 by
+    /// their clock: it may lie in the future.
+    #[must_use]
+    pub fn freshness(&self) -> u64 {
+        self.evidence.last().copied().unwrap_or(0)
+    }
+
+    /// [`Roster::is_fresh_for`] over [`ROSTER_MAX_AGE`].
+    #[must_use]
+    pub fn is_fresh(&self, now: u64) -> bool {
+        self.is_fresh_for(now, ROSTER_MAX_AGE)
+    }
+
+    /// Whether the root or one of today's admins signed something within `max_age` seconds
+    /// before `now`. What lies up to [`MAX_SKEW`] ahead counts as a clock that runs ahead, what
+    /// lies further counts nothing: so no signature keeps a roster fresh for longer than
+    /// `max_age + MAX_SKEW` in one stretch, and a mark that is dated far ahead hides no sound one.
+    #[must_use]
+    pub fn is_fresh_for(&self, now: u64, max_age: u64) -> bool {
+        let past = self
+            .evidence
+            .partition_point(|at| *at <= now.saturating_add(MAX_SKEW));
+        let newest = past.checked_sub(1).and_then(|i| self.evidence.get(i));
+        newest.is_some_and(|at| now <= at.saturating_add(max_age))
+    }
+
+    /// The merge that would end the open fork.
+    #[must_use]
+    pub fn merge_op(&self) -> Option<Op> {
+        let heads = self.fork.as_ref()?.heads.iter().skip(1);
+        Some(Op::Merge(heads.map(|h| h.link).collect()))
+    }
+
+    /// Signs a change as an admin and appends it at the head. What is so already appends
+    /// nothing. A merge names the heads of [`Roster::fork`], with or without the first.
+    ///
+    /// # Errors
+    /// [`RosterError`]; the roster is then as it was.
+    pub fn propose(&mut self, op: Op, signer: &BuilderKey, now: u64) -> Result<(), RosterError> {
+        if !self.is_admin(&signer.id()) {
+            return Err(RosterError::NotAdmin(signer.id()));
+        }
+        let mut heads = self.chain.heads();
+        let prev = heads.pop_first().ok_or(RosterError::Orphan)?;
+        let op = match op {
+            Op::Merge(mut named) => {
+                named.remove(&prev);
+                if heads.is_empty() || named != heads {
+                    return Err(RosterError::BadMerge);
+                }
+                Op::Merge(named)
+            }
+            _ if !heads.is_empty() => return Err(RosterError::Forked(heads.len() + 1)),
+            op if self.is_so(&op)? => return Ok(()),
+            op => op,
+        };
+        let (team, epoch, signer_id) = (self.team(), self.epoch(), signer.id());
+        let change = Change {
+            team,
+            epoch,
+            prev,
+            at: now,
+            signer: signer_id,
+            op,
+        };
+        let changes = self.chain.changes().iter().cloned();
+        let changes = changes.chain([Signed::new(change, signer)]);
+        let chain = Chain::new(self.chain.charter().clone(), changes)?;
+        *self = Self::assemble(chain, self.marks.clone())?.bounded()?;
+        Ok(())
+    }
+
+    /// Whether `op` would change nothing; refuses what an admin must not do.
+    fn is_so(&self, op: &Op) -> Result<bool, RosterError> {
+        if let Op::Add(member) = op {
+            member::check_typed(&member.name)?;
+        }
+        let mut next = self.state.clone();
+        next.apply(op, usize::MAX)?;
+        // A stolen key must be revocable even where it is the last admin's: the root goes on.
+        let last = !next.members().any(|m| m.role == Role::Admin);
+        if last && !matches!(op, Op::Revoke(_)) {
+            return Err(RosterError::LastAdmin);
+        }
+        Ok(next == self.state)
+    }
+
+    /// Signs, as an admin, that nothing newer is known than what is here.
+    ///
+    /// # Errors
+    /// [`RosterError::NotAdmin`], [`RosterError::Full`].
+    pub fn mark_fresh(&mut self, signer: &BuilderKey, now: u64) -> Result<(), RosterError> {
+        let id = signer.id();
+        if !self.is_admin(&id) {
+            return Err(RosterError::NotAdmin(id));
+        }
+        let serial = self
+            .marks
+            .get(&id)
+            .map_or(0, |m| m.serial.saturating_add(1));
+        let heads = self.chain.heads();
+        let mark = FreshMark {
+            team: self.team(),
+            serial,
+            at: now,
+            signer: id,
+            heads,
+        };
+        let mut marks = self.marks.clone();
+        marks.insert(id, Signed::new(mark, signer));
+        *self = Self::assemble(self.chain.clone(), marks)?.bounded()?;
+        Ok(())
+    }
+
+    /// Signs, as a member, that it leaves.
+    ///
+    /// # Errors
+    /// [`RosterError::NotMember`].
+    pub fn departure(
+        &self,
+        leaver: &BuilderKey,
+        now: u64,
+    ) -> Result<Signed<Departure>, RosterError> {
+        let builder = leaver.id();
+        let member = self
+            .state
+            .member(&builder)
+            .ok_or(RosterError::NotMember(builder))?;
+        let departure = Departure {
+            team: self.team(),
+            builder,
+            at: now.max(member.joined),
+        };
+        Ok(Signed::new(departure, leaver))
+    }
+
+    /// Turns a member's departure into its retirement, as an admin. Who is gone already stays so.
+    ///
+    /// # Errors
+    /// [`RosterError::OtherTeam`], [`RosterError::StaleDeparture`] for one from before the
+    /// member's latest joining, and as [`Roster::propose`].
+    pub fn depart(
+        &mut self,
+        departure: &Signed<Departure>,
+        signer: &BuilderKey,
+        now: u64,
+    ) -> Result<(), RosterError> {
+        if departure.team != self.team() {
+            return Err(RosterError::OtherTeam);
+        }
+        let builder = departure.builder;
+        if self
+            .state
+            .member(&builder)
+            .is_some_and(|m| departure.at < m.joined)
+        {
+            return Err(RosterError::StaleDeparture(builder));
+        }
+        self.propose(Op::Retire(builder), signer, now)
+    }
+}
+
+#[cfg(test)]
+#[path = "roster_tests.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "fork_tests.rs"]
+mod fork_tests;
