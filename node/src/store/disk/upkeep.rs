@@ -214,3 +214,7 @@ pub(super) fn decode(row: &[u8]) -> Option<Entry> {
     let signed = EntryRow::from_row(row)?.signed()?;
     Entry::from_canon(&signed.bytes).ok()
 }
+
+#[cfg(test)]
+#[path = "upkeep_tests.rs"]
+mod tests;
