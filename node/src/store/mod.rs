@@ -7,16 +7,52 @@
 //! Two stores pass one conformance suite: redb with files beside it (the real one) and memory
 //! (for tests of other rooms).
 
-use quarry_trust::{ActionKey, BuilderId, Digest, Entry, LookupKey, ObjectRef, SignedEntry, Verified};
+use quarry_trust::{
+    ActionKey, BuilderId, Digest, Entry, LookupKey, ObjectRef, SignedEntry, Verified,
+};
 use std::fs::File;
 use std::io::Write;
+use std::time::Duration;
+
+mod disk;
+mod entry_key;
+mod error;
+mod memory;
+mod pins;
+mod report;
+mod survey;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod fixtures;
+
+pub use disk::{Opened, RedbStore};
+pub use error::StoreError;
+pub use memory::MemoryStore;
+pub use pins::Pin;
+pub use report::{Counts, Fault, FsckReport, GcReport, MAX_FAULTS, Purge, Select};
 
 /// Objects up to this size lie inside the database; larger ones are files beside it. Bytes.
 pub const INLINE_MAX: u64 = 64 * 1024;
-/// Predictions kept under one lookup key; the least recently used goes first.
+/// Predictions that one answer to a lookup key carries: what callers pass as `max`.
 pub const MAX_PREDICTIONS: usize = 8;
+/// Entries kept within reach of one lookup key; the least recently used loses its place there
+/// first, and is then found by its action key alone. A branch has a few; edits leave many.
+pub const KEPT_PREDICTIONS: usize = 64;
 /// Size of one prediction's bytes.
 pub const MAX_PREDICTION_BYTES: usize = 1 << 20;
+/// What is put becomes durable within this time without being asked to: long enough that the
+/// objects of many compiles share one fsync, short enough that little is compiled again.
+pub const COMMIT_EVERY: Duration = Duration::from_millis(200);
+/// Entries answered under one action key: a team's builders at the usual few terminal widths.
+pub const MAX_ENTRIES_PER_ACTION: usize = 64;
+/// Memos kept at least (and at most twice as many): the older half is dropped as a whole.
+pub const MEMOS_PER_GENERATION: u64 = 100_000;
+/// Length of a memo's key, and of its value, in bytes. Longer ones are not kept.
+pub const MAX_MEMO_BYTES: usize = 4096;
+/// Size of one piece of state, in bytes: a roster with its chain is the largest.
+pub const MAX_STATE_BYTES: u64 = 16 << 20;
 
 /// A signed entry and the prediction that leads to it: what an answer to a lookup key carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,20 +84,55 @@ pub trait Stage: Write + Send {
 }
 
 /// A staged object, kept from gc while this lives.
+#[derive(Debug)]
 pub struct Pinned {
     /// The object.
     pub object: ObjectRef,
     _pin: Pin,
 }
 
+/// Whether `name` can name a piece of state: it becomes a file name.
+fn is_state_name(name: &str) -> bool {
+    let plain = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+    (1..=64).contains(&name.len()) && name.bytes().all(plain)
+}
+
+/// The order in which offers are given: each distinct prediction once, by the entry used last,
+/// then the other entries; so that a short list leads to as many action keys as it can.
+fn spread_by_prediction<T>(
+    mut used_last_first: Vec<T>,
+    prediction: impl Fn(&T) -> Digest,
+) -> Vec<T> {
+    let mut seen = std::collections::HashSet::new();
+    let mut repeated = Vec::new();
+    let mut distinct = Vec::new();
+    for item in used_last_first.drain(..) {
+        let to = if seen.insert(prediction(&item)) {
+            &mut distinct
+        } else {
+            &mut repeated
+        };
+        to.push(item);
+    }
+    distinct.append(&mut repeated);
+    distinct
+}
+
 /// What is held by every implementation, behind `&self`, from any thread. All calls block.
 pub trait Store: Send + Sync + 'static {
     /// Entries under an action key, of every builder and scope, newest first. Also marks use.
     fn entries(&self, action: &ActionKey) -> Result<Vec<Offer>, StoreError>;
-    /// Predictions under a lookup key with their entries, last used first, at most `max`.
+    /// Predictions under a lookup key with their entries, at most `max`: each distinct prediction
+    /// once, last used first, then further entries with predictions already given. Marks no use.
     fn offers(&self, lookup: &LookupKey, max: usize) -> Result<Vec<Offer>, StoreError>;
     /// Keeps an entry with its prediction. Visible to readers on return; durable after `flush`,
-    /// or within [`COMMIT_EVERY`]. Every object that it names must have been staged.
+    /// or within [`COMMIT_EVERY`]. Every object that it names must have been staged (empty ones
+    /// need not be). An empty prediction leads nowhere: the entry is then found by its action
+    /// key alone. A builder's earlier entry for the same action and width is replaced.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] where an object is not here, [`StoreError::Mismatch`] where the
+    /// offer is not of this entry, [`StoreError::Oversize`], or what the disk said.
     fn put(&self, entry: &Verified<Entry>, offer: &Offer) -> Result<(), StoreError>;
     /// Removes one entry (not its objects, which gc takes): what fsck, a failed digest or a
     /// refused signature does to it.
@@ -73,11 +144,19 @@ pub trait Store: Send + Sync + 'static {
     fn stage_file(&self, file: &File, limit: u64) -> Result<Pinned, StoreError>;
     /// Opens an object, or `None` where it is not here or has another length.
     fn object(&self, object: &ObjectRef) -> Result<Option<Object>, StoreError>;
+    /// Keeps an object that is here already from gc, or `None` where it is not here: what a
+    /// fetch does instead of fetching, and a restore before it opens many.
+    fn pin(&self, object: &ObjectRef) -> Result<Option<Pinned>, StoreError>;
+    /// Reads an object again, and removes it if its bytes are not what its digest says: what
+    /// who finds a damaged file calls, so that the next stage of it writes it anew. `true` where
+    /// it is here and sound.
+    fn recheck(&self, digest: &Digest) -> Result<bool, StoreError>;
     /// Whether the object is here, by the index alone.
     fn has(&self, digest: &Digest) -> Result<bool, StoreError>;
-    /// Calls `each` with every entry, as (wire bytes of the entry, prediction).
+    /// Calls `each` with every entry, in pages: what is put meanwhile may or may not be seen.
     fn each_offer(&self, each: &mut dyn FnMut(Offer)) -> Result<(), StoreError>;
-    /// The node's own small state (roster, counters, addresses), by name.
+    /// The node's own small state (roster, counters, addresses), by name: 1 to 64 of
+    /// `a-z 0-9 - _`. Kept apart from the cache, which may be thrown away at any time.
     fn state(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Replaces one piece of state; durable on return.
     fn set_state(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
@@ -90,7 +169,7 @@ pub trait Store: Send + Sync + 'static {
     /// How much is here.
     fn counts(&self) -> Result<Counts, StoreError>;
     /// Evicts least recently used entries, and objects that no entry names, until at most
-    /// `limit` bytes of objects are left.
+    /// `limit` bytes of objects are left. Pinned objects, and entries that name one, stay.
     fn gc(&self, limit: u64) -> Result<GcReport, StoreError>;
     /// Reads everything and checks it: objects against digests, entries against the objects they
     /// name. With `repair`, what is broken is removed.
