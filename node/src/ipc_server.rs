@@ -298,7 +298,7 @@ fn run_dressed(spawn: &Spawn, pid: &AtomicU64) -> io::Result<run::Outcome> {
     let mut command = Command::new(OsStr::from_bytes(program));
     command.args(arguments.iter().map(|a| OsStr::from_bytes(a))).current_dir(&spawn.inv.cwd);
     surroundings::dress(&mut command, &spawn.inv.env, spawn.umask, &spawn.around, &spawn.fds)?;
-    let rewrites = Rewrites::new(spawn.plan.rewrites.clone());
+    let rewrites = Rewrites::new(&spawn.plan.rewrites);
     let mut out = File::from(spawn.fds[1].try_clone()?);
     let mut err = File::from(spawn.fds[2].try_clone()?);
     let outcome = run::run_noting(&mut command, &rewrites, &mut out, &mut err, |id| {

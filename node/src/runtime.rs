@@ -9,10 +9,8 @@ use crate::ipc_server;
 use crate::joining::Joining;
 use crate::service::counters::Counters;
 use crate::service::policy;
-use crate::store::redb::RedbStore;
-use crate::store::{Store, StoreError};
-use crate::swarm::libp2p::{Libp2pSwarm, SwarmConfig};
-use crate::swarm::{Swarm, SwarmError};
+use crate::store::{Opened, RedbStore, Store, StoreError};
+use crate::swarm::{Libp2pSwarm, Swarm, SwarmConfig, SwarmError};
 use crate::team::{self, Team, TeamError};
 use crate::worker::Worker;
 use crate::worker::host::NodeHost;
@@ -268,7 +266,12 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
     let team = Arc::new(Team::load(&home)?);
     let mut incidents = Vec::new();
     let (store, opened) = RedbStore::open(&home.store())?;
-    if let Some(incident) = opened.incident() {
+    if let Opened::SetAside { to, why } = opened {
+        let incident = format!(
+            "the store could not be read ({why}): it was set aside as {} and a new one begun; \
+             remove it once nobody wants to look at it",
+            to.display()
+        );
         tracing::warn!("{incident}");
         incidents.push(incident);
     }
@@ -280,11 +283,10 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
         counters: counters.clone(),
     });
     let swarm_config = SwarmConfig {
-        seed: *team.peer_seed(),
+        seed: team.peer_seed(),
         listen: config.listen.clone(),
         mdns: config.mdns,
         remembered: crate::joining::remembered(store.as_ref(), &config),
-        ..SwarmConfig::default()
     };
     let handle = tokio::runtime::Handle::current();
     let swarm: Arc<dyn Swarm> = {

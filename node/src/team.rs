@@ -6,10 +6,10 @@
 //! rebuilt costs no membership.
 
 use crate::service::membership::Membership;
-use quarry_trust::canon::{CanonError, Canonical, Reader, Writer};
+use quarry_trust::canon::{CanonError, Reader, Writer};
 use quarry_trust::key::KeyError;
 use quarry_trust::roster::{
-    Departure, MAX_WIRE, Member, Merge, Op, Role, Roster, RosterError, Signed,
+    Departure, FindError, MAX_WIRE, Member, Merge, Op, Role, Roster, RosterError, Signed,
 };
 use quarry_trust::verify::{Source, Verifier};
 use quarry_trust::{
@@ -62,6 +62,9 @@ pub enum TeamError {
     /// The roster refused.
     #[error(transparent)]
     Roster(#[from] RosterError),
+    /// No member is meant, or several are.
+    #[error(transparent)]
+    Find(#[from] FindError),
     /// Not possible without a team.
     #[error("this node is in no team: run `qnode team create NAME`, or `qnode join TICKET`")]
     None,

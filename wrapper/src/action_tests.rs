@@ -39,8 +39,8 @@ fn the_keys_of_schema_1_stay_what_they_are() {
     assert_eq!(description().action().0.to_string(), GOLDEN_ACTION);
 }
 
-const GOLDEN_LOOKUP: &str = "";
-const GOLDEN_ACTION: &str = "";
+const GOLDEN_LOOKUP: &str = "79af4dae1250d619846e837cc1c895293b99ba4793c70e92d6781f71cf0413ed";
+const GOLDEN_ACTION: &str = "6e8a33783ea6fd1f2f257a330bf1a4ccf0bd4852e65c6330337e62bc524c204f";
 
 #[test]
 fn every_field_changes_the_action_key() {

@@ -163,8 +163,9 @@ fn wait_readable<A: AsFd, B: AsFd>(a: Option<&A>, b: Option<&B>) -> io::Result<(
     loop {
         match poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => {}
-            other => break other?,
-        };
+            Err(error) => return Err(error.into()),
+            Ok(_) => break,
+        }
     }
     let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
     let a = a.is_some() && ready.next().unwrap_or(false);

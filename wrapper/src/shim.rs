@@ -131,7 +131,7 @@ fn run_plan(client: &mut Client, plan: &RunPlan, argv: &[OsString]) -> ExitCode 
     let Some((compiler, arguments)) = plan.argv.split_first() else { return plain(argv) };
     let mut command = Command::new(OsStr::from_bytes(compiler));
     command.args(arguments.iter().map(|a| OsStr::from_bytes(a)));
-    let rewrites = Rewrites::new(plan.rewrites.clone());
+    let rewrites = Rewrites::new(&plan.rewrites);
     let outcome = match run::run(&mut command, &rewrites, &mut io::stdout(), &mut io::stderr()) {
         Ok(outcome) => outcome,
         Err(error) => return cannot_run(&command.get_program().to_owned(), &error),

@@ -162,10 +162,26 @@ fn fsck(node: &Node, repair: bool) -> Answer {
     done(&CheckReport {
         entries: report.entries,
         objects: report.objects,
-        problems: report.faults.iter().map(Fault::to_string).collect(),
+        problems: report.faults.iter().map(fault_line).collect(),
         found: report.faults_total,
         repaired: if report.repaired { report.faults_total } else { 0 },
     })
+}
+
+/// One fault in words.
+fn fault_line(fault: &Fault) -> String {
+    match fault {
+        Fault::ObjectMissing(object) => format!("object {object} is not here"),
+        Fault::ObjectDamaged(object) => format!("object {object} is damaged"),
+        Fault::EntryUnreadable(action) => format!("an entry under {action} cannot be read"),
+        Fault::EntryIncomplete(action, _, object) => {
+            format!("the entry under {action} names object {object}, which is missing or damaged")
+        }
+        Fault::LookupBroken => "a row of the lookup index belongs to no entry".to_owned(),
+        Fault::StrayFile(path) => format!("no entry knows the file {}", path.display()),
+        Fault::CountsWrong => "the kept counts are not what a recount finds".to_owned(),
+        Fault::DatabaseDamaged(why) => format!("the database itself is damaged: {why}"),
+    }
 }
 
 fn purge(

@@ -8,9 +8,9 @@ use super::{Base, Cache, Candidate, Hit, Pipeline, Tier, digest_seen, read_predi
 use crate::action::{
     Description, ExternInput, FileInput, Known, Observer, Prediction, Use, Value, Variable,
 };
-use crate::compiler::Bypass;
+use crate::compiler::{Bypass, KEYED_VARIABLES};
 use crate::compiler::probe::Compiler;
-use crate::compiler::rustc::args::Unit;
+use crate::compiler::rustc::args::{SearchKind, Unit};
 use crate::compiler::rustc::native;
 use crate::digests::{FileDigests, Identity};
 use crate::invocation::Invocation;
@@ -22,9 +22,6 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Variables that change what rustc does, whether or not dep-info names them.
-const ALWAYS: [&str; 3] =
-    ["RUSTC_BOOTSTRAP", "RUSTC_FORCE_RUSTC_VERSION", "LLVM_OVERRIDE_PRODUCER"];
 /// Files that a peer's prediction may name, and their bytes together.
 const PEER_FILES_MAX: usize = 20_000;
 const PEER_BYTES_MAX: u64 = 1 << 30;
@@ -41,7 +38,7 @@ pub(super) fn base(
     let digests = pipeline.digests.as_ref();
     let mut args = unit.key_args(roots);
     if unit.cpu_native {
-        let cpu = pipeline.compilers.native_cpu(inv, compiler).map_err(|_| Bypass::UnknownCompiler)?;
+        let cpu = pipeline.compilers.native_cpu(inv, compiler).map_err(|_| Bypass::CompilerUnidentified)?;
         args.push([b"target-cpu=native:".as_slice(), cpu.as_bytes()].concat());
     }
     let source = inv.cwd.join(&unit.source);
@@ -51,14 +48,14 @@ pub(super) fn base(
         compiler_version: compiler.verbose_version.clone(),
         observer: Observer::None,
         args,
-        root: FileInput { name: roots.name(&source).into_text().ok_or(Bypass::PathNotText)?, digest: Some(root) },
+        root: FileInput { name: named(roots, &source)?, digest: Some(root) },
     };
     let externs = externs(digests, inv, unit, seen)?;
     let macros = macros(pipeline, inv, unit, seen)?;
     let mut native_inputs = Vec::new();
-    for path in native::inputs(inv, unit)? {
+    for path in native::archives(unit, inv)? {
         let digest = digest_seen(digests, &path, seen).map_err(|_| Bypass::UnreadableInput)?;
-        let name = roots.name(&path).into_text().ok_or(Bypass::PathNotText)?;
+        let name = named(roots, &path)?;
         native_inputs.push(FileInput { name, digest: Some(digest) });
     }
     Ok(Base { known, externs, macros, native: native_inputs })
@@ -86,8 +83,13 @@ fn externs(
     Ok(externs)
 }
 
+/// The name of a file of this invocation.
+pub(super) fn named(roots: &Roots, path: &Path) -> Result<String, Bypass> {
+    roots.name(path).text().map(str::to_owned).ok_or(Bypass::NotUtf8)
+}
+
 fn file_name(path: &Path) -> Result<String, Bypass> {
-    path.file_name().and_then(OsStr::to_str).map(str::to_owned).ok_or(Bypass::PathNotText)
+    path.file_name().and_then(OsStr::to_str).map(str::to_owned).ok_or(Bypass::NotUtf8)
 }
 
 fn is_library(path: &Path) -> bool {
@@ -116,7 +118,7 @@ fn macros(
     }
     if unknown {
         // Something was compiled without us: whatever a search directory holds may stand behind it.
-        for dir in unit.search.iter().filter(|s| s.is_dependency()).map(|s| inv.cwd.join(&s.path)) {
+        for dir in unit.search.iter().filter(|s| s.kind == SearchKind::Dependency).map(|s| inv.cwd.join(&s.path)) {
             for path in fs::read_dir(&dir).into_iter().flatten().flatten().map(|e| e.path()) {
                 if is_library(&path) {
                     let digest = digest_seen(pipeline.digests.as_ref(), &path, seen);
@@ -135,11 +137,17 @@ fn is_public(name: &str) -> bool {
         "CARGO_CRATE_NAME", "CARGO_BIN_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_MANIFEST_DIR",
         "CARGO_MANIFEST_PATH", "OUT_DIR", "TARGET", "HOST", "PROFILE", "OPT_LEVEL",
     ];
-    name.starts_with("CARGO_PKG_") || PUBLIC.contains(&name) || ALWAYS.contains(&name)
+    name.starts_with("CARGO_PKG_") || PUBLIC.contains(&name) || KEYED_VARIABLES.contains(&name)
 }
 
-/// Whether a variable's name says that its value is a secret.
-pub(super) fn looks_secret(name: &str) -> bool {
+/// Whether a variable that looks like a secret was set when it was read: such an entry stays with
+/// the node that made it.
+#[must_use]
+pub fn reads_a_secret(variables: &[Variable]) -> bool {
+    variables.iter().any(|v| v.value != Value::Unset && looks_secret(&v.name))
+}
+
+fn looks_secret(name: &str) -> bool {
     const MARKS: [&str; 6] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE_KEY"];
     let upper = name.to_ascii_uppercase();
     MARKS.iter().any(|m| upper.contains(m)) || upper.ends_with("_KEY") || upper.ends_with("APIKEY")
@@ -148,7 +156,7 @@ pub(super) fn looks_secret(name: &str) -> bool {
 fn value(inv: &Invocation, roots: &Roots, name: &str, how: Use, secret: &[u8; 32]) -> Value {
     let Some(raw) = inv.var(name) else { return Value::Unset };
     if how == Use::Symbolic
-        && let Named::Under(text) = roots.name(Path::new(raw))
+        && let Named::Rooted(_, text) = roots.name(Path::new(raw))
     {
         return Value::Symbolic(text);
     }
@@ -167,7 +175,7 @@ pub(super) fn variables(
     read: &[(String, Use)],
     secret: &[u8; 32],
 ) -> Vec<Variable> {
-    let mut uses: BTreeMap<&str, Use> = ALWAYS.iter().map(|name| (*name, Use::Literal)).collect();
+    let mut uses: BTreeMap<&str, Use> = KEYED_VARIABLES.iter().map(|name| (*name, Use::Literal)).collect();
     if !base.macros.is_empty() {
         let told = inv.env.iter().filter_map(|(name, _)| name.to_str());
         uses.extend(told.filter(|n| n.starts_with("CARGO_PKG_") || *n == "CARGO_CRATE_NAME").map(|n| (n, Use::Literal)));
@@ -285,10 +293,9 @@ impl Trip<'_> {
 
     /// A named file of this checkout. A peer's prediction reaches only what is under a root.
     fn locate(&self, name: &str, tier: Tier) -> Option<PathBuf> {
-        match (self.roots.locate(name), tier) {
-            (Some(path), _) => Some(path),
-            (None, Tier::Local) => Some(PathBuf::from(name)).filter(|p| p.is_absolute()),
-            (None, Tier::Peers) => None,
+        match tier {
+            Tier::Local => self.roots.locate(name),
+            Tier::Peers => self.roots.locate_shared(name),
         }
     }
 }

@@ -29,6 +29,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use find::reads_a_secret;
 pub use record::Recorded;
 
 /// Where to look.
@@ -256,7 +257,7 @@ impl Pipeline {
 
     fn compile(&self, inv: &Invocation, unit: Unit, umask: u32, cache: &dyn Cache) -> Begin {
         let Ok(compiler) = self.identify(inv, &unit) else {
-            return Begin::Untouched(Bypass::UnknownCompiler);
+            return Begin::Untouched(Bypass::CompilerUnidentified);
         };
         let roots = Roots::of(inv, &unit, &compiler.sysroot, &compiler.commit_hash);
         let Ok(started) = record::clock_mark(&inv.cwd.join(&unit.out_dir)) else {

@@ -4,13 +4,13 @@
 //! state than it is in now: then nothing is stored. Outputs that hold a path of this checkout
 //! that the key does not hold are not stored either.
 
-use super::find::{looks_secret, variables};
+use super::find::{named, reads_a_secret, variables};
 use super::{Cache, Pipeline, Recording, StagedOutput, UnsignedEntry, output_paths, restore};
 use crate::action::{FileInput, Use, Value, Variable};
 use crate::compiler::Bypass;
-use crate::compiler::depinfo::{self, DepInfo};
+use crate::compiler::depinfo::DepInfo;
 use crate::compiler::rustc::args::Unit;
-use crate::compiler::rustc::inputs::{self, Inputs};
+use crate::compiler::rustc::inputs::{self, How, Inputs};
 use crate::digests::{FileDigests, Identity, local_clock, open_regular};
 use crate::ipc::protocol::Finished;
 use quarry_trust::canon::Canonical;
@@ -70,6 +70,9 @@ fn try_record(
     if !finished.success {
         return Err(Bypass::FailedCompile);
     }
+    if unit.bitcode_only {
+        return Err(Bypass::OpaqueOutput);
+    }
     let (Some(stdout), Some(stderr)) = (&finished.stdout, &finished.stderr) else {
         return Err(Bypass::MessagesTooLarge);
     };
@@ -77,16 +80,22 @@ fn try_record(
     pipeline.places.note(&output_paths(&r.inv, unit), &r.base.macros);
 
     let dep_bytes = read_dep_info(unit, r)?;
-    let inputs = read_inputs(unit, r, &dep_bytes)?;
+    let dep_info = DepInfo::parse(&dep_bytes).map_err(|_| Bypass::NoDepInfo)?;
+    let inputs = inputs::inputs(unit, &r.inv, &dep_info, &|path| fs::read(path))
+        .map_err(|_| Bypass::UnreadableInput)?;
     unchanged_seen(pipeline, r)?;
     let files = digest_files(pipeline, r, &inputs)?;
-    let uses: Vec<(String, Use)> = inputs.env.iter().map(|e| (e.name.clone(), e.how)).collect();
+    let uses: Vec<(String, Use)> = inputs
+        .env
+        .iter()
+        .map(|e| (e.name.clone(), if e.how == How::Symbolic { Use::Symbolic } else { Use::Literal }))
+        .collect();
     let variables = variables(&r.inv, &r.roots, &r.base, &uses, &cache.value_secret());
-    let private = variables.iter().any(|v| looks_secret(&v.name) && v.value != Value::Unset);
+    let private = reads_a_secret(&variables);
     let description = r.base.with(files, variables);
     let (action, description_bytes) = description.action();
 
-    let outputs = stage_outputs(unit, r, &dep_bytes, &description.variables, cache)?;
+    let outputs = stage_outputs(unit, r, &dep_info, &description.variables, cache)?;
     let store = |_| Bypass::StoreUnavailable;
     let entry = UnsignedEntry {
         lookup: r.base.known.lookup(),
@@ -119,12 +128,6 @@ fn read_dep_info(unit: &Unit, r: &Recording) -> Result<Vec<u8>, Bypass> {
         .and_then(|f| f.take(DEP_INFO_MAX + 1).read_to_end(&mut bytes))
         .map_err(|_| Bypass::NoDepInfo)?;
     if bytes.len() as u64 > DEP_INFO_MAX { Err(Bypass::NoDepInfo) } else { Ok(bytes) }
-}
-
-fn read_inputs(unit: &Unit, r: &Recording, dep_bytes: &[u8]) -> Result<Inputs, Bypass> {
-    let dep_info = DepInfo::parse(dep_bytes).map_err(|_| Bypass::NoDepInfo)?;
-    inputs::inputs(unit, &r.inv, &dep_info, &|path| fs::read(path))
-        .map_err(|_| Bypass::UnreadableInput)
 }
 
 /// What was digested before the compile began is still what it was.
@@ -160,7 +163,7 @@ fn digest_files(
     inputs: &Inputs,
 ) -> Result<Vec<FileInput>, Bypass> {
     let mut files: BTreeMap<String, Option<Digest>> = BTreeMap::new();
-    let name = |path: &Path| r.roots.name(path).into_text().ok_or(Bypass::PathNotText);
+    let name = |path: &Path| named(&r.roots, path);
     for path in &inputs.files {
         let path = &r.inv.cwd.join(path);
         let file = open_regular(path).map_err(|_| Bypass::UnreadableInput)?;
@@ -198,7 +201,7 @@ fn absent_throughout(path: &Path, started: i128) -> Result<(), Bypass> {
 fn stage_outputs(
     unit: &Unit,
     r: &Recording,
-    dep_bytes: &[u8],
+    dep_info: &DepInfo,
     variables: &[Variable],
     cache: &dyn Cache,
 ) -> Result<Vec<StagedOutput>, Bypass> {
@@ -216,7 +219,8 @@ fn stage_outputs(
             return Err(Bypass::OutputTooLarge);
         }
         let object = if expected.kind == OutputKind::DepInfo {
-            cache.stage_bytes(&depinfo::normalise(dep_bytes, &r.roots))
+            let stored = dep_info.to_stored(&r.roots).map_err(|_| Bypass::NotUtf8)?;
+            cache.stage_bytes(&stored)
         } else {
             scan(&file, r, variables)?;
             cache.stage_file(&file)
@@ -240,8 +244,7 @@ fn scan(mut file: &File, r: &Recording, variables: &[Variable]) -> Result<(), By
         .filter(|v| !matches!(v.value, Value::Symbolic(_)))
         .filter_map(|v| r.inv.var(&v.name))
         .collect();
-    let needles = r.roots.needles_outside(&literal);
-    let overlap = needles.longest();
+    let overlap = r.roots.longest() + 1;
     let mut buffer = Vec::with_capacity(SCAN_CHUNK + overlap);
     loop {
         let kept = buffer.len().min(overlap);
@@ -253,7 +256,7 @@ fn scan(mut file: &File, r: &Recording, variables: &[Variable]) -> Result<(), By
         if n == 0 {
             break;
         }
-        if needles.found_in(&buffer) {
+        if r.roots.scan_beyond(&buffer, &literal).is_some() {
             return Err(Bypass::PathInOutput);
         }
     }

@@ -3,7 +3,7 @@
 
 use super::find::Trip;
 use super::{Candidate, Hit, Object};
-use crate::compiler::depinfo;
+use crate::compiler::depinfo::DepInfo;
 use crate::ipc::protocol::Replay;
 use quarry_trust::{Digest, ObjectRef, Output, OutputKind, digest::Hasher};
 use rustix::fs::Mode;
@@ -121,7 +121,9 @@ fn write_output(trip: &Trip<'_>, output: &Output, at: &Path, umask: u32) -> io::
     let mut file = File::options().write(true).create_new(true).open(at)?;
     let noted = if output.kind == OutputKind::DepInfo {
         let bytes = read_checked(trip, &output.object, MESSAGES_MAX)?;
-        file.write_all(&depinfo::localise(&bytes, trip.roots))?;
+        let var = |name: &str| trip.inv.var(name).map(ToOwned::to_owned);
+        let here = DepInfo::restore(&bytes, trip.roots, &var).map_err(io::Error::other)?;
+        file.write_all(&here)?;
         None
     } else {
         copy_checked(trip, &output.object, &mut file)?;
