@@ -1,0 +1,131 @@
+//! Every reason for which a compile is deliberately not cached, in one table.
+//!
+//! Enters: nothing. Leaves: a reason, its stable name (`stats` and `why` show it) and a line for
+//! people. Must never happen here: a reason without a name, or a name that changes.
+
+use std::fmt;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $why:literal;)*) => {
+        /// Why a compile is deliberately not cached.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Bypass {
+            $(#[doc = $why] $variant,)*
+        }
+
+        impl Bypass {
+            /// Every reason there is.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The stable name, in kebab case.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// One line for people.
+            #[must_use]
+            pub const fn why(&self) -> &'static str {
+                match self { $(Self::$variant => $why,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    LinkBin = "link-bin", "Linked programs are not cached yet.";
+    LinkTest = "link-test", "Test programs are not cached yet.";
+    LinkExample = "link-example", "Linked examples are not cached yet.";
+    LinkBuildScript = "link-build-script", "Build-script programs are not cached yet.";
+    LinkProcMacro = "link-proc-macro", "Procedural macros are not cached yet.";
+    LinkDylib = "link-dylib", "Rust dynamic libraries are not cached yet.";
+    LinkCdylib = "link-cdylib", "C dynamic libraries are not cached yet.";
+    LinkStaticlib = "link-staticlib", "C static libraries are not cached yet.";
+    CheckBin = "check-bin", "Checks of programs are not cached yet.";
+    CheckTest = "check-test", "Checks of tests are not cached yet.";
+    CheckProcMacro = "check-proc-macro", "Checks of procedural macros are not cached yet.";
+    CheckOther = "check-other", "Checks of dynamic and C libraries are not cached yet.";
+    Clippy = "clippy", "Lints by clippy are not cached yet.";
+    UnknownCompiler = "unknown-compiler", "The command is not rustc.";
+    CompilerUnidentified = "compiler-unidentified", "The compiler's own files could not be told apart from others.";
+    NotUtf8 = "not-utf8", "An argument or the working directory is not UTF-8.";
+    TooManyArguments = "too-many-arguments", "The command has more arguments than are looked at.";
+    UnknownArgument = "unknown-argument", "An argument that Quarry does not know.";
+    UnknownCodegenOption = "unknown-codegen-option", "A -C option that Quarry does not know.";
+    UnstableOption = "unstable-option", "A -Z option: its effects are not promised.";
+    ResponseFile = "response-file", "Arguments come from a file (@path).";
+    Probe = "probe", "A trial compile without -C metadata, as build scripts do.";
+    Print = "print", "A compile that also prints facts about itself.";
+    MessagesNotJson = "messages-not-json", "Messages go straight to a terminal, not through cargo.";
+    NoCrateType = "no-crate-type", "The command does not say what it builds.";
+    NoInput = "no-input", "The command does not name one source file.";
+    NoOutDir = "no-out-dir", "The command does not name an output directory.";
+    OutDirLayout = "out-dir-layout", "The output directory does not lie as cargo lays it.";
+    OutputFile = "output-file", "The output's file name is given (-o).";
+    EmitKind = "emit-kind", "More than dep-info, metadata and link is emitted, or no dep-info.";
+    EmitPath = "emit-path", "An emitted file's path is given (--emit kind=path).";
+    Sysroot = "sysroot", "The system root is given (--sysroot).";
+    TargetFile = "target-file", "The target is described by a file.";
+    RemapScope = "remap-path-scope", "Paths are remapped in part of the outputs only.";
+    Coverage = "coverage", "Coverage needs the real local paths.";
+    Profile = "profile", "Profiles are written or read.";
+    LlvmArgs = "llvm-args", "Arguments or passes are handed to LLVM.";
+    Remark = "remark", "Optimisation remarks are printed.";
+    SaveTemps = "save-temps", "Temporary files are kept.";
+    Rpath = "rpath", "Run-time search paths name this machine's directories.";
+    SplitDebuginfo = "split-debuginfo", "Debug information goes to files of its own.";
+    LinkerPlugin = "linker-plugin", "A linker plugin is given by its path.";
+    RawDylib = "dlltool", "Import libraries are made by an outside tool.";
+    ExternWithoutPath = "extern-without-path", "A crate from outside the sysroot is named without its file.";
+    ExternOptions = "extern-options", "An extern carries options that Quarry does not know.";
+    NativeLibrary = "native-library", "A native library is named in a way that Quarry does not know.";
+    CrateDirectory = "crate-directory", "Crates may be found in a directory other than -L dependency.";
+    NativeDirectory = "native-directory", "A native search directory cannot be read.";
+    NativeDirectoryTooLarge = "native-directory-too-large", "A native search directory holds more than is looked at.";
+    ThinArchive = "thin-archive", "A native archive only refers to its members.";
+    EnvPreload = "env-preload", "Libraries are loaded into the compiler (LD_PRELOAD, LD_AUDIT and the like).";
+    EnvLibraryPath = "env-library-path", "LD_LIBRARY_PATH names directories that are neither cargo's nor the toolchain's.";
+    EnvToolPath = "env-tool-path", "GCC_EXEC_PREFIX or COMPILER_PATH redirects the tools.";
+    EnvCompilerLog = "env-compiler-log", "The compiler logs (RUSTC_LOG).";
+    OutputDirectory = "output-directory", "The output directory cannot be written to.";
+    UnreadableInput = "unreadable-input", "An input could not be read.";
+    NoDepInfo = "no-dep-info", "The compiler left no list of its inputs that can be read.";
+    ChangedWhileCompiling = "changed-while-compiling", "An input changed at or after the compile's start.";
+    ForeignClock = "foreign-clock", "An input lies on a filesystem that keeps time of its own.";
+    FailedCompile = "failed-compile", "The compile failed.";
+    Interrupted = "interrupted", "Nobody heard how the compile ended.";
+    MessagesTooLarge = "messages-too-large", "The compiler said more than is kept.";
+    MissingOutput = "missing-output", "An output that the command asks for is not there.";
+    OutputTooLarge = "output-too-large", "An output is larger than what is kept.";
+    PathInOutput = "path-in-output", "An output holds a path of this checkout that the key does not.";
+    OpaqueOutput = "opaque-output", "Outputs are bitcode, in which a path of this checkout would not be seen.";
+    StoreUnavailable = "store-unavailable", "The store took no entry: the disk is full, or it cannot be written.";
+    EnvCompiler = "env-compiler", "A variable changes what the compiler says of itself.";
+}
+
+impl fmt::Display for Bypass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_and_kebab_case() {
+        let mut names: Vec<_> = Bypass::ALL.iter().map(Bypass::name).collect();
+        for name in &names {
+            assert!(
+                name.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+                "{name}"
+            );
+        }
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}

@@ -1,0 +1,550 @@
+//! A unit of rustc: what one command builds, of what, and where.
+//!
+//! Enters: an invocation. Leaves: the unit in known terms; the command that Quarry runs for it;
+//! the arguments that enter the key; the files that it writes. Must never happen here: a file
+//! read, an argument dropped from the key that can change an output.
+
+use crate::compiler::Bypass;
+use crate::compiler::rustc::codegen::{self, Verdict};
+use crate::compiler::rustc::tokens::{self, Placed, Token};
+use crate::invocation::Invocation;
+use crate::paths::{Roots, target_root};
+use quarry_trust::OutputKind;
+use std::ffi::OsString;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// What a unit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UnitKind {
+    /// A Rust library: `lib` or `rlib` and nothing else.
+    Lib,
+    /// A procedural macro.
+    ProcMacro,
+    /// A program.
+    Bin,
+    /// An example's program.
+    Example,
+    /// A build script's program.
+    BuildScript,
+    /// A test harness.
+    Test,
+    /// A Rust dynamic library, perhaps beside an rlib.
+    Dylib,
+    /// A C dynamic library, perhaps beside an rlib.
+    Cdylib,
+    /// A C static library, perhaps beside an rlib.
+    Staticlib,
+}
+
+impl UnitKind {
+    /// Why units of this kind are not cached; `None` for those that are.
+    #[must_use]
+    pub const fn uncached(self, emit: Emit) -> Option<Bypass> {
+        Some(match (self, emit.link) {
+            (Self::Lib, _) => return None,
+            (Self::ProcMacro, true) => Bypass::LinkProcMacro,
+            (Self::Bin, true) => Bypass::LinkBin,
+            (Self::Example, true) => Bypass::LinkExample,
+            (Self::BuildScript, true) => Bypass::LinkBuildScript,
+            (Self::Test, true) => Bypass::LinkTest,
+            (Self::Dylib, true) => Bypass::LinkDylib,
+            (Self::Cdylib, true) => Bypass::LinkCdylib,
+            (Self::Staticlib, true) => Bypass::LinkStaticlib,
+            (Self::ProcMacro, false) => Bypass::CheckProcMacro,
+            (Self::Bin | Self::Example | Self::BuildScript, false) => Bypass::CheckBin,
+            (Self::Test, false) => Bypass::CheckTest,
+            (Self::Dylib | Self::Cdylib | Self::Staticlib, false) => Bypass::CheckOther,
+        })
+    }
+}
+
+/// What a unit emits. Dep-info always is among it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Emit {
+    /// The list of inputs.
+    pub dep_info: bool,
+    /// The rmeta.
+    pub metadata: bool,
+    /// The rlib or the linked file.
+    pub link: bool,
+}
+
+/// A crate given by `--extern`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extern {
+    /// The name under which the unit knows it.
+    pub name: String,
+    /// Its file as given; `None` for a crate of the sysroot.
+    pub path: Option<PathBuf>,
+    /// What stands before the name, up to a colon (`priv`, `noprelude`, …), as given.
+    pub options: Option<String>,
+}
+
+/// The kind of a search directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SearchKind {
+    /// Crates that dependencies need.
+    Dependency,
+    /// Crates.
+    Crate,
+    /// Native libraries.
+    Native,
+    /// Apple's frameworks.
+    Framework,
+    /// Everything (`all`, or no kind at all).
+    All,
+}
+
+/// A directory given by `-L`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Search {
+    /// What is looked for there.
+    pub kind: SearchKind,
+    /// The directory as given.
+    pub path: PathBuf,
+}
+
+/// A library given by `-l`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NativeLib {
+    /// `static`, `dylib`, `framework`; `None` where it is left open.
+    pub kind: Option<String>,
+    /// The modifiers as given (`+bundle`, `-whole-archive`, …).
+    pub modifiers: Vec<String>,
+    /// Its name, with `:RENAME` where there is one.
+    pub name: String,
+}
+
+/// A file that a compile writes into the output directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Its name, without a directory.
+    pub name: String,
+    /// What it is to the restore.
+    pub kind: OutputKind,
+    /// Whether a compile that ended well has written it. Always so for the outputs of libraries.
+    pub required: bool,
+}
+
+/// One argument that enters the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum KeyArg {
+    /// As it stands.
+    Plain(String),
+    /// A text, then a path.
+    Path(String, PathBuf),
+    /// A text that may hold paths.
+    Text(String),
+}
+
+/// What one rustc command builds.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// The compiler as the command names it.
+    pub compiler: OsString,
+    /// `--crate-name`.
+    pub crate_name: String,
+    /// What is built.
+    pub kind: UnitKind,
+    /// The root file as given: relative for a workspace's members.
+    pub source: PathBuf,
+    /// `--out-dir` as given.
+    pub out_dir: PathBuf,
+    /// `-C extra-filename`, empty where it is not given.
+    pub extra_filename: String,
+    /// What is emitted.
+    pub emit: Emit,
+    /// Direct dependencies, in the order of the command.
+    pub externs: Vec<Extern>,
+    /// Search directories, in the order of the command.
+    pub search: Vec<Search>,
+    /// Native libraries, in the order of the command.
+    pub native_libs: Vec<NativeLib>,
+    /// `--target`, a triple.
+    pub target: Option<String>,
+    /// `-C target-cpu=native`: the key needs the CPU ([`super::super::probe::Compilers::native_cpu`]).
+    pub cpu_native: bool,
+    /// `--diagnostic-width`: not in the key, but in the entry.
+    pub width: Option<u16>,
+    /// Messages come as JSON. Always so for what is cached.
+    pub json_messages: bool,
+    /// Object code is LLVM bitcode alone (`-C linker-plugin-lto`): [`Roots::scan`] is blind to it.
+    pub bitcode_only: bool,
+    pub(super) key: Vec<KeyArg>,
+    /// Arguments that are not run: `-C incremental`.
+    pub(super) stripped: Vec<Range<usize>>,
+}
+
+/// Crates of the sysroot that may be named without a file.
+const SYSROOT_CRATES: &[&str] = &["alloc", "core", "proc_macro", "std", "test"];
+
+impl Unit {
+    /// Reads a command. Looks at no file.
+    ///
+    /// # Errors
+    /// The reason for which a command is not one that Quarry knows all about.
+    pub fn parse(inv: &Invocation) -> Result<Self, Bypass> {
+        if inv.cwd.to_str().is_none() {
+            return Err(Bypass::NotUtf8);
+        }
+        let mut read = Reading::default();
+        for placed in tokens::split(&inv.argv)? {
+            read.take(placed)?;
+        }
+        read.finish(inv)
+    }
+
+    /// The command that Quarry runs for the unit: the caller's, without incremental, with our
+    /// remaps first, so that the user's, which come later, win over them (rustc: the last match
+    /// wins).
+    #[must_use]
+    pub fn run_argv(&self, inv: &Invocation, roots: &Roots) -> Vec<OsString> {
+        let mut out = Vec::with_capacity(inv.argv.len() + 8);
+        out.extend(inv.argv.first().cloned());
+        for (from, to) in roots.remaps() {
+            let mut arg = OsString::from("--remap-path-prefix=");
+            arg.push(from);
+            arg.push("=");
+            arg.push(to);
+            out.push(arg);
+        }
+        let kept = |at: &usize| !self.stripped.iter().any(|range| range.contains(at));
+        out.extend(
+            (1..inv.argv.len())
+                .filter(kept)
+                .map(|at| inv.argv[at].clone()),
+        );
+        out
+    }
+
+    /// The arguments that matter, in order, one spelling each, paths as names.
+    #[must_use]
+    pub fn key_args(&self, roots: &Roots) -> Vec<Vec<u8>> {
+        let one = |arg: &KeyArg| match arg {
+            KeyArg::Plain(text) => text.clone().into_bytes(),
+            KeyArg::Path(text, path) => {
+                let named = roots.name(path);
+                // All arguments are UTF-8, and so is every path made of them.
+                [text.as_bytes(), named.text().unwrap_or_default().as_bytes()].concat()
+            }
+            KeyArg::Text(text) => roots.normalise(text.as_bytes()),
+        };
+        self.key.iter().map(one).collect()
+    }
+
+    /// What the compile writes into the output directory, for a [`UnitKind::Lib`]; in the order
+    /// in which rustc writes it. Empty for other kinds.
+    #[must_use]
+    pub fn outputs(&self) -> Vec<Expected> {
+        if self.kind != UnitKind::Lib {
+            return Vec::new();
+        }
+        let stem = format!("{}{}", self.crate_name, self.extra_filename);
+        [
+            (self.emit.dep_info, format!("{stem}.d"), OutputKind::DepInfo),
+            (
+                self.emit.metadata,
+                format!("lib{stem}.rmeta"),
+                OutputKind::Metadata,
+            ),
+            (self.emit.link, format!("lib{stem}.rlib"), OutputKind::Plain),
+        ]
+        .into_iter()
+        .filter(|(emitted, ..)| *emitted)
+        .map(|(_, name, kind)| Expected {
+            name,
+            kind,
+            required: true,
+        })
+        .collect()
+    }
+
+    /// The dep-info file's path as the command gives it.
+    #[must_use]
+    pub fn dep_info_path(&self) -> PathBuf {
+        self.out_dir
+            .join(format!("{}{}.d", self.crate_name, self.extra_filename))
+    }
+}
+
+/// A command half read.
+#[derive(Default)]
+struct Reading {
+    crate_name: Option<String>,
+    crate_types: Vec<String>,
+    source: Option<PathBuf>,
+    out_dir: Option<PathBuf>,
+    metadata: bool,
+    extra_filename: String,
+    emit: Emit,
+    externs: Vec<Extern>,
+    search: Vec<Search>,
+    native_libs: Vec<NativeLib>,
+    target: Option<String>,
+    cpu_native: bool,
+    width: Option<u16>,
+    json: bool,
+    test: bool,
+    bitcode_only: bool,
+    key: Vec<KeyArg>,
+    stripped: Vec<Range<usize>>,
+}
+
+impl Reading {
+    fn take(&mut self, placed: Placed<'_>) -> Result<(), Bypass> {
+        match placed.token {
+            Token::Input(path) => {
+                if self.source.replace(path.into()).is_some() {
+                    return Err(Bypass::NoInput);
+                }
+                // rustc calls the files of a relative root otherwise than those of an absolute one.
+                let how = if Path::new(path).is_absolute() {
+                    "absolute"
+                } else {
+                    "relative"
+                };
+                self.key
+                    .push(KeyArg::Path(format!("source {how}="), path.into()));
+            }
+            Token::Flag(flag) => {
+                self.test |= flag == "--test";
+                self.key.push(KeyArg::Plain(flag.into()));
+            }
+            Token::Valued(name, value) => self.valued(name, value, placed.place)?,
+        }
+        Ok(())
+    }
+
+    fn valued(&mut self, name: &str, value: &str, place: Range<usize>) -> Result<(), Bypass> {
+        match name {
+            "--codegen" => return self.codegen(value, place),
+            "--extern" => return self.extern_crate(value),
+            "--emit" => self.emitted(value)?,
+            "-L" => return self.search_dir(value),
+            "-l" => self.native_lib(value)?,
+            "--out-dir" => {
+                self.out_dir = Some(value.into());
+                return Ok(());
+            }
+            "--diagnostic-width" => {
+                self.width = Some(value.parse().map_err(|_| Bypass::UnknownArgument)?);
+                return Ok(());
+            }
+            "--remap-path-prefix" => {
+                let (from, to) = value.rsplit_once('=').ok_or(Bypass::UnknownArgument)?;
+                // A relative prefix is compared with relative names: it is no path of the cwd.
+                self.key.push(if Path::new(from).is_absolute() {
+                    KeyArg::Path(format!("{name} {to}="), from.into())
+                } else {
+                    KeyArg::Plain(format!("{name} {value}"))
+                });
+                return Ok(());
+            }
+            "--target" if value.ends_with(".json") || value.contains('/') => {
+                return Err(Bypass::TargetFile);
+            }
+            "--target" => self.target = Some(value.into()),
+            "--crate-name" => self.crate_name = Some(value.into()),
+            "--crate-type" => self.crate_types.extend(value.split(',').map(str::to_owned)),
+            "--error-format" => self.json = value == "json",
+            "--remap-path-scope" if !value.split(',').any(|scope| scope == "all") => {
+                return Err(Bypass::RemapScope);
+            }
+            "--sysroot" => return Err(Bypass::Sysroot),
+            "-Z" => return Err(Bypass::UnstableOption),
+            "-o" => return Err(Bypass::OutputFile),
+            _ => {}
+        }
+        self.key.push(KeyArg::Plain(format!("{name} {value}")));
+        Ok(())
+    }
+
+    fn codegen(&mut self, option: &str, place: Range<usize>) -> Result<(), Bypass> {
+        let (name, value) = option
+            .split_once('=')
+            .map_or((option, None), |(n, v)| (n, Some(v)));
+        let text = format!("--codegen {option}");
+        match codegen::verdict(name, value) {
+            Verdict::Key => self.key.push(KeyArg::Plain(text)),
+            Verdict::KeyPaths => self.key.push(KeyArg::Text(text)),
+            Verdict::Strip => self.stripped.push(place),
+            Verdict::Bypass(reason) => return Err(reason),
+        }
+        match (name.replace('_', "-").as_str(), value) {
+            ("metadata", Some(_)) => self.metadata = true,
+            ("extra-filename", Some(value)) => {
+                if value.contains('/') {
+                    return Err(Bypass::OutputFile);
+                }
+                self.extra_filename = value.to_owned();
+            }
+            ("target-cpu", value) => self.cpu_native = value == Some("native"),
+            ("linker-plugin-lto", value) => {
+                self.bitcode_only = !matches!(value, Some("n" | "no" | "off" | "false"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn extern_crate(&mut self, value: &str) -> Result<(), Bypass> {
+        let (left, path) = value
+            .split_once('=')
+            .map_or((value, None), |(n, p)| (n, Some(p)));
+        let (options, name) = left
+            .split_once(':')
+            .map_or((None, left), |(o, n)| (Some(o), n));
+        let known = |o: &str| matches!(o, "priv" | "noprelude" | "nounused" | "force");
+        if options.is_some_and(|all| !all.split(',').all(known)) {
+            return Err(Bypass::ExternOptions);
+        }
+        if path.is_none() && !SYSROOT_CRATES.contains(&name) {
+            return Err(Bypass::ExternWithoutPath);
+        }
+        self.key.push(match path {
+            Some(path) => KeyArg::Path(format!("--extern {left}="), path.into()),
+            None => KeyArg::Plain(format!("--extern {left}")),
+        });
+        self.externs.push(Extern {
+            name: name.into(),
+            path: path.map(PathBuf::from),
+            options: options.map(str::to_owned),
+        });
+        Ok(())
+    }
+
+    fn emitted(&mut self, value: &str) -> Result<(), Bypass> {
+        for kind in value.split(',') {
+            match kind {
+                "dep-info" => self.emit.dep_info = true,
+                "metadata" => self.emit.metadata = true,
+                "link" => self.emit.link = true,
+                _ if kind.contains('=') => return Err(Bypass::EmitPath),
+                _ => return Err(Bypass::EmitKind),
+            }
+        }
+        Ok(())
+    }
+
+    fn search_dir(&mut self, value: &str) -> Result<(), Bypass> {
+        let (kind, path) = match value.split_once('=') {
+            Some(("dependency", path)) => (SearchKind::Dependency, path),
+            Some(("crate", path)) => (SearchKind::Crate, path),
+            Some(("native", path)) => (SearchKind::Native, path),
+            Some(("framework", path)) => (SearchKind::Framework, path),
+            Some(("all", path)) => (SearchKind::All, path),
+            _ => (SearchKind::All, value),
+        };
+        // `@RUSTC_BUILTIN` and other names that are no directories.
+        if path.is_empty() || path.starts_with('@') {
+            return Err(Bypass::UnknownArgument);
+        }
+        if kind != SearchKind::Dependency {
+            self.key
+                .push(KeyArg::Path(format!("-L {kind:?}="), path.into()));
+        }
+        self.search.push(Search {
+            kind,
+            path: path.into(),
+        });
+        Ok(())
+    }
+
+    fn native_lib(&mut self, value: &str) -> Result<(), Bypass> {
+        let (left, name) = value
+            .split_once('=')
+            .map_or((None, value), |(l, n)| (Some(l), n));
+        let (kind, modifiers) = match left {
+            None => (None, Vec::new()),
+            Some(left) => {
+                let (kind, rest) = left.split_once(':').unwrap_or((left, ""));
+                let modifiers = rest.split(',').filter(|m| !m.is_empty()).map(str::to_owned);
+                (Some(kind.to_owned()), modifiers.collect())
+            }
+        };
+        let known = ["static", "dylib", "framework"];
+        // A name that is a path is looked for there, not in the search directories.
+        if name.contains('/') || kind.as_ref().is_some_and(|k| !known.contains(&k.as_str())) {
+            return Err(Bypass::NativeLibrary);
+        }
+        self.native_libs.push(NativeLib {
+            kind,
+            modifiers,
+            name: name.into(),
+        });
+        Ok(())
+    }
+
+    fn finish(self, inv: &Invocation) -> Result<Unit, Bypass> {
+        let source = self.source.ok_or(Bypass::NoInput)?;
+        let (Some(crate_name), true) = (self.crate_name, self.metadata) else {
+            return Err(Bypass::Probe);
+        };
+        if crate_name.is_empty() || crate_name.contains('/') {
+            return Err(Bypass::UnknownArgument);
+        }
+        if !self.json {
+            return Err(Bypass::MessagesNotJson);
+        }
+        if !self.emit.dep_info || !(self.emit.metadata || self.emit.link) {
+            return Err(Bypass::EmitKind);
+        }
+        let out_dir = self.out_dir.ok_or(Bypass::NoOutDir)?;
+        if target_root(&inv.absolute(&out_dir), self.target.as_deref()).is_none() {
+            return Err(Bypass::OutDirLayout);
+        }
+        let kind = kind(&self.crate_types, self.test, &crate_name, &out_dir)?;
+        let mut key = self.key;
+        // Debug information says where the compile ran.
+        key.push(KeyArg::Path("cwd=".into(), inv.cwd.clone()));
+        Ok(Unit {
+            compiler: inv.argv.first().cloned().unwrap_or_default(),
+            crate_name,
+            kind,
+            source,
+            out_dir,
+            extra_filename: self.extra_filename,
+            emit: self.emit,
+            externs: self.externs,
+            search: self.search,
+            native_libs: self.native_libs,
+            target: self.target,
+            cpu_native: self.cpu_native,
+            width: self.width,
+            json_messages: self.json,
+            bitcode_only: self.bitcode_only,
+            key,
+            stripped: self.stripped,
+        })
+    }
+}
+
+/// What is built. Of several crate types the one that is linked decides.
+fn kind(types: &[String], test: bool, name: &str, out_dir: &Path) -> Result<UnitKind, Bypass> {
+    if test {
+        return Ok(UnitKind::Test);
+    }
+    if types.is_empty() {
+        return Err(Bypass::NoCrateType);
+    }
+    let mut kind = UnitKind::Lib;
+    for ty in types {
+        kind = match ty.as_str() {
+            "lib" | "rlib" => kind,
+            "proc-macro" => UnitKind::ProcMacro,
+            "dylib" => UnitKind::Dylib,
+            "cdylib" => UnitKind::Cdylib,
+            "staticlib" => UnitKind::Staticlib,
+            "bin" if name.starts_with("build_script_") => UnitKind::BuildScript,
+            "bin" if out_dir.file_name().is_some_and(|d| d == "examples") => UnitKind::Example,
+            "bin" => UnitKind::Bin,
+            _ => return Err(Bypass::UnknownArgument),
+        };
+    }
+    Ok(kind)
+}
+
+#[cfg(test)]
+#[path = "args_tests.rs"]
+mod tests;

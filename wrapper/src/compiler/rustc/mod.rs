@@ -1,0 +1,13 @@
+//! What is particular to rustc: its arguments, its inputs, its native libraries.
+//!
+//! Enters: an invocation of rustc. Leaves: a unit, and what it reads. Must never happen here: a
+//! guess about an argument or an input.
+
+pub mod args;
+mod codegen;
+mod env_use;
+pub mod inputs;
+pub mod native;
+#[cfg(test)]
+pub(crate) mod testing;
+mod tokens;
