@@ -105,6 +105,8 @@ pub enum Request {
     Stop,
     /// What the node knows of its own health, for `doctor`.
     Health,
+    /// The latest compiles (bounded by the node), oldest first: a list of [`RecentReport`].
+    Recent,
 }
 
 /// An answer. Any number of `Progress`, then one of the others.
@@ -374,4 +376,23 @@ pub struct Health {
     pub problems: Vec<String>,
     /// Worth knowing, not wrong.
     pub notes: Vec<String>,
+}
+
+/// One compile that the node answered for, as `Recent` lists it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecentReport {
+    /// The crate.
+    pub crate_name: String,
+    /// `hit-local`, `hit-peer`, `miss` or `bypass`.
+    pub outcome: String,
+    /// Why it was a bypass, by the name that `stats` counts it under; else empty.
+    pub reason: String,
+    /// Wall time of the whole answer here, milliseconds: of a miss or a bypass with the compile.
+    pub ms: u64,
+    /// Wall time of the compile that the outputs come from, wherever it ran, milliseconds.
+    pub compile_ms: u64,
+    /// Of a hit from a peer: the member it was fetched from.
+    pub from: Option<String>,
+    /// Whose signature the entry bears: a member's name, or the key where it has none.
+    pub signed_by: Option<String>,
 }
