@@ -1,4 +1,4 @@
 //! One developer's node.
-pub mod cli { //! stub
- /// x
- pub fn main() -> std::process::ExitCode { std::process::ExitCode::SUCCESS } }
+pub mod cli;
+pub mod config;
+pub mod control;
