@@ -1,0 +1,265 @@
+//! run, start, stop, restart, status: whether there is a node.
+//!
+//! Enters: a home and its settings. Leaves: a node, or none, and a line that says so.
+
+use super::ask::{self, Line, SOON};
+use super::print::{self, Format};
+use super::start::{self, Started};
+use crate::config::Config;
+use crate::control::{Request, Status};
+use anyhow::{Result, anyhow, bail};
+use quarry_wrapper::home::Home;
+use rustix::fs::FlockOperation;
+use std::fs::File;
+use std::io;
+use std::time::{Duration, Instant};
+use tracing_subscriber::EnvFilter;
+
+/// How long a node may take to end: it stores what it captured and says goodbye.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked at meanwhile.
+const POLL: Duration = Duration::from_millis(10);
+/// What is logged where `RUST_LOG` does not say: our own doings, others' warnings.
+const LOGGED: &str = "warn,quarry_node=info,quarry_wrapper=info,quarry_trust=info";
+
+/// The settings of a home, or why they cannot be used.
+///
+/// # Errors
+/// The config file's or a variable's fault, with its place.
+pub fn settings(home: &Home) -> Result<Config> {
+    Config::load(home).map_err(|e| anyhow!("{e}"))
+}
+
+/// `qnode run`.
+///
+/// # Errors
+/// Why the node cannot run.
+pub fn run(detached: bool, with_parent: bool) -> Result<()> {
+    let home = ask::home()?;
+    home.create().map_err(|e| anyhow!("{e}"))?;
+    let config = settings(&home)?;
+    if with_parent {
+        end_with_parent()?;
+    }
+    log_to_stderr();
+    if !detached {
+        print::note(format!(
+            "qnode {} runs in {}",
+            env!("CARGO_PKG_VERSION"),
+            home.path().display()
+        ));
+    }
+    crate::runtime::run(config, home).map_err(|e| anyhow!("{e}"))
+}
+
+/// Asks the kernel to end this process when the one that started it ends, however it does.
+#[cfg(target_os = "linux")]
+fn end_with_parent() -> Result<()> {
+    use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+    set_parent_process_death_signal(Some(Signal::TERM))?;
+    if getppid().is_none_or(Pid::is_init) {
+        bail!("the process that started this node is gone");
+    }
+    Ok(())
+}
+
+/// Elsewhere the starter's own clean-up must do. Unverified.
+#[cfg(not(target_os = "linux"))]
+fn end_with_parent() -> Result<()> {
+    Ok(())
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
+    // A second subscriber is refused; then the first one logs.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .try_init();
+}
+
+/// `qnode start`.
+///
+/// # Errors
+/// Why there is no node.
+pub fn start(from_wrapper: bool) -> Result<()> {
+    let home = ask::home()?;
+    let config = settings(&home)?;
+    match start::start(&home, &config, from_wrapper)? {
+        Started::Already(s) => print::line(format!(
+            "a node runs already (pid {}){}",
+            s.pid,
+            listening(&s)
+        ))?,
+        Started::Now(s) => print::line(format!("the node runs (pid {}){}", s.pid, listening(&s)))?,
+    }
+    Ok(())
+}
+
+fn listening(status: &Status) -> String {
+    match status.listen.as_slice() {
+        [] => String::new(),
+        addresses => format!(
+            ", listening on {}",
+            print::clean_line(&addresses.join(", "))
+        ),
+    }
+}
+
+/// Starts a node where none runs, saying so on stderr.
+///
+/// # Errors
+/// As [`start::start`].
+pub fn ensure(home: &Home) -> Result<()> {
+    if Line::open(home)?.is_some() {
+        return Ok(());
+    }
+    if let Started::Now(status) = start::start(home, &settings(home)?, false)? {
+        print::note(format!(
+            "started the node (pid {}){}",
+            status.pid,
+            listening(&status)
+        ));
+    }
+    Ok(())
+}
+
+/// `qnode stop`.
+///
+/// # Errors
+/// That the node does not end.
+pub fn stop() -> Result<()> {
+    let home = ask::home()?;
+    let text = if end(&home)? {
+        "the node has ended"
+    } else {
+        "no node runs"
+    };
+    print::line(text)?;
+    Ok(())
+}
+
+/// Ends the node and waits until its home is free; `false` where none ran.
+fn end(home: &Home) -> Result<bool> {
+    let Some(line) = Line::open(home)? else {
+        if is_free(home) {
+            return Ok(false);
+        }
+        bail!(
+            "a node holds {} but does not answer: end it with `kill` (`qnode doctor` says more)",
+            home.node_lock().display()
+        );
+    };
+    let pid = start::status(line, ENDS_WITHIN).map(|s| s.pid).ok();
+    if let Some(line) = Line::open(home)? {
+        // The answer may be lost with the node that gave it; the lock tells.
+        let asked = line.ask(&Request::Stop, SOON, ask::show);
+        if let Err(e) = asked
+            && pid.is_none()
+        {
+            return Err(e);
+        }
+    }
+    let deadline = Instant::now() + ENDS_WITHIN;
+    while !is_free(home) {
+        if Instant::now() > deadline {
+            let kill = pid.map_or("`kill` it".to_owned(), |p| {
+                format!("`kill {p}` ends it at once")
+            });
+            bail!(
+                "the node was told to end and still runs after 10 s: {kill}; `qnode log` says what it does"
+            );
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(true)
+}
+
+/// Whether no node lives in `home`: it would hold the lock.
+#[must_use]
+pub fn is_free(home: &Home) -> bool {
+    File::open(home.node_lock()).map_or(true, |lock| {
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared).is_ok()
+    })
+}
+
+/// `qnode restart`.
+///
+/// # Errors
+/// As [`stop`] and [`start`].
+pub fn restart() -> Result<()> {
+    let home = ask::home()?;
+    // A setting that cannot be used must not cost the node that runs.
+    settings(&home)?;
+    end(&home)?;
+    start(false)
+}
+
+/// `qnode status`.
+///
+/// # Errors
+/// That no node runs.
+pub fn status(format: Format) -> Result<()> {
+    let value = ask::value(&Request::Status, SOON)?;
+    if format == Format::Json {
+        print::json(&value)?;
+    } else {
+        print::line(status_text(&ask::decode(value)?))?;
+    }
+    Ok(())
+}
+
+fn status_text(s: &Status) -> String {
+    let team = match (&s.team, &s.role) {
+        (Some(team), Some(role)) => format!("{team} (you are {role})"),
+        (Some(team), None) => team.clone(),
+        (None, _) => "none (`qnode team create NAME`, or `qnode join`)".to_owned(),
+    };
+    let listen = if s.listen.is_empty() {
+        "nowhere".to_owned()
+    } else {
+        s.listen.join(", ")
+    };
+    let mut rows = vec![
+        (
+            "node",
+            format!(
+                "version {}, pid {}, for {}",
+                s.version,
+                s.pid,
+                print::seconds(s.uptime_s)
+            ),
+        ),
+        ("home", s.home.clone()),
+        ("team", team),
+        ("peer", s.peer_id.clone()),
+        ("builder", s.builder.clone()),
+        ("listens", listen),
+        ("peers", format!("{} connected", s.peers)),
+        (
+            "store",
+            format!(
+                "{}, {}, {} of {}",
+                print::count(s.store.entries, "entry", "entries"),
+                print::count(s.store.objects, "object", "objects"),
+                print::bytes(s.store.bytes),
+                print::bytes(s.store.limit)
+            ),
+        ),
+        ("busy", print::count(s.busy, "compile", "compiles")),
+    ];
+    if !s.door.is_empty() {
+        rows.insert(
+            6,
+            (
+                "door",
+                format!("open for newcomers on {}", s.door.join(", ")),
+            ),
+        );
+    }
+    print::pairs(&rows)
+}
+
+#[cfg(test)]
+#[path = "lifecycle_tests.rs"]
+mod tests;

@@ -1,0 +1,358 @@
+//! The node's settings: `config.toml` in the home, each overridden by `QUARRY_<NAME>`.
+//!
+//! Enters: a file of at most 1 MiB and the environment. Leaves: a [`Config`] whose every value
+//! was checked. An unknown key is refused with file, key and line. Must never happen here: a
+//! default that hides a value somebody wrote wrongly.
+
+use libp2p::Multiaddr;
+use quarry_wrapper::home::Home;
+use serde::Deserialize;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+use toml::{Spanned, Value};
+
+/// The port of the main swarm: free of registered services, and the documented default of
+/// `qnode join HOST`'s neighbour, [`DOOR_PORT`].
+pub const PORT: u16 = 4746;
+/// The port of the joining swarm, assumed by `qnode join HOST`.
+pub const DOOR_PORT: u16 = 4747;
+/// The store's size limit where none is set, bytes: some twenty large projects.
+pub const STORE_LIMIT: u64 = 20 << 30;
+/// Size of a config file, bytes: far above anything written by hand, small enough to hold.
+const MAX_FILE: u64 = 1 << 20;
+/// Addresses in one list: a machine's interfaces, a team's static peers.
+const MAX_ADDRESSES: usize = 256;
+
+/// The settings of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Multiaddrs the main swarm listens on; empty: no swarm (`QUARRY_LISTEN=off`).
+    pub listen: Vec<String>,
+    /// Multiaddrs the joining swarm listens on while it is open.
+    pub door_listen: Vec<String>,
+    /// Whether teammates are looked for on the local network.
+    pub mdns: bool,
+    /// The store's size limit, bytes.
+    pub store_limit: u64,
+    /// Multiaddrs of teammates that are dialled beside those remembered.
+    pub peers: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: vec![format!("/ip4/0.0.0.0/tcp/{PORT}")],
+            door_listen: vec![format!("/ip4/0.0.0.0/tcp/{DOOR_PORT}")],
+            mdns: true,
+            store_limit: STORE_LIMIT,
+            peers: Vec::new(),
+        }
+    }
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}; mend its permissions or remove it")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is over 1 MiB.
+    #[error("{0} is larger than 1 MiB: that is no config file of Quarry's, remove it")]
+    Large(PathBuf),
+    /// The file does not say what it should.
+    #[error("{path}, line {line}: {what}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The key, what is wrong with it, and what is right.
+        what: String,
+    },
+    /// A variable does not say what it should.
+    #[error("the variable {name}: {what}")]
+    Variable {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong with it, and what is right.
+        what: String,
+    },
+}
+
+/// The file as written: types are looked at by [`Config::read`], so that a wrong value is
+/// reported with its key.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    listen: Option<Spanned<Value>>,
+    door_listen: Option<Spanned<Value>>,
+    mdns: Option<Spanned<Value>>,
+    store_limit: Option<Spanned<Value>>,
+    peers: Option<Spanned<Value>>,
+}
+
+impl Config {
+    /// The settings of the node in `home`: defaults, then its file, then the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(home: &Home) -> Result<Self, ConfigError> {
+        Self::load_with(home, |name| std::env::var_os(name))
+    }
+
+    /// As [`Config::load`], with the environment that `variable` answers for.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load_with(
+        home: &Home,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        let path = home.config();
+        if let Some(text) = read_bounded(&path)? {
+            config.read(&path, &text)?;
+        }
+        config.override_by(variable)?;
+        Ok(config)
+    }
+
+    fn read(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        let wrong = |span: Option<Range<usize>>, what: String| ConfigError::File {
+            path: path.to_owned(),
+            line: line_of(text, span.map_or(0, |s| s.start)),
+            what,
+        };
+        let written: Written = toml::from_str(text)
+            .map_err(|e| wrong(e.span(), e.message().lines().collect::<Vec<_>>().join(" ")))?;
+        let at = |key: &'static str, value: &Spanned<Value>| {
+            let span = value.span();
+            move |what: String| (span, format!("`{key}`: {what}"))
+        };
+        let lists = [
+            ("listen", &written.listen, &mut self.listen),
+            ("door_listen", &written.door_listen, &mut self.door_listen),
+            ("peers", &written.peers, &mut self.peers),
+        ];
+        for (key, value, into) in lists {
+            if let Some(value) = value {
+                let located = at(key, value);
+                *into = list_of(value.get_ref())
+                    .map_err(located)
+                    .map_err(|(span, what)| wrong(Some(span), what))?;
+            }
+        }
+        if let Some(value) = &written.mdns {
+            self.mdns = switch_of(value.get_ref())
+                .map_err(at("mdns", value))
+                .map_err(|(span, what)| wrong(Some(span), what))?;
+        }
+        if let Some(value) = &written.store_limit {
+            self.store_limit = size_of(value.get_ref())
+                .map_err(at("store_limit", value))
+                .map_err(|(span, what)| wrong(Some(span), what))?;
+        }
+        Ok(())
+    }
+
+    fn override_by(
+        &mut self,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<(), ConfigError> {
+        let set = |name: &'static str| -> Result<Option<String>, ConfigError> {
+            let Some(value) = variable(name).filter(|v| !v.is_empty()) else {
+                return Ok(None);
+            };
+            let what = "it is not UTF-8".to_owned();
+            value
+                .into_string()
+                .map(Some)
+                .map_err(|_| ConfigError::Variable { name, what })
+        };
+        let lists = [
+            ("QUARRY_LISTEN", &mut self.listen),
+            ("QUARRY_DOOR_LISTEN", &mut self.door_listen),
+            ("QUARRY_PEERS", &mut self.peers),
+        ];
+        for (name, into) in lists {
+            if let Some(value) = set(name)? {
+                *into =
+                    parse_addresses(&value).map_err(|what| ConfigError::Variable { name, what })?;
+            }
+        }
+        if let Some(value) = set("QUARRY_MDNS")? {
+            self.mdns = parse_switch(&value).map_err(|what| ConfigError::Variable {
+                name: "QUARRY_MDNS",
+                what,
+            })?;
+        }
+        if let Some(value) = set("QUARRY_STORE_LIMIT")? {
+            self.store_limit = parse_size(&value).map_err(|what| ConfigError::Variable {
+                name: "QUARRY_STORE_LIMIT",
+                what,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The file's text, or `None` where there is no file.
+fn read_bounded(path: &Path) -> Result<Option<String>, ConfigError> {
+    let failed = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(failed(e)),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(ConfigError::Large(path.to_owned()));
+    }
+    String::from_utf8(bytes)
+        .map(Some)
+        .map_err(|e| ConfigError::File {
+            path: path.to_owned(),
+            line: 1 + e.as_bytes()[..e.utf8_error().valid_up_to()]
+                .split(|b| *b == b'\n')
+                .count()
+                - 1,
+            what: "it is not UTF-8".to_owned(),
+        })
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    1 + text.as_bytes()[..at.min(text.len())]
+        .iter()
+        .filter(|b| **b == b'\n')
+        .count()
+}
+
+fn list_of(value: &Value) -> Result<Vec<String>, String> {
+    let usage = "give a list of multiaddrs, as in [\"/ip4/0.0.0.0/tcp/4746\"]";
+    let items = value.as_array().ok_or(usage)?;
+    let texts = items
+        .iter()
+        .map(|v| v.as_str().ok_or_else(|| usage.to_owned()));
+    checked(texts.collect::<Result<Vec<_>, _>>()?)
+}
+
+fn switch_of(value: &Value) -> Result<bool, String> {
+    match value {
+        Value::Boolean(on) => Ok(*on),
+        Value::String(word) => parse_switch(word),
+        other => Err(format!("it is {other}; give \"on\" or \"off\"")),
+    }
+}
+
+fn size_of(value: &Value) -> Result<u64, String> {
+    match value {
+        Value::Integer(bytes) => {
+            u64::try_from(*bytes).map_err(|_| format!("{bytes} is no size in bytes"))
+        }
+        Value::String(text) => parse_size(text),
+        other => Err(format!(
+            "it is {other}; give bytes, or a size as in \"20GiB\""
+        )),
+    }
+}
+
+/// Multiaddrs separated by commas; `off` is the empty list.
+fn parse_addresses(text: &str) -> Result<Vec<String>, String> {
+    if text.trim() == "off" {
+        return Ok(Vec::new());
+    }
+    checked(
+        text.split(',')
+            .map(str::trim)
+            .filter(|t| !t.is_empty())
+            .collect(),
+    )
+}
+
+fn checked(addresses: Vec<&str>) -> Result<Vec<String>, String> {
+    if addresses.len() > MAX_ADDRESSES {
+        return Err(format!(
+            "{} addresses are over the limit of {MAX_ADDRESSES}",
+            addresses.len()
+        ));
+    }
+    for address in &addresses {
+        address.parse::<Multiaddr>().map_err(|e| {
+            format!("{address:?} is no multiaddr ({e}); write it as in \"/ip4/192.0.2.1/tcp/4746\"")
+        })?;
+    }
+    Ok(addresses.into_iter().map(str::to_owned).collect())
+}
+
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text.trim() {
+        "on" | "true" | "1" => Ok(true),
+        "off" | "false" | "0" => Ok(false),
+        other => Err(format!("it is {other:?}; give \"on\" or \"off\"")),
+    }
+}
+
+/// A number of bytes: plain, or with a unit, binary (`KiB` to `TiB`, or `K` to `T`) or decimal
+/// (`kB` to `TB`); a fraction and a space before the unit are allowed.
+///
+/// # Errors
+/// A sentence that says what is right.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let usage = || format!("{text:?} is no size: give bytes, or as in \"20GiB\" or \"500 MB\"");
+    let trimmed = text.trim();
+    let split = trimmed
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(split);
+    let unit: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        _ => return Err(usage()),
+    };
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(unit).ok_or_else(usage);
+    }
+    let fraction = number.parse::<f64>().map_err(|_| usage())?;
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a fraction of a unit is rounded anyway"
+    )]
+    let bytes = fraction * unit as f64;
+    // 2^53: beyond it a fraction means nothing.
+    if !(0.0..9_007_199_254_740_992.0).contains(&bytes) {
+        return Err(usage());
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bounded above"
+    )]
+    let whole = bytes as u64;
+    Ok(whole)
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;
