@@ -9,10 +9,37 @@
 //! the node. libp2p stands behind the one, the node behind the other; `memory` is a twin for
 //! tests of other rooms.
 
+mod announce;
+mod ask;
+mod behaviour;
+mod bootstrap;
+mod dialogue;
+mod driver;
+mod fetch;
+mod filter;
+mod gate;
+mod handoff;
+mod identity;
+mod index;
+mod libp2p_swarm;
+mod link;
+mod listen;
+pub mod memory;
+mod objects;
+mod providers;
+mod serve;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use libp2p_swarm::{Libp2pSwarm, SwarmConfig};
+
 use crate::store::{Object, Offer};
 use quarry_trust::{ActionKey, Digest, LookupKey, ObjectRef, PeerId, Refusal};
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
+use thiserror::Error;
 
 /// A question to one peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +53,63 @@ pub enum Ask {
 /// Offers in one answer, at most.
 pub const MAX_OFFERS: usize = 8;
 
+/// Why the swarm could not do what it was asked.
+#[derive(Debug, Error)]
+pub enum SwarmError {
+    /// The secret of the peer identity makes no key.
+    #[error(
+        "the peer identity's secret makes no ed25519 key: restore the key file or make a new identity"
+    )]
+    Identity,
+    /// The swarm's own parts could not be put together.
+    #[error(
+        "the network could not be set up: {0}; check the open-file limit and that the system has networking"
+    )]
+    Setup(String),
+    /// No listen address could be bound.
+    #[error("cannot listen on {address}: {reason}; set `listen` to an address of this machine")]
+    Listen {
+        /// The multiaddr that was asked for.
+        address: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The peer is not connected, or has not exchanged rosters yet.
+    #[error("member {0:?} is not connected; `qnode peers` shows who is")]
+    NotConnected(PeerId),
+    /// The deadline passed, or a read made no progress for too long.
+    #[error("member {0:?} did not answer in time; the build goes on without it")]
+    Deadline(PeerId),
+    /// The peer, or our own queue to it, is full.
+    #[error("member {0:?} is busy; try another or later")]
+    Busy(PeerId),
+    /// The peer does not hold the object, or does not show it to us.
+    #[error("member {0:?} does not hold it (any more)")]
+    Absent(PeerId),
+    /// What came was refused; it was counted through [`Host::refused`] already.
+    #[error("what member {peer:?} sent was refused: {why}")]
+    Refused {
+        /// Who sent it.
+        peer: PeerId,
+        /// Why it is not used.
+        why: Refusal,
+    },
+    /// The connection or the stream broke.
+    #[error("the connection to member {peer:?} broke: {what}")]
+    Lost {
+        /// Who was at the other end.
+        peer: PeerId,
+        /// What the network said.
+        what: String,
+    },
+    /// The caller's own sink failed.
+    #[error("a fetched object could not be written: {0}; check the disk")]
+    Sink(#[source] io::Error),
+    /// The swarm was shut down.
+    #[error("the network was shut down")]
+    Closed,
+}
+
 /// What the node asks of the swarm. Calls block up to their deadline; none is made on the
 /// swarm's own threads.
 pub trait Swarm: Send + Sync + 'static {
@@ -33,10 +117,17 @@ pub trait Swarm: Send + Sync + 'static {
     /// trip) first. Reads a local index; costs no packet.
     fn candidates(&self, key: &Digest) -> Vec<PeerId>;
     /// Asks one member. At most [`MAX_OFFERS`] offers come back, each bounded in bytes.
+    ///
+    /// # Errors
+    /// Any [`SwarmError`] about a peer; a [`SwarmError::Refused`] was counted already.
     fn ask(&self, peer: &PeerId, ask: Ask, deadline: Instant) -> Result<Vec<Offer>, SwarmError>;
     /// Fetches one object under the entry that names it, and writes exactly `object.size` bytes
     /// to `sink`, in order. More, fewer, or a body that does not decompress is an error; the
-    /// digest is the caller's to check.
+    /// digest is the caller's to check, and [`Swarm::misbehaved`] its way to tell.
+    ///
+    /// # Errors
+    /// Any [`SwarmError`] about a peer; a [`SwarmError::Refused`] was counted already. Part of
+    /// the object may have been written to `sink` by then.
     fn fetch(
         &self,
         peer: &PeerId,
@@ -47,6 +138,15 @@ pub trait Swarm: Send + Sync + 'static {
     ) -> Result<(), SwarmError>;
     /// Tells the members that keys are held here now. Queued and batched; never blocks.
     fn announce(&self, keys: &[Digest]);
+    /// Offers keys that were expensive to build to Kademlia: queued, paced, bounded; the oldest
+    /// go first. Never blocks.
+    fn provide(&self, keys: &[Digest]);
+    /// Looks, off the critical path, for members that hold a key and are not connected, and
+    /// dials them, so that they are candidates later. Never blocks.
+    fn seek(&self, key: &Digest);
+    /// The caller refused what this peer sent (a signature, a digest): it is no candidate for a
+    /// while. What the swarm refused itself is seen to already.
+    fn misbehaved(&self, peer: &PeerId);
     /// The roster, or the store's keys at large, changed: read them from the host again, close
     /// connections to who is no member any more, and tell the peers.
     fn roster_changed(&self);
