@@ -9,7 +9,12 @@ fn alice_builds_twice_and_the_second_build_compiles_no_library() {
     let checkout = alice.path("checkout");
     projects::small(&checkout);
     alice.build(&checkout, &["build"]).succeeded();
-    assert_eq!(alice.count("misses"), 2, "both libraries were stored: {}", alice.stats());
+    assert_eq!(
+        alice.count("misses"),
+        2,
+        "both libraries were stored: {}",
+        alice.stats()
+    );
     let first = libraries(&checkout.join("target"), "debug");
 
     fs::remove_dir_all(checkout.join("target")).unwrap();
@@ -19,7 +24,11 @@ fn alice_builds_twice_and_the_second_build_compiles_no_library() {
     assert_same_files(&first, &libraries(&checkout.join("target"), "debug"));
 
     let again = alice.build(&checkout, &["build", "-v"]).succeeded();
-    assert!(again.err.contains("Fresh words"), "nothing is left to do: {}", again.err);
+    assert!(
+        again.err.contains("Fresh words"),
+        "nothing is left to do: {}",
+        again.err
+    );
     assert!(!again.err.contains("Running"), "{}", again.err);
     let ran = alice.run(alice.command(checkout.join("target/debug/app")).arg(""));
     assert_eq!(ran.out, "hello, desk\n");
@@ -32,7 +41,10 @@ fn another_checkout_with_another_cargo_home_hits() {
     projects::small(&here);
     projects::small(&there);
     alice.build(&here, &["build"]).succeeded();
-    alice.env.push(("CARGO_HOME".into(), alice.path("other-cargo").display().to_string()));
+    alice.env.push((
+        "CARGO_HOME".into(),
+        alice.path("other-cargo").display().to_string(),
+    ));
     alice.build(&there, &["build"]).succeeded();
     assert_eq!(alice.count("hits.local"), 2, "{}", alice.stats());
     assert_same_files(
@@ -40,7 +52,11 @@ fn another_checkout_with_another_cargo_home_hits() {
         &libraries(&there.join("target"), "debug"),
     );
     let again = alice.build(&there, &["build", "-v"]).succeeded();
-    assert!(!again.err.contains("Running"), "the next build is fresh: {}", again.err);
+    assert!(
+        !again.err.contains("Running"),
+        "the next build is fresh: {}",
+        again.err
+    );
 }
 
 #[test]
@@ -48,14 +64,32 @@ fn check_and_release_have_entries_of_their_own() {
     let alice = Dev::new("alice");
     let checkout = alice.path("checkout");
     projects::small(&checkout);
-    for (args, misses) in [(&["check"][..], 2), (&["build"], 4), (&["build", "--release"], 6)] {
+    for (args, misses) in [
+        (&["check"][..], 2),
+        (&["build"], 4),
+        (&["build", "--release"], 6),
+    ] {
         alice.build(&checkout, args).succeeded();
-        assert_eq!(alice.count("misses"), misses, "after {args:?}: {}", alice.stats());
+        assert_eq!(
+            alice.count("misses"),
+            misses,
+            "after {args:?}: {}",
+            alice.stats()
+        );
     }
     fs::remove_dir_all(checkout.join("target")).unwrap();
-    for (args, hits) in [(&["check"][..], 2), (&["build"], 4), (&["build", "--release"], 6)] {
+    for (args, hits) in [
+        (&["check"][..], 2),
+        (&["build"], 4),
+        (&["build", "--release"], 6),
+    ] {
         alice.build(&checkout, args).succeeded();
-        assert_eq!(alice.count("hits.local"), hits, "after {args:?}: {}", alice.stats());
+        assert_eq!(
+            alice.count("hits.local"),
+            hits,
+            "after {args:?}: {}",
+            alice.stats()
+        );
     }
 }
 
@@ -67,10 +101,17 @@ fn every_request_is_counted_once_and_bypasses_have_reasons() {
     alice.build(&checkout, &["build"]).succeeded();
     let s = alice.stats();
     let n = |v: &serde_json::Value| v.as_u64().unwrap();
-    let ended = n(&s["queries"]) + n(&s["hits"]["local"]) + n(&s["hits"]["peer"]) + n(&s["misses"]) + n(&s["bypasses"]);
+    let ended = n(&s["queries"])
+        + n(&s["hits"]["local"])
+        + n(&s["hits"]["peer"])
+        + n(&s["misses"])
+        + n(&s["bypasses"]);
     assert_eq!(n(&s["requests"]), ended, "{s}");
     assert_eq!(n(&s["bypass_reasons"]["link-bin"]), 1, "{s}");
-    assert!(n(&s["queries"]) >= 1, "cargo asks for the version first: {s}");
+    assert!(
+        n(&s["queries"]) >= 1,
+        "cargo asks for the version first: {s}"
+    );
 }
 
 #[test]
@@ -93,7 +134,12 @@ fn a_module_edited_and_reverted_misses_and_hits() {
     let text = fs::read_to_string(&module).unwrap();
     fs::write(&module, text.replace("{word}, {who}", "{word}! {who}")).unwrap();
     alice.build(&checkout, &["build"]).succeeded();
-    assert_eq!(alice.count("misses"), 3, "the edited crate alone: {}", alice.stats());
+    assert_eq!(
+        alice.count("misses"),
+        3,
+        "the edited crate alone: {}",
+        alice.stats()
+    );
     let ran = alice.run(&mut alice.command(checkout.join("target/debug/app")));
     assert_eq!(ran.out, "hello! desk\n");
     fs::write(&module, text).unwrap();
@@ -109,14 +155,35 @@ fn the_wrapper_is_small_and_knows_no_runtime_database_or_network() {
     // The release build is held to 2 MB; this one carries debug information besides.
     assert!(size < 30 << 20, "qwrap has {size} bytes");
     let tree = std::process::Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "-p", "quarry-wrapper", "-e", "normal", "--prefix", "none"])
+        .args([
+            "tree",
+            "--offline",
+            "-p",
+            "quarry-wrapper",
+            "-e",
+            "normal",
+            "--prefix",
+            "none",
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
     let tree = String::from_utf8(tree.stdout).unwrap();
     assert!(tree.contains("quarry-trust"), "cargo tree speaks: {tree}");
-    for banned in ["tokio", "clap", "redb", "libp2p", "serde_json", "quarry-node"] {
-        let found = tree.lines().find(|l| l.split_whitespace().next() == Some(banned));
-        assert!(found.is_none(), "quarry-wrapper must not depend on {banned}");
+    for banned in [
+        "tokio",
+        "clap",
+        "redb",
+        "libp2p",
+        "serde_json",
+        "quarry-node",
+    ] {
+        let found = tree
+            .lines()
+            .find(|l| l.split_whitespace().next() == Some(banned));
+        assert!(
+            found.is_none(),
+            "quarry-wrapper must not depend on {banned}"
+        );
     }
 }

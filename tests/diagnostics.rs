@@ -22,10 +22,18 @@ fn a_warning_comes_back_on_a_hit_as_cargo_printed_it_first() {
     warns(&here);
     warns(&there);
     let warnings = |said: &str| -> Vec<String> {
-        let from = said.find("warning: unused variable").expect("the warning is shown");
-        said[from..].lines().take_while(|l| !l.contains("generated 1 warning")).map(str::to_owned).collect()
+        let from = said
+            .find("warning: unused variable")
+            .expect("the warning is shown");
+        said[from..]
+            .lines()
+            .take_while(|l| !l.contains("generated 1 warning"))
+            .map(str::to_owned)
+            .collect()
     };
-    let plain = alice.plain(&here, &["build", "--target-dir", "target-plain"]).succeeded();
+    let plain = alice
+        .plain(&here, &["build", "--target-dir", "target-plain"])
+        .succeeded();
     let first = alice.build(&here, &["build"]).succeeded();
     let hit = alice.build(&there, &["build"]).succeeded();
     assert_eq!(alice.count("hits.local"), 2, "{}", alice.stats());
@@ -40,11 +48,18 @@ fn messages_rendered_for_another_terminal_width_are_not_replayed() {
     warns(&checkout);
     alice.build(&checkout, &["build"]).succeeded();
     fs::remove_dir_all(checkout.join("target")).unwrap();
-    alice.env.push(("CARGO_TERM_PROGRESS_WIDTH".into(), "60".into()));
-    alice.env.push(("CARGO_TERM_PROGRESS_WHEN".into(), "always".into()));
+    alice
+        .env
+        .push(("CARGO_TERM_PROGRESS_WIDTH".into(), "60".into()));
+    alice
+        .env
+        .push(("CARGO_TERM_PROGRESS_WHEN".into(), "always".into()));
     alice.build(&checkout, &["build"]).succeeded();
     let s = alice.stats();
-    assert!(s["hits"]["local"].as_u64() >= Some(1), "the unit without messages hits: {s}");
+    assert!(
+        s["hits"]["local"].as_u64() >= Some(1),
+        "the unit without messages hits: {s}"
+    );
 }
 
 #[test]
@@ -52,14 +67,24 @@ fn a_compile_error_is_shown_as_ever_and_nothing_is_stored() {
     let alice = Dev::new("alice");
     let checkout = alice.path("here");
     projects::small(&checkout);
-    fs::write(checkout.join("words/src/lib.rs"), "pub const HELLO: &str = 1;\n").unwrap();
+    fs::write(
+        checkout.join("words/src/lib.rs"),
+        "pub const HELLO: &str = 1;\n",
+    )
+    .unwrap();
     let plain = alice.plain(&checkout, &["build", "--target-dir", "target-plain"]);
     let failed = alice.build(&checkout, &["build"]);
     assert_eq!((failed.ok, failed.code), (false, Some(101)));
-    let error = |s: &str| s[s.find("error[E0308]").unwrap()..s.find("For more").unwrap()].to_owned();
+    let error =
+        |s: &str| s[s.find("error[E0308]").unwrap()..s.find("For more").unwrap()].to_owned();
     assert_eq!(error(&plain.err), error(&failed.err));
     assert_eq!(alice.count("misses"), 0, "{}", alice.stats());
-    assert_eq!(alice.count("bypass_reasons.failed-compile"), 1, "{}", alice.stats());
+    assert_eq!(
+        alice.count("bypass_reasons.failed-compile"),
+        1,
+        "{}",
+        alice.stats()
+    );
     assert_eq!(alice.json(&["status"])["store"]["entries"], 0);
 }
 
@@ -68,10 +93,19 @@ fn slow_behind_its_metadata(dir: &std::path::Path) {
     projects::write(
         dir,
         &[
-            ("Cargo.toml", "[workspace]\nmembers = [\"slow\", \"quick\"]\nresolver = \"2\"\n[profile.dev]\nopt-level = 3\ncodegen-units = 1\n"),
-            ("slow/Cargo.toml", "[package]\nname = \"slow\"\nversion = \"0.1.0\"\nedition = \"2021\"\n"),
+            (
+                "Cargo.toml",
+                "[workspace]\nmembers = [\"slow\", \"quick\"]\nresolver = \"2\"\n[profile.dev]\nopt-level = 3\ncodegen-units = 1\n",
+            ),
+            (
+                "slow/Cargo.toml",
+                "[package]\nname = \"slow\"\nversion = \"0.1.0\"\nedition = \"2021\"\n",
+            ),
             ("slow/src/lib.rs", SLOW),
-            ("quick/Cargo.toml", "[package]\nname = \"quick\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\nslow = { path = \"../slow\" }\n"),
+            (
+                "quick/Cargo.toml",
+                "[package]\nname = \"quick\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\nslow = { path = \"../slow\" }\n",
+            ),
             ("quick/src/lib.rs", "pub fn quick() -> u32 { slow::ONE }\n"),
         ],
     );
@@ -95,12 +129,20 @@ fn the_dependent_starts_before_its_dependency_has_ended() {
     alice.start();
     let mut command = alice.cargo(&checkout, &["build", "-j2", "--message-format=json"]);
     let began = Instant::now();
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut ended = Vec::new();
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
         if line.contains("\"reason\":\"compiler-artifact\"") {
-            let name = if line.contains("\"name\":\"slow\"") { "slow" } else { "quick" };
+            let name = if line.contains("\"name\":\"slow\"") {
+                "slow"
+            } else {
+                "quick"
+            };
             ended.push((name, began.elapsed()));
         }
     }

@@ -30,7 +30,9 @@ fn without_a_node_and_without_a_way_to_start_one_cargo_builds() {
     fs::create_dir(&lone).unwrap();
     fs::copy(qwrap(), lone.join("qwrap")).unwrap();
     let mut cargo = alice.cargo(&checkout, &["build"]);
-    alice.run(cargo.env("RUSTC_WRAPPER", lone.join("qwrap"))).succeeded();
+    alice
+        .run(cargo.env("RUSTC_WRAPPER", lone.join("qwrap")))
+        .succeeded();
     runs_right(&alice, &checkout);
     assert!(!alice.home().join("node.sock").exists());
 }
@@ -39,10 +41,17 @@ fn without_a_node_and_without_a_way_to_start_one_cargo_builds() {
 fn a_node_that_cannot_start_is_tried_once_and_doctor_says_why() {
     let mut alice = Dev::new("alice");
     let checkout = checkout(&alice);
-    fs::write(alice.home().join("config.toml"), "listen = [\"/ip4/127.0.0.1/tcp/0\"]\ncolour = 1\n").unwrap();
+    fs::write(
+        alice.home().join("config.toml"),
+        "listen = [\"/ip4/127.0.0.1/tcp/0\"]\ncolour = 1\n",
+    )
+    .unwrap();
     alice.build(&checkout, &["build"]).succeeded();
     runs_right(&alice, &checkout);
-    assert!(alice.home().join("start.failed").exists(), "later wrappers do not try for a while");
+    assert!(
+        alice.home().join("start.failed").exists(),
+        "later wrappers do not try for a while"
+    );
     let said = alice.qnode(&["status"]);
     assert_eq!(said.code, Some(1));
     let doctor = alice.qnode(&["doctor"]);
@@ -54,10 +63,18 @@ fn a_node_that_cannot_start_is_tried_once_and_doctor_says_why() {
 #[test]
 fn an_unknown_key_in_the_settings_is_named_with_its_line() {
     let alice = Dev::new("alice");
-    fs::write(alice.home().join("config.toml"), "mdns = false\n\ncolour = 1\n").unwrap();
+    fs::write(
+        alice.home().join("config.toml"),
+        "mdns = false\n\ncolour = 1\n",
+    )
+    .unwrap();
     let said = alice.qnode(&["run"]);
     assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("colour") && said.err.contains('3'), "{}", said.err);
+    assert!(
+        said.err.contains("colour") && said.err.contains('3'),
+        "{}",
+        said.err
+    );
     assert!(!said.err.contains("panicked"), "{}", said.err);
 }
 
@@ -74,10 +91,14 @@ fn the_node_killed_during_a_build_costs_nothing_but_hits() {
         .spawn()
         .unwrap();
     // Between the first compile that was recorded and the last: notifications before and after.
-    wait_for("a first entry", || (alice.count("misses") >= 2).then_some(()));
+    wait_for("a first entry", || {
+        (alice.count("misses") >= 2).then_some(())
+    });
     alice.kill_node();
     assert!(child.wait().unwrap().success());
-    let ran = alice.run(&mut alice.command(checkout.join("target/debug/desk"))).succeeded();
+    let ran = alice
+        .run(&mut alice.command(checkout.join("target/debug/desk")))
+        .succeeded();
     let expected = fs::read_to_string(checkout.join("cli/data/output.txt")).unwrap();
     assert_eq!(ran.out, expected);
     let again = alice.build(&checkout, &["build", "-v"]).succeeded();
@@ -104,8 +125,13 @@ fn the_node_killed_again_and_again_during_a_build_of_hits() {
             let _ = Command::new("kill").args(["-9", pid.trim()]).status();
         }
         assert!(child.wait().unwrap().success(), "round {round}");
-        let ran = alice.run(&mut alice.command(checkout.join("target/debug/desk"))).succeeded();
-        assert_eq!(ran.out, fs::read_to_string(checkout.join("cli/data/output.txt")).unwrap());
+        let ran = alice
+            .run(&mut alice.command(checkout.join("target/debug/desk")))
+            .succeeded();
+        assert_eq!(
+            ran.out,
+            fs::read_to_string(checkout.join("cli/data/output.txt")).unwrap()
+        );
     }
 }
 
@@ -127,12 +153,28 @@ fn a_node_that_hangs_is_given_up_and_left_alone() {
     let checkout = checkout(&alice);
     alice.start();
     let pid = alice.pid().to_string();
-    assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-STOP", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
     let began = Instant::now();
     alice.build(&checkout, &["build"]).succeeded();
-    assert!(began.elapsed() < Duration::from_secs(100), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(100),
+        "{:?}",
+        began.elapsed()
+    );
     runs_right(&alice, &checkout);
-    assert!(Command::new("kill").args(["-CONT", &pid]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-CONT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 #[test]
@@ -141,7 +183,11 @@ fn a_corrupt_store_is_set_aside_and_doctor_says_so() {
     let checkout = checkout(&alice);
     alice.build(&checkout, &["build"]).succeeded();
     alice.qnode(&["stop"]).succeeded();
-    fs::write(alice.home().join("store/store.redb"), b"not a database at all").unwrap();
+    fs::write(
+        alice.home().join("store/store.redb"),
+        b"not a database at all",
+    )
+    .unwrap();
     fs::remove_dir_all(checkout.join("target")).unwrap();
     alice.build(&checkout, &["build"]).succeeded();
     runs_right(&alice, &checkout);
@@ -165,14 +211,23 @@ fn a_store_with_bytes_overwritten_in_every_file_compiles_again() {
     }
     fs::remove_dir_all(checkout.join("target")).unwrap();
     alice.build(&checkout, &["build"]).succeeded();
-    let ran = alice.run(&mut alice.command(checkout.join("target/debug/desk"))).succeeded();
-    assert_eq!(ran.out, fs::read_to_string(checkout.join("cli/data/output.txt")).unwrap());
+    let ran = alice
+        .run(&mut alice.command(checkout.join("target/debug/desk")))
+        .succeeded();
+    assert_eq!(
+        ran.out,
+        fs::read_to_string(checkout.join("cli/data/output.txt")).unwrap()
+    );
     assert!(alice.count("rejected.corrupt") > 0, "{}", alice.stats());
     // And what was compiled again is stored again.
     fs::remove_dir_all(checkout.join("target")).unwrap();
     let before = alice.count("hits.local");
     alice.build(&checkout, &["build"]).succeeded();
-    assert!(alice.count("hits.local") >= before + 14, "{}", alice.stats());
+    assert!(
+        alice.count("hits.local") >= before + 14,
+        "{}",
+        alice.stats()
+    );
 }
 
 #[test]
@@ -182,7 +237,11 @@ fn a_second_node_on_the_same_home_says_who_is_there() {
     let second = alice.qnode(&["run"]);
     assert_eq!(second.code, Some(1));
     assert!(second.err.contains("runs already"), "{}", second.err);
-    assert!(second.err.contains(&alice.pid().to_string()), "{}", second.err);
+    assert!(
+        second.err.contains(&alice.pid().to_string()),
+        "{}",
+        second.err
+    );
 }
 
 #[test]
@@ -194,17 +253,31 @@ fn a_home_of_somebody_else_is_left_alone() {
         return;
     }
     let home = alice.home();
-    assert!(Command::new("chown").arg("65534").arg(&home).status().unwrap().success());
+    assert!(
+        Command::new("chown")
+            .arg("65534")
+            .arg(&home)
+            .status()
+            .unwrap()
+            .success()
+    );
     alice.build(&checkout, &["build"]).succeeded();
     runs_right(&alice, &checkout);
-    assert_eq!(fs::read_dir(&home).unwrap().count(), 0, "nothing was put there");
+    assert_eq!(
+        fs::read_dir(&home).unwrap().count(),
+        0,
+        "nothing was put there"
+    );
     let said = alice.qnode(&["status"]);
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("belongs to user 65534"), "{}", said.err);
 }
 
 fn rustix_is_root() -> bool {
-    Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.starts_with(b"0"))
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|o| o.stdout.starts_with(b"0"))
 }
 
 #[test]
@@ -214,10 +287,17 @@ fn a_home_too_deep_for_a_socket_path_works_or_says_so() {
     let deep = alice.path("d".repeat(60)).join("e".repeat(60));
     fs::create_dir_all(&deep).unwrap();
     fs::set_permissions(&deep, fs::Permissions::from_mode(0o700)).unwrap();
-    alice.env.push(("QUARRY_HOME".into(), deep.display().to_string()));
+    alice
+        .env
+        .push(("QUARRY_HOME".into(), deep.display().to_string()));
     alice.build(&checkout, &["build"]).succeeded();
     runs_right(&alice, &checkout);
-    assert_eq!(alice.count("misses"), 2, "a long path is reached through its directory: {}", alice.stats());
+    assert_eq!(
+        alice.count("misses"),
+        2,
+        "a long path is reached through its directory: {}",
+        alice.stats()
+    );
 }
 
 #[test]
@@ -226,7 +306,11 @@ fn few_descriptors_are_enough() {
     let checkout = checkout(&alice);
     let script = "ulimit -n 64; \"$0\" start && exec cargo build";
     let mut shell = alice.command("sh");
-    shell.args(["-c", script]).arg(qnode()).current_dir(&checkout).env("RUSTC_WRAPPER", qwrap());
+    shell
+        .args(["-c", script])
+        .arg(qnode())
+        .current_dir(&checkout)
+        .env("RUSTC_WRAPPER", qwrap());
     alice.run(&mut shell).succeeded();
     runs_right(&alice, &checkout);
 }
@@ -247,12 +331,19 @@ fn a_deleted_working_directory_ends_as_without_us() {
 fn qwrap_ends_as_the_compiler_does_by_code_and_by_signal() {
     let alice = Dev::new("alice");
     let fake = alice.path("rustc");
-    for (script, code, signal) in
-        [("exit 3", Some(3), None), ("kill -SEGV $$", None, Some(11)), ("exit 0", Some(0), None)]
-    {
+    for (script, code, signal) in [
+        ("exit 3", Some(3), None),
+        ("kill -SEGV $$", None, Some(11)),
+        ("exit 0", Some(0), None),
+    ] {
         fs::write(&fake, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
-        let status = alice.command(qwrap()).arg(&fake).arg("x.rs").status().unwrap();
+        let status = alice
+            .command(qwrap())
+            .arg(&fake)
+            .arg("x.rs")
+            .status()
+            .unwrap();
         assert_eq!((status.code(), status.signal()), (code, signal), "{script}");
     }
 }
@@ -267,19 +358,38 @@ fn interrupting_cargo_leaves_no_compiler_behind() {
         alice.start();
         let mut cargo = alice.cargo(&checkout, &["build"]);
         // A process group of its own, as a terminal gives one.
-        let mut child =
-            cargo.process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = cargo
+            .process_group(0)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let marker = checkout.display().to_string();
-        wait_for("a compiler to run", || (!compilers(&marker).is_empty()).then_some(()));
+        wait_for("a compiler to run", || {
+            (!compilers(&marker).is_empty()).then_some(())
+        });
         let group = format!("-{}", child.id());
-        assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-INT", "--", &group])
+                .status()
+                .unwrap()
+                .success()
+        );
         child.wait().unwrap();
         let began = Instant::now();
         while !compilers(&marker).is_empty() {
-            assert!(began.elapsed() < Duration::from_millis(500), "{mode}: {:?}", compilers(&marker));
+            assert!(
+                began.elapsed() < Duration::from_millis(500),
+                "{mode}: {:?}",
+                compilers(&marker)
+            );
             std::thread::yield_now();
         }
-        println!("mode {mode}: no compiler {:?} after cargo ended", began.elapsed());
+        println!(
+            "mode {mode}: no compiler {:?} after cargo ended",
+            began.elapsed()
+        );
     }
 }
 
@@ -311,7 +421,11 @@ fn the_node_can_spawn_the_compiler_itself() {
     fs::remove_dir_all(checkout.join("target")).unwrap();
     alice.build(&checkout, &["build"]).succeeded();
     assert_eq!(alice.count("hits.local"), 2, "{}", alice.stats());
-    fs::write(checkout.join("words/src/lib.rs"), "pub const HELLO: &str = 1;\n").unwrap();
+    fs::write(
+        checkout.join("words/src/lib.rs"),
+        "pub const HELLO: &str = 1;\n",
+    )
+    .unwrap();
     let failed = alice.build(&checkout, &["build"]);
     assert_eq!(failed.code, Some(101));
     assert!(failed.err.contains("error[E0308]"), "{}", failed.err);

@@ -12,8 +12,10 @@ fn root() -> &'static Path {
 
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    let mut dirs: Vec<PathBuf> =
-        ["node", "wrapper", "trust", "tests", "examples"].iter().map(|d| root().join(d)).collect();
+    let mut dirs: Vec<PathBuf> = ["node", "wrapper", "trust", "tests", "examples"]
+        .iter()
+        .map(|d| root().join(d))
+        .collect();
     while let Some(dir) = dirs.pop() {
         for entry in fs::read_dir(&dir).unwrap() {
             let path = entry.unwrap().path();
@@ -54,9 +56,18 @@ fn no_function_is_long() {
         for (at, line) in text.lines().enumerate() {
             let indent = line.len() - line.trim_start().len();
             let head = line.trim_start();
-            let is_fn = ["fn ", "pub fn ", "pub(super) fn ", "pub(crate) fn ", "async fn ", "pub async fn ", "const fn ", "pub const fn "]
-                .iter()
-                .any(|p| head.starts_with(p));
+            let is_fn = [
+                "fn ",
+                "pub fn ",
+                "pub(super) fn ",
+                "pub(crate) fn ",
+                "async fn ",
+                "pub async fn ",
+                "const fn ",
+                "pub const fn ",
+            ]
+            .iter()
+            .any(|p| head.starts_with(p));
             if is_fn {
                 open = Some((at, indent, head.to_owned()));
             }
@@ -65,7 +76,12 @@ fn no_function_is_long() {
                 && line.trim() == "}"
             {
                 if at - from > FUNCTION_LINES {
-                    faults.push(format!("{}:{} has {} lines: {name}", path.display(), from + 1, at - from));
+                    faults.push(format!(
+                        "{}:{} has {} lines: {name}",
+                        path.display(),
+                        from + 1,
+                        at - from
+                    ));
                 }
                 open = None;
             }
@@ -81,7 +97,10 @@ fn no_test_file_is_forgotten() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         if path.extension().is_some_and(|e| e == "rs") && name != "main" {
-            assert!(main.contains(&format!("mod {name};")), "tests/main.rs forgets {name}");
+            assert!(
+                main.contains(&format!("mod {name};")),
+                "tests/main.rs forgets {name}"
+            );
         }
     }
 }
@@ -89,17 +108,29 @@ fn no_test_file_is_forgotten() {
 #[test]
 fn crates_depend_downward_only() {
     let manifest = |dir: &str| fs::read_to_string(root().join(dir).join("Cargo.toml")).unwrap();
-    assert!(!manifest("trust").contains("quarry-wrapper") && !manifest("trust").contains("quarry-node"));
+    assert!(
+        !manifest("trust").contains("quarry-wrapper") && !manifest("trust").contains("quarry-node")
+    );
     assert!(!manifest("wrapper").contains("quarry-node"));
     for (path, text) in sources() {
         if path.starts_with("trust/src") {
-            assert!(!text.contains("quarry_wrapper") && !text.contains("quarry_node"), "{}", path.display());
+            assert!(
+                !text.contains("quarry_wrapper") && !text.contains("quarry_node"),
+                "{}",
+                path.display()
+            );
         }
         if path.starts_with("wrapper/src") {
             assert!(!text.contains("quarry_node"), "{}", path.display());
         }
         if path.starts_with("node/src/service") {
-            for banned in ["Instant::now", "SystemTime::now", "getrandom", "std::fs", "std::net"] {
+            for banned in [
+                "Instant::now",
+                "SystemTime::now",
+                "getrandom",
+                "std::fs",
+                "std::net",
+            ] {
                 assert!(!text.contains(banned), "{} uses {banned}", path.display());
             }
         }
@@ -124,7 +155,12 @@ fn only_the_command_line_prints() {
 
 #[test]
 fn nothing_is_left_unfinished() {
-    let marks = [concat!("to", "do!("), concat!("unimpl", "emented!("), concat!("FIX", "ME"), concat!("#[ig", "nore")];
+    let marks = [
+        concat!("to", "do!("),
+        concat!("unimpl", "emented!("),
+        concat!("FIX", "ME"),
+        concat!("#[ig", "nore"),
+    ];
     for (path, text) in sources() {
         for mark in marks {
             assert!(!text.contains(mark), "{} holds {mark}", path.display());

@@ -17,7 +17,11 @@ fn gc_to_nothing_makes_misses_and_keeps_the_node_well() {
     assert!(alice.json(&["status"])["store"]["bytes"].as_u64().unwrap() > 0);
     alice.qnode(&["purge", "--all", "--yes"]).succeeded();
     let store = alice.json(&["status"])["store"].clone();
-    assert_eq!((store["entries"].as_u64(), store["bytes"].as_u64()), (Some(0), Some(0)), "{store}");
+    assert_eq!(
+        (store["entries"].as_u64(), store["bytes"].as_u64()),
+        (Some(0), Some(0)),
+        "{store}"
+    );
     fs::remove_dir_all(checkout.join("target")).unwrap();
     alice.build(&checkout, &["build"]).succeeded();
     assert_eq!(alice.count("misses"), 4, "{}", alice.stats());
@@ -27,12 +31,18 @@ fn gc_to_nothing_makes_misses_and_keeps_the_node_well() {
 fn purge_by_crate_takes_that_crate_alone() {
     let alice = Dev::new("alice");
     let checkout = built(&alice);
-    let said = alice.qnode(&["purge", "--crate", "words", "--yes"]).succeeded();
+    let said = alice
+        .qnode(&["purge", "--crate", "words", "--yes"])
+        .succeeded();
     assert!(said.out.contains('1'), "{}", said.out);
     fs::remove_dir_all(checkout.join("target")).unwrap();
     alice.build(&checkout, &["build"]).succeeded();
     let s = alice.stats();
-    assert_eq!((s["hits"]["local"].as_u64(), s["misses"].as_u64()), (Some(1), Some(3)), "{s}");
+    assert_eq!(
+        (s["hits"]["local"].as_u64(), s["misses"].as_u64()),
+        (Some(1), Some(3)),
+        "{s}"
+    );
 }
 
 #[test]
@@ -40,7 +50,11 @@ fn purge_wants_to_be_told_what_and_asks_first() {
     let alice = Dev::new("alice");
     built(&alice);
     assert_eq!(alice.qnode(&["purge"]).code, Some(2));
-    assert_ne!(alice.qnode(&["purge", "--all"]).code, Some(0), "without a terminal it needs --yes");
+    assert_ne!(
+        alice.qnode(&["purge", "--all"]).code,
+        Some(0),
+        "without a terminal it needs --yes"
+    );
     assert_ne!(alice.json(&["status"])["store"]["entries"], 0);
 }
 
@@ -60,13 +74,24 @@ fn fsck_finds_a_damaged_object_and_repairs() {
     let checkout = alice.path("checkout");
     projects::small(&checkout);
     // Large enough to lie in a file of its own.
-    let table: String = (0..4000).map(|i| format!("pub fn f{i}() -> u64 {{ {i} }}\n")).collect();
-    fs::write(checkout.join("words/src/lib.rs"), format!("pub const HELLO: &str = \"hello\";\n{table}")).unwrap();
+    let table: String = (0..4000)
+        .map(|i| format!("pub fn f{i}() -> u64 {{ {i} }}\n"))
+        .collect();
+    fs::write(
+        checkout.join("words/src/lib.rs"),
+        format!("pub const HELLO: &str = \"hello\";\n{table}"),
+    )
+    .unwrap();
     alice.build(&checkout, &["build"]).succeeded();
     alice.flush();
     assert!(alice.qnode(&["fsck"]).succeeded().ok);
-    let objects = files(&alice.home().join("store"), &|p| p.to_string_lossy().contains("/objects/"));
-    let (name, bytes) = objects.iter().max_by_key(|o| o.1.len()).expect("an object in a file");
+    let objects = files(&alice.home().join("store"), &|p| {
+        p.to_string_lossy().contains("/objects/")
+    });
+    let (name, bytes) = objects
+        .iter()
+        .max_by_key(|o| o.1.len())
+        .expect("an object in a file");
     let mut bent = bytes.clone();
     let middle = bent.len() / 2;
     bent[middle] ^= 0xff;
@@ -103,13 +128,21 @@ fn counters_and_entries_survive_a_restart() {
 fn show_tells_what_an_entry_is() {
     let alice = Dev::new("alice");
     built(&alice);
-    let recent = alice.json(&["recent"]);
-    let key = recent.as_array().unwrap().iter().find_map(|r| r["action"].as_str()).unwrap().to_owned();
-    let entry = alice.json(&["show", &key[..12]]);
-    assert_eq!(entry["action"], key.as_str());
+    let entry = alice.json(&["show", "greet"]);
+    assert_eq!(entry["crate_name"], "greet");
+    let key = entry["action"].as_str().unwrap().to_owned();
+    assert_eq!(alice.json(&["show", &key[..12]]), entry);
     assert_eq!(entry["verdict"], "verified");
-    assert!(entry["compiler"].as_str().unwrap().starts_with("rustc "), "{entry}");
+    assert!(
+        entry["compiler"].as_str().unwrap().starts_with("rustc "),
+        "{entry}"
+    );
     let files = entry["files"].as_array().unwrap();
-    assert!(files.iter().any(|f| f[0].as_str().unwrap().starts_with("/quarry/ws/")), "{entry}");
-    assert_eq!(alice.qnode(&["show", "zz"]).code, Some(1));
+    assert!(
+        files
+            .iter()
+            .any(|f| f[0].as_str().unwrap().starts_with("/quarry/ws/")),
+        "{entry}"
+    );
+    assert_eq!(alice.qnode(&["show", "nobody"]).code, Some(1));
 }

@@ -24,7 +24,9 @@ pub fn adopt(store: &dyn Store, team: &Team) -> Result<u64, StoreError> {
     let own = team.builder();
     let mut ours: Vec<(Entry, Vec<u8>)> = Vec::new();
     store.each_offer(&mut |offer: Offer| {
-        let Ok(entry) = Entry::from_canon(&offer.signed.bytes) else { return };
+        let Ok(entry) = Entry::from_canon(&offer.signed.bytes) else {
+            return;
+        };
         if entry.builder == own && entry.scope != scope {
             ours.push((entry, offer.prediction));
         }
@@ -48,7 +50,9 @@ pub fn adopt(store: &dyn Store, team: &Team) -> Result<u64, StoreError> {
 
 /// Whether the entry's description says that a secret was read; an unreadable one counts as yes.
 fn is_secret(store: &dyn Store, entry: &Entry) -> bool {
-    let Some(bytes) = read_description(store, entry) else { return true };
+    let Some(bytes) = read_description(store, entry) else {
+        return true;
+    };
     Description::from_canon(&bytes).map_or(true, |d| reads_a_secret(&d.variables))
 }
 
@@ -62,7 +66,9 @@ pub fn read_description(store: &dyn Store, entry: &Entry) -> Option<Vec<u8>> {
         Object::Bytes(bytes) => bytes,
         Object::File(file) => {
             let mut bytes = Vec::new();
-            file.take(entry.description.size).read_to_end(&mut bytes).ok()?;
+            file.take(entry.description.size)
+                .read_to_end(&mut bytes)
+                .ok()?;
             bytes
         }
     };

@@ -55,7 +55,9 @@ pub fn bind(socket: &Path) -> io::Result<UnixListener> {
 pub async fn serve(listener: UnixListener, node: Arc<Node>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
         let stream = tokio::select! {
             () = node.stopping() => return,
             accepted = listener.accept() => accepted,
@@ -138,7 +140,9 @@ async fn compile(
         Mode::Auto => Vec::new(),
         Mode::Node => {
             stream
-                .async_io(tokio::io::Interest::READABLE, || surroundings::receive_descriptors(stream))
+                .async_io(tokio::io::Interest::READABLE, || {
+                    surroundings::receive_descriptors(stream)
+                })
                 .await?
         }
     };
@@ -147,7 +151,9 @@ async fn compile(
     let inv = Arc::new(match same_view(&request) {
         true => invocation(request),
         false => {
-            let cwd = OsString::from_vec(request.cwd).to_string_lossy().into_owned();
+            let cwd = OsString::from_vec(request.cwd)
+                .to_string_lossy()
+                .into_owned();
             node.worker.declined("other-filesystem", cwd);
             return write(stream, &FromNode::Untouched).await;
         }
@@ -161,7 +167,13 @@ async fn compile(
         Answer::Untouched => write(stream, &FromNode::Untouched).await,
         Answer::Run(plan, started) => match around.filter(|a| may_spawn(a, &fds)) {
             Some(around) => {
-                let spawn = Spawn { inv, umask, around, fds, plan };
+                let spawn = Spawn {
+                    inv,
+                    umask,
+                    around,
+                    fds,
+                    plan,
+                };
                 run_here(stream, node, spawn, *started).await
             }
             None => run_there(stream, node, plan, *started).await,
@@ -214,7 +226,9 @@ async fn record_blocking(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, FrameError> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| io::Error::other(e).into())
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| io::Error::other(e).into())
 }
 
 /// Whether paths mean the same to the caller as to us.
@@ -227,7 +241,11 @@ fn invocation(request: CompileRequest) -> Invocation {
     let os = OsString::from_vec;
     Invocation {
         argv: request.argv.into_iter().map(os).collect(),
-        env: request.env.into_iter().map(|(k, v)| (os(k), os(v))).collect(),
+        env: request
+            .env
+            .into_iter()
+            .map(|(k, v)| (os(k), os(v)))
+            .collect(),
         cwd: PathBuf::from(os(request.cwd)),
     }
 }
@@ -296,8 +314,16 @@ fn run_dressed(spawn: &Spawn, pid: &AtomicU64) -> io::Result<run::Outcome> {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     };
     let mut command = Command::new(OsStr::from_bytes(program));
-    command.args(arguments.iter().map(|a| OsStr::from_bytes(a))).current_dir(&spawn.inv.cwd);
-    surroundings::dress(&mut command, &spawn.inv.env, spawn.umask, &spawn.around, &spawn.fds)?;
+    command
+        .args(arguments.iter().map(|a| OsStr::from_bytes(a)))
+        .current_dir(&spawn.inv.cwd);
+    surroundings::dress(
+        &mut command,
+        &spawn.inv.env,
+        spawn.umask,
+        &spawn.around,
+        &spawn.fds,
+    )?;
     let rewrites = Rewrites::new(&spawn.plan.rewrites);
     let mut out = File::from(spawn.fds[1].try_clone()?);
     let mut err = File::from(spawn.fds[2].try_clone()?);

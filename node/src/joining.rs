@@ -108,7 +108,15 @@ impl Joining {
         runtime: tokio::runtime::Handle,
     ) -> Self {
         let listen = config.door_listen.clone();
-        Self { listen, runtime, team, swarm, store, counters, door: Mutex::new(None) }
+        Self {
+            listen,
+            runtime,
+            team,
+            swarm,
+            store,
+            counters,
+            door: Mutex::new(None),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Door>> {
@@ -137,7 +145,12 @@ impl Joining {
                 swarm: self.swarm.clone(),
                 counters: self.counters.clone(),
             });
-            *door = Some(Door::open(&self.team.peer_seed(), &self.listen, host, &self.runtime)?);
+            *door = Some(Door::open(
+                &self.team.peer_seed(),
+                &self.listen,
+                host,
+                &self.runtime,
+            )?);
         }
         Ok(door.as_ref().map(Door::addresses).unwrap_or_default())
     }
@@ -163,7 +176,10 @@ impl Joining {
     /// Where newcomers find the door while it is open.
     #[must_use]
     pub fn door_addresses(&self) -> Vec<String> {
-        self.lock().as_ref().map(Door::addresses).unwrap_or_default()
+        self.lock()
+            .as_ref()
+            .map(Door::addresses)
+            .unwrap_or_default()
     }
 
     /// Founds a team. Blocks.
@@ -183,8 +199,18 @@ impl Joining {
             .team
             .roster(|r| (r.name().to_owned(), r.team().0.to_hex()))
             .ok_or(TeamError::None)?;
-        let role = self.team.role().map(role_name).unwrap_or_default().to_owned();
-        Ok(JoinedReport { team, team_id, role, adopted })
+        let role = self
+            .team
+            .role()
+            .map(role_name)
+            .unwrap_or_default()
+            .to_owned();
+        Ok(JoinedReport {
+            team,
+            team_id,
+            role,
+            adopted,
+        })
     }
 
     /// Opens the door for one newcomer. Blocks.
@@ -219,11 +245,22 @@ impl Joining {
             .team
             .roster(|r| {
                 let admins = r.members().filter(|m| m.role == Role::Admin);
-                let names = admins.map(|m| m.name.clone()).collect::<Vec<_>>().join(", ");
-                ((r.name().to_owned(), r.team(), r.root()), r.is_admin(&own), names)
+                let names = admins
+                    .map(|m| m.name.clone())
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                (
+                    (r.name().to_owned(), r.team(), r.root()),
+                    r.is_admin(&own),
+                    names,
+                )
             })
             .ok_or(TeamError::None)?;
-        if admin { Ok(facts) } else { Err(TeamError::NotAdmin(admins).into()) }
+        if admin {
+            Ok(facts)
+        } else {
+            Err(TeamError::NotAdmin(admins).into())
+        }
     }
 
     /// Waits until somebody who fits `member` knocks. `say` hears where the door is. Blocks.
@@ -242,7 +279,10 @@ impl Joining {
         self.team.membership(|m| m.wait_for_knocks(until))?;
         let addresses = self.open_door()?;
         let place = addresses.first().cloned().unwrap_or_default();
-        say(Progress::Line(format!("waiting for a newcomer at {}", addresses.join(", "))));
+        say(Progress::Line(format!(
+            "waiting for a newcomer at {}",
+            addresses.join(", ")
+        )));
         loop {
             let waiting = self.team.membership(|m| m.waiting(team::now()))?;
             let fits = waiting.into_iter().find(|w| {
@@ -260,7 +300,8 @@ impl Joining {
                 });
             }
             if Instant::now() >= deadline {
-                self.team.membership(crate::service::membership::Membership::stop_waiting)?;
+                self.team
+                    .membership(crate::service::membership::Membership::stop_waiting)?;
                 return Err(JoiningError::Nobody(within_s, place));
             }
             std::thread::sleep(POLL);
@@ -278,7 +319,9 @@ impl Joining {
         match admit(&self.team, self.swarm.as_ref(), &candidate, role) {
             Ok(()) => Ok(MemberName(candidate.name)),
             Err(error) => {
-                let _ = self.team.membership(|m| m.deny(&candidate.peer.to_hex(), team::now()));
+                let _ = self
+                    .team
+                    .membership(|m| m.deny(&candidate.peer.to_hex(), team::now()));
                 Err(error.into())
             }
         }
@@ -321,7 +364,10 @@ impl Joining {
             if ticket.is_expired(team::now()) {
                 return Err(TicketError::Expired.into());
             }
-            (join_with_ticket(&seed, &ticket, &candidate, key, deadline)?, ticket.root)
+            (
+                join_with_ticket(&seed, &ticket, &candidate, key, deadline)?,
+                ticket.root,
+            )
         } else {
             let mut on_code = |code: &str, team: &str, with: &str| {
                 say(Progress::Code {
@@ -333,7 +379,8 @@ impl Joining {
             let approved = join_by_address(&seed, to, &candidate, key, &mut on_code, deadline)?;
             (approved.welcome, approved.claim.root)
         };
-        self.team.enter(&welcome.roster, Some(&root), *welcome.team_secret)?;
+        self.team
+            .enter(&welcome.roster, Some(&root), *welcome.team_secret)?;
         self.swarm.add_addresses(&welcome.admin, &welcome.addresses);
         self.entered()
     }
@@ -344,7 +391,10 @@ impl Joining {
     /// [`JoiningError`].
     pub fn revoke(&self, member: &str) -> Result<MemberName, JoiningError> {
         self.as_admin()?;
-        let found = self.team.roster(|r| r.find(member).cloned()).ok_or(TeamError::None)?;
+        let found = self
+            .team
+            .roster(|r| r.find(member).cloned())
+            .ok_or(TeamError::None)?;
         let found = found.map_err(TeamError::from)?;
         self.team.propose(Op::Revoke(found.builder))?;
         self.swarm.roster_changed();
@@ -356,16 +406,21 @@ impl Joining {
     /// # Errors
     /// [`JoiningError`].
     pub fn leave(&self, within: Duration) -> Result<LeftTeam, JoiningError> {
-        let name = self.team.roster(|r| r.name().to_owned()).ok_or(TeamError::None)?;
+        let name = self
+            .team
+            .roster(|r| r.name().to_owned())
+            .ok_or(TeamError::None)?;
         self.close();
         self.team.announce_departure()?;
         let connected = self.swarm.peers().iter().any(|p| p.connected);
         self.swarm.roster_changed();
         let deadline = Instant::now() + within;
-        let listed =
-            || self.team.roster(|r| r.member_by_builder(&self.team.builder()).is_some()) == Some(true);
-        let heard =
-            || !listed() || (connected && !self.swarm.peers().iter().any(|p| p.connected));
+        let listed = || {
+            self.team
+                .roster(|r| r.member_by_builder(&self.team.builder()).is_some())
+                == Some(true)
+        };
+        let heard = || !listed() || (connected && !self.swarm.peers().iter().any(|p| p.connected));
         while connected && !heard() && Instant::now() < deadline {
             std::thread::sleep(POLL);
         }
@@ -404,8 +459,8 @@ fn admit(
         builder: candidate.builder,
         joined: team::now(),
     }))?;
+    // The newcomer dials us once it has the roster; dialling it before would turn us away there.
     swarm.roster_changed();
-    swarm.add_addresses(&candidate.peer, &candidate.addresses);
     Ok(())
 }
 
@@ -487,13 +542,17 @@ impl DoorHost for NodeDoor {
     }
 
     fn poll(&self, peer: PeerId) -> Result<Verdict, JoinRefusal> {
-        let state =
-            self.team.membership(|m| m.poll(&peer, team::now())).map_err(|e| failed(&e))??;
+        let state = self
+            .team
+            .membership(|m| m.poll(&peer, team::now()))
+            .map_err(|e| failed(&e))??;
         Ok(match state {
             KnockState::Pending => Verdict::Pending,
             KnockState::Denied => Verdict::Denied,
             KnockState::Approved(candidate) => {
-                let listed = self.team.roster(|r| r.member_by_peer(&candidate.peer).is_some());
+                let listed = self
+                    .team
+                    .roster(|r| r.member_by_peer(&candidate.peer).is_some());
                 if listed == Some(true) {
                     Verdict::Welcome(self.welcome()?)
                 } else {
@@ -534,7 +593,10 @@ fn remember(store: &dyn Store, swarm: &dyn Swarm) -> Result<(), crate::store::St
     let mut all: Addresses = serde_json::from_slice(&before).unwrap_or_default();
     let peers = swarm.peers();
     all.retain(|peer, _| peers.iter().any(|p| p.peer.to_hex() == *peer));
-    for peer in peers.iter().filter(|p| p.connected && !p.address.is_empty()) {
+    for peer in peers
+        .iter()
+        .filter(|p| p.connected && !p.address.is_empty())
+    {
         all.insert(peer.peer.to_hex(), vec![peer.address.clone()]);
     }
     let after = serde_json::to_vec(&all).unwrap_or_default();

@@ -43,7 +43,9 @@ pub enum RuntimeError {
     #[error(transparent)]
     Home(#[from] HomeError),
     /// Another node has the home.
-    #[error("a node runs already on {home} (pid {pid}): `qnode status` shows it, `qnode stop` ends it")]
+    #[error(
+        "a node runs already on {home} (pid {pid}): `qnode status` shows it, `qnode stop` ends it"
+    )]
     Running {
         /// The home.
         home: PathBuf,
@@ -135,8 +137,12 @@ impl Node {
 
     /// Frees space if the limit is passed. Blocks.
     pub fn keep_limit(&self) {
-        let Ok(counts) = self.store.counts() else { return };
-        let Some(target) = policy::gc_target(counts.bytes, self.config.store_limit) else { return };
+        let Ok(counts) = self.store.counts() else {
+            return;
+        };
+        let Some(target) = policy::gc_target(counts.bytes, self.config.store_limit) else {
+            return;
+        };
         match self.store.gc(target) {
             Ok(report) => tracing::info!(
                 entries = report.entries,
@@ -193,7 +199,10 @@ pub fn run(config: Config, home: Home) -> Result<(), RuntimeError> {
 }
 
 fn io_error(what: &str, source: io::Error) -> RuntimeError {
-    RuntimeError::Io { what: what.to_owned(), source }
+    RuntimeError::Io {
+        what: what.to_owned(),
+        source,
+    }
 }
 
 /// Takes the home's lock for life and writes our process id into it.
@@ -209,8 +218,16 @@ fn lock_home(home: &Home) -> Result<File, RuntimeError> {
         .map_err(failed)?;
     if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         let pid = std::fs::read_to_string(&path).unwrap_or_default();
-        let pid = if pid.trim().is_empty() { "unknown" } else { pid.trim() }.to_owned();
-        return Err(RuntimeError::Running { home: home.path().to_owned(), pid });
+        let pid = if pid.trim().is_empty() {
+            "unknown"
+        } else {
+            pid.trim()
+        }
+        .to_owned();
+        return Err(RuntimeError::Running {
+            home: home.path().to_owned(),
+            pid,
+        });
     }
     lock.set_len(0).map_err(failed)?;
     lock.rewind().map_err(failed)?;
@@ -221,21 +238,34 @@ fn lock_home(home: &Home) -> Result<File, RuntimeError> {
 /// As many descriptors as we may have: a wide build opens many at once.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!(%error, "the limit of open files stays as it is");
     }
     if limit.maximum.is_some_and(|max| max < 256) {
-        tracing::warn!("only {:?} open files are allowed: raise `ulimit -n`", limit.maximum);
+        tracing::warn!(
+            "only {:?} open files are allowed: raise `ulimit -n`",
+            limit.maximum
+        );
     }
 }
 
 async fn run_on(config: Config, home: Home) -> Result<(), RuntimeError> {
     let node = assemble(config, home).await?;
-    let listener = ipc_server::bind(&node.home.socket())
-        .map_err(|source| io_error(&format!("listening on {}", node.home.socket().display()), source))?;
+    let listener = ipc_server::bind(&node.home.socket()).map_err(|source| {
+        io_error(
+            &format!("listening on {}", node.home.socket().display()),
+            source,
+        )
+    })?;
     let socket = tokio::spawn(ipc_server::serve(listener, node.clone()));
-    for stale in [node.home.start_failed(), node.home.path().join("node.stuck")] {
+    for stale in [
+        node.home.start_failed(),
+        node.home.path().join("node.stuck"),
+    ] {
         let _ = std::fs::remove_file(stale);
     }
     tracing::info!(
@@ -291,11 +321,23 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
     let handle = tokio::runtime::Handle::current();
     let swarm: Arc<dyn Swarm> = {
         let handle = handle.clone();
-        let started = tokio::task::spawn_blocking(move || Libp2pSwarm::start(swarm_config, host, handle));
-        Arc::new(started.await.map_err(|e| io_error("starting the swarm", io::Error::other(e)))??)
+        let started =
+            tokio::task::spawn_blocking(move || Libp2pSwarm::start(swarm_config, host, handle));
+        Arc::new(
+            started
+                .await
+                .map_err(|e| io_error("starting the swarm", io::Error::other(e)))??,
+        )
     };
     let worker = Worker::new(store.clone(), swarm.clone(), team.clone(), counters.clone());
-    let joining = Joining::new(&config, team.clone(), swarm.clone(), store.clone(), counters.clone(), handle);
+    let joining = Joining::new(
+        &config,
+        team.clone(),
+        swarm.clone(),
+        store.clone(),
+        counters.clone(),
+        handle,
+    );
     let node = Arc::new(Node {
         home,
         config,
@@ -319,11 +361,13 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
 
 async fn wait_for_the_end(node: &Node) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) =
-        match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-            (Ok(i), Ok(t)) => (i, t),
-            _ => return node.stopping().await,
-        };
+    let (mut interrupt, mut terminate) = match (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) {
+        (Ok(i), Ok(t)) => (i, t),
+        _ => return node.stopping().await,
+    };
     tokio::select! {
         () = node.stopping() => {}
         _ = interrupt.recv() => {}

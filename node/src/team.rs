@@ -52,7 +52,9 @@ pub enum TeamError {
         source: io::Error,
     },
     /// A file of the home is not what it should be.
-    #[error("{path} cannot be read ({why}): restore it from a backup, or move it away and join the team again")]
+    #[error(
+        "{path} cannot be read ({why}): restore it from a backup, or move it away and join the team again"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -69,7 +71,9 @@ pub enum TeamError {
     #[error("this node is in no team: run `qnode team create NAME`, or `qnode join TICKET`")]
     None,
     /// Not possible in a team.
-    #[error("this node is already in team {0}: leave it first (`qnode leave`), or use another QUARRY_HOME")]
+    #[error(
+        "this node is already in team {0}: leave it first (`qnode leave`), or use another QUARRY_HOME"
+    )]
     Already(String),
     /// Admins only.
     #[error("only an admin of the team can do that: ask one of {0}")]
@@ -82,7 +86,10 @@ pub enum TeamError {
 /// Seconds since 1970.
 #[must_use]
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 /// 32 random bytes.
@@ -138,11 +145,15 @@ impl Team {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Our signing identity.
@@ -177,7 +188,8 @@ impl Team {
     /// Our own record in the roster.
     #[must_use]
     pub fn own_record(&self) -> Option<Member> {
-        self.roster(|r| r.member_by_builder(&self.builder()).cloned()).flatten()
+        self.roster(|r| r.member_by_builder(&self.builder()).cloned())
+            .flatten()
     }
 
     /// Our role, where we are in a team.
@@ -189,22 +201,24 @@ impl Team {
     /// The name of a builder in the roster.
     #[must_use]
     pub fn builder_name(&self, builder: &BuilderId) -> Option<String> {
-        self.roster(|r| r.member_by_builder(builder).map(|m| m.name.clone())).flatten()
+        self.roster(|r| r.member_by_builder(builder).map(|m| m.name.clone()))
+            .flatten()
     }
 
     /// The name of a peer in the roster.
     #[must_use]
     pub fn peer_name(&self, peer: &PeerId) -> Option<String> {
-        self.roster(|r| r.member_by_peer(peer).map(|m| m.name.clone())).flatten()
+        self.roster(|r| r.member_by_peer(peer).map(|m| m.name.clone()))
+            .flatten()
     }
 
     /// The scope of what is compiled here now. A reader publishes nothing.
     #[must_use]
     pub fn scope(&self) -> Scope {
         match self.role() {
-            Some(Role::Admin | Role::Builder) => {
-                self.roster(|r| Scope::Team(r.team())).unwrap_or(Scope::Private)
-            }
+            Some(Role::Admin | Role::Builder) => self
+                .roster(|r| Scope::Team(r.team()))
+                .unwrap_or(Scope::Private),
             _ => Scope::Private,
         }
     }
@@ -233,8 +247,11 @@ impl Team {
         lookup: Option<&LookupKey>,
     ) -> Result<Verified<Entry>, Refusal> {
         let state = self.read();
-        let verifier =
-            Verifier { own: self.builder.id(), roster: state.roster.as_ref(), now: now() };
+        let verifier = Verifier {
+            own: self.builder.id(),
+            roster: state.roster.as_ref(),
+            now: now(),
+        };
         verifier.entry(signed, source, action, lookup)
     }
 
@@ -271,7 +288,9 @@ impl Team {
         secret: [u8; 32],
     ) -> Result<(), TeamError> {
         let roster = Roster::from_wire(wire, root)?;
-        let ours = roster.member_by_builder(&self.builder()).is_some_and(|m| m.peer == self.peer());
+        let ours = roster
+            .member_by_builder(&self.builder())
+            .is_some_and(|m| m.peer == self.peer());
         if !ours {
             return Err(TeamError::Damaged {
                 path: self.home.path().to_owned(),
@@ -301,7 +320,10 @@ impl Team {
         let roster = self.roster(Roster::to_wire)?;
         let mut w = Writer::default();
         w.bytes(&roster);
-        let departures = self.departures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let departures = self
+            .departures
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         w.count(departures.len());
         for departure in departures.values() {
             w.bytes(&departure.to_wire());
@@ -327,7 +349,9 @@ impl Team {
         r.finish().map_err(damaged)?;
         let mut outcome = {
             let mut state = self.write();
-            let Some(roster) = &state.roster else { return Err(TeamError::None) };
+            let Some(roster) = &state.roster else {
+                return Err(TeamError::None);
+            };
             let mut merged = roster.clone();
             let outcome = merged.merge(wire)?;
             if outcome.changed {
@@ -348,7 +372,9 @@ impl Team {
     /// # Errors
     /// [`TeamError`].
     pub fn announce_departure(&self) -> Result<(), TeamError> {
-        let departure = self.roster(|r| r.departure(&self.builder, now())).ok_or(TeamError::None)??;
+        let departure = self
+            .roster(|r| r.departure(&self.builder, now()))
+            .ok_or(TeamError::None)??;
         self.note_departure(departure)?;
         Ok(())
     }
@@ -357,18 +383,24 @@ impl Team {
     /// that is news to pass on.
     fn note_departure(&self, departure: Signed<Departure>) -> Result<bool, TeamError> {
         let builder = departure.builder;
-        let known = self.roster(|r| r.member_by_builder(&builder).is_some()).unwrap_or(false);
+        let known = self
+            .roster(|r| r.member_by_builder(&builder).is_some())
+            .unwrap_or(false);
         if !known {
             return Ok(false);
         }
         let leaving_ourselves = builder == self.builder();
-        let admin = self.roster(|r| r.is_admin(&self.builder())).unwrap_or(false);
+        let admin = self
+            .roster(|r| r.is_admin(&self.builder()))
+            .unwrap_or(false);
         if admin && !leaving_ourselves {
             self.change(|roster| roster.depart(&departure, &self.builder, now()))?;
             return Ok(true);
         }
-        let mut departures =
-            self.departures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut departures = self
+            .departures
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if departures.len() >= DEPARTURES_MAX || departures.contains_key(&builder) {
             return Ok(false);
         }
@@ -378,10 +410,14 @@ impl Team {
 
     fn forget_departed(&self) {
         let gone = |builder: &BuilderId| {
-            !self.roster(|r| r.member_by_builder(builder).is_some()).unwrap_or(false)
+            !self
+                .roster(|r| r.member_by_builder(builder).is_some())
+                .unwrap_or(false)
         };
-        let mut departures =
-            self.departures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut departures = self
+            .departures
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         departures.retain(|builder, _| !gone(builder));
     }
 
@@ -406,9 +442,14 @@ impl Team {
         change: impl FnOnce(&mut Roster) -> Result<(), RosterError>,
     ) -> Result<(), TeamError> {
         let mut state = self.write();
-        let Some(roster) = &state.roster else { return Err(TeamError::None) };
+        let Some(roster) = &state.roster else {
+            return Err(TeamError::None);
+        };
         if !roster.is_admin(&self.builder()) {
-            let admins = roster.members().filter(|m| m.role == Role::Admin).map(|m| m.name.as_str());
+            let admins = roster
+                .members()
+                .filter(|m| m.role == Role::Admin)
+                .map(|m| m.name.as_str());
             return Err(TeamError::NotAdmin(admins.collect::<Vec<_>>().join(", ")));
         }
         let mut changed = roster.clone();
@@ -429,7 +470,10 @@ impl Team {
         w.fixed(&secret);
         w.option(roster.as_ref(), |w, r| w.bytes(&r.to_wire()));
         write_private(&team_file(&self.home), &w.finish())?;
-        *state = State { roster, secret: Zeroizing::new(secret) };
+        *state = State {
+            roster,
+            secret: Zeroizing::new(secret),
+        };
         Ok(())
     }
 
@@ -438,8 +482,10 @@ impl Team {
     /// # Errors
     /// [`TeamError::Io`]; what was changed in memory stays changed (a used ticket stays used).
     pub fn membership<T>(&self, with: impl FnOnce(&mut Membership) -> T) -> Result<T, TeamError> {
-        let mut membership =
-            self.membership.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut membership = self
+            .membership
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let before = membership.to_bytes();
         let result = with(&mut membership);
         let after = membership.to_bytes();
@@ -467,12 +513,21 @@ fn load_state(home: &Home) -> Result<State, TeamError> {
         w.fixed(&secret);
         w.u8(0);
         write_private(&path, &w.finish())?;
-        return Ok(State { roster: None, secret: Zeroizing::new(secret) });
+        return Ok(State {
+            roster: None,
+            secret: Zeroizing::new(secret),
+        });
     };
-    let damaged = |why: String| TeamError::Damaged { path: path.clone(), why };
+    let damaged = |why: String| TeamError::Damaged {
+        path: path.clone(),
+        why,
+    };
     let (secret, wire) = split_state(&bytes).map_err(|e| damaged(e.to_string()))?;
     let roster = wire.map(|w| Roster::from_wire(&w, None)).transpose();
-    Ok(State { roster: roster.map_err(|e| damaged(e.to_string()))?, secret: Zeroizing::new(secret) })
+    Ok(State {
+        roster: roster.map_err(|e| damaged(e.to_string()))?,
+        secret: Zeroizing::new(secret),
+    })
 }
 
 type Split = ([u8; 32], Option<Vec<u8>>);
@@ -492,15 +547,23 @@ fn split_state(bytes: &[u8]) -> Result<Split, CanonError> {
 
 /// A file's bytes, or `None` where there is no such file.
 fn read_bounded(path: &Path, max: u64) -> Result<Option<Vec<u8>>, TeamError> {
-    let io_error = |source| TeamError::Io { path: path.to_owned(), source };
+    let io_error = |source| TeamError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let file = match File::open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(io_error)?,
     };
     let mut bytes = Vec::new();
-    file.take(max + 1).read_to_end(&mut bytes).map_err(io_error)?;
+    file.take(max + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io_error)?;
     if bytes.len() as u64 > max {
-        return Err(TeamError::Damaged { path: path.to_owned(), why: "it is too large".to_owned() });
+        return Err(TeamError::Damaged {
+            path: path.to_owned(),
+            why: "it is too large".to_owned(),
+        });
     }
     Ok(Some(bytes))
 }
@@ -509,13 +572,21 @@ fn read_bounded(path: &Path, max: u64) -> Result<Option<Vec<u8>>, TeamError> {
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), TeamError> {
     let temporary = path.with_extension("new");
     let write = || {
-        let mut file =
-            File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         // The rename itself must survive a power cut.
-        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+        path.parent()
+            .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
     };
-    write().map_err(|source| TeamError::Io { path: path.to_owned(), source })
+    write().map_err(|source| TeamError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -63,7 +63,11 @@ impl Said {
     /// Fails the test unless the command succeeded.
     #[track_caller]
     pub fn succeeded(self) -> Self {
-        assert!(self.ok, "failed ({:?}):\n{}\n{}", self.code, self.out, self.err);
+        assert!(
+            self.ok,
+            "failed ({:?}):\n{}\n{}",
+            self.code, self.out, self.err
+        );
         self
     }
 }
@@ -79,8 +83,14 @@ impl Dev {
     /// A developer with nothing yet. Directories of different developers differ in length, so
     /// that a path that leaks into an output shows.
     pub fn new(name: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix(&format!("q-{name}-")).tempdir().unwrap();
-        let dev = Self { dir, env: Vec::new() };
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("q-{name}-"))
+            .tempdir()
+            .unwrap();
+        let dev = Self {
+            dir,
+            env: Vec::new(),
+        };
         for sub in ["home", "cargo"] {
             fs::create_dir(dev.path(sub)).unwrap();
         }
@@ -104,7 +114,15 @@ impl Dev {
         let mut command = Command::new(program);
         command.env_clear().stdin(Stdio::null());
         for (name, value) in std::env::vars_os() {
-            let keep = ["PATH", "HOME", "LANG", "TMPDIR", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "USER"];
+            let keep = [
+                "PATH",
+                "HOME",
+                "LANG",
+                "TMPDIR",
+                "RUSTUP_HOME",
+                "RUSTUP_TOOLCHAIN",
+                "USER",
+            ];
             if keep.iter().any(|k| name == *k) {
                 command.env(name, value);
             }
@@ -137,7 +155,9 @@ impl Dev {
     /// Runs `qnode` and reads its JSON.
     #[track_caller]
     pub fn json(&self, args: &[&str]) -> Value {
-        let said = self.qnode(&[args, &["--format", "json"]].concat()).succeeded();
+        let said = self
+            .qnode(&[args, &["--format", "json"]].concat())
+            .succeeded();
         serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("no JSON ({e}): {}", said.out))
     }
 
@@ -160,7 +180,10 @@ impl Dev {
     /// A cargo command in a checkout, through qwrap.
     pub fn cargo(&self, checkout: &Path, args: &[&str]) -> Command {
         let mut command = self.command("cargo");
-        command.current_dir(checkout).args(args).env("RUSTC_WRAPPER", qwrap());
+        command
+            .current_dir(checkout)
+            .args(args)
+            .env("RUSTC_WRAPPER", qwrap());
         command
     }
 
@@ -202,10 +225,15 @@ impl Dev {
     #[track_caller]
     pub fn kill_node(&self) {
         let pid = self.pid();
-        let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+        let killed = Command::new("kill")
+            .args(["-9", &pid.to_string()])
+            .status()
+            .unwrap();
         assert!(killed.success());
         let gone = Path::new("/proc").join(pid.to_string()).join("fd");
-        wait_for("the node to be gone", || fs::read_dir(&gone).is_err().then_some(()));
+        wait_for("the node to be gone", || {
+            fs::read_dir(&gone).is_err().then_some(())
+        });
     }
 
     /// The node's log.
@@ -218,7 +246,11 @@ impl Drop for Dev {
     fn drop(&mut self) {
         let _ = self.command(qnode()).arg("stop").output();
         if std::thread::panicking() {
-            eprintln!("--- log of {}:\n{}", self.dir.path().display(), tail(&self.log()));
+            eprintln!(
+                "--- log of {}:\n{}",
+                self.dir.path().display(),
+                tail(&self.log())
+            );
         }
     }
 }
@@ -231,10 +263,13 @@ fn tail(log: &str) -> String {
 /// A team: the first developer founds it, the others join by ticket.
 pub fn team(names: &[&str]) -> Vec<Dev> {
     let devs: Vec<Dev> = names.iter().map(|n| Dev::new(n)).collect();
-    devs[0].qnode(&["team", "create", "desk", "--name", names[0]]).succeeded();
+    devs[0]
+        .qnode(&["team", "create", "desk", "--name", names[0]])
+        .succeeded();
     for (dev, name) in devs.iter().zip(names).skip(1) {
         let ticket = devs[0].qnode(&["invite"]).succeeded().out;
-        dev.qnode(&["join", ticket.trim(), "--name", name]).succeeded();
+        dev.qnode(&["join", ticket.trim(), "--name", name])
+            .succeeded();
     }
     for dev in &devs {
         wait_connected(dev, devs.len() as u64 - 1);
@@ -254,11 +289,17 @@ pub fn wait_connected(dev: &Dev, peers: u64) {
 #[track_caller]
 pub fn wait_keys(bob: &Dev, alice: &Dev) {
     alice.flush();
-    let entries = alice.json(&["status"])["store"]["entries"].as_u64().unwrap();
+    let entries = alice.json(&["status"])["store"]["entries"]
+        .as_u64()
+        .unwrap();
     let id = alice.json(&["status"])["peer_id"].clone();
     wait_for("the keys to be announced", || {
         let peers = bob.json(&["peers"]);
-        let peer = peers.as_array()?.iter().find(|p| p["peer_id"] == id)?.clone();
+        let peer = peers
+            .as_array()?
+            .iter()
+            .find(|p| p["peer_id"] == id)?
+            .clone();
         // One lookup key and one action key each; several actions may share a lookup key.
         (peer["keys"].as_u64()? > entries).then_some(())
     });
@@ -298,7 +339,11 @@ pub fn assert_same_files(a: &[(PathBuf, Vec<u8>)], b: &[(PathBuf, Vec<u8>)]) {
         list.iter().map(|(n, _)| n.clone()).collect()
     };
     assert_eq!(names(a), names(b), "the same files");
-    let differ: Vec<_> =
-        a.iter().zip(b).filter(|(x, y)| x.1 != y.1).map(|(x, _)| x.0.display().to_string()).collect();
+    let differ: Vec<_> = a
+        .iter()
+        .zip(b)
+        .filter(|(x, y)| x.1 != y.1)
+        .map(|(x, _)| x.0.display().to_string())
+        .collect();
     assert!(differ.is_empty(), "files differ: {differ:?}");
 }

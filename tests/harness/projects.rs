@@ -27,7 +27,10 @@ pub fn small(dir: &Path) {
                 "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\
                  [dependencies]\ngreet = { path = \"../greet\" }\n",
             ),
-            ("app/src/main.rs", "fn main() { println!(\"{}\", greet::hello(\"desk\")); }\n"),
+            (
+                "app/src/main.rs",
+                "fn main() { println!(\"{}\", greet::hello(\"desk\")); }\n",
+            ),
             (
                 "greet/Cargo.toml",
                 "[package]\nname = \"greet\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\
@@ -52,7 +55,9 @@ pub fn small(dir: &Path) {
 
 /// A copy of a bundled sample workspace, without what builds left in it.
 pub fn sample(name: &str, to: &Path) {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/workspaces").join(name);
+    let from = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples/workspaces")
+        .join(name);
     copy(&from, to);
 }
 
@@ -107,6 +112,9 @@ fn unpacked(dev: &Dev, package: &str) -> PathBuf {
 /// Gives a developer the packages that another has fetched, so that nothing is fetched twice.
 pub fn share_registry(from: &Dev, to: &Dev) {
     for part in ["index", "cache"] {
-        copy(&from.path("cargo/registry").join(part), &to.path("cargo/registry").join(part));
+        copy(
+            &from.path("cargo/registry").join(part),
+            &to.path("cargo/registry").join(part),
+        );
     }
 }

@@ -257,7 +257,11 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`CanonError::Trailing`].
     pub const fn finish(self) -> Result<(), CanonError> {
-        if self.0.is_empty() { Ok(()) } else { Err(CanonError::Trailing) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(CanonError::Trailing)
+        }
     }
 }
 
@@ -265,9 +269,7 @@ impl<'a> Reader<'a> {
 ///
 /// # Errors
 /// [`CanonError::Value`].
-pub fn strictly_ascending<T: Ord>(
-    items: impl IntoIterator<Item = T>,
-) -> Result<(), CanonError> {
+pub fn strictly_ascending<T: Ord>(items: impl IntoIterator<Item = T>) -> Result<(), CanonError> {
     let mut last: Option<T> = None;
     for item in items {
         if last.as_ref().is_some_and(|l| *l >= item) {

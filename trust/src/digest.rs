@@ -75,7 +75,9 @@ impl Digest {
     /// Reads 64 hexadecimal characters, either case. `None` for anything else.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
+        let bytes = data_encoding::HEXLOWER_PERMISSIVE
+            .decode(text.as_bytes())
+            .ok()?;
         Some(Self(bytes.try_into().ok()?))
     }
 }

@@ -61,7 +61,9 @@ impl OutputName {
             return Err(CanonError::Limit);
         }
         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\\', '\0']) {
-            return Err(CanonError::Value("an output's name is not a plain file name"));
+            return Err(CanonError::Value(
+                "an output's name is not a plain file name",
+            ));
         }
         Ok(Self(name))
     }
@@ -148,7 +150,11 @@ impl Entry {
     /// If `key` is not the entry's builder: a mistake of the caller that must not be stored.
     #[must_use]
     pub fn sign(&self, key: &BuilderKey) -> SignedEntry {
-        assert_eq!(key.id(), self.builder, "an entry is signed by the builder it names");
+        assert_eq!(
+            key.id(),
+            self.builder,
+            "an entry is signed by the builder it names"
+        );
         let bytes = self.to_canon();
         let signature = key.sign(ENTRY_DOMAIN, &bytes);
         SignedEntry { bytes, signature }
@@ -184,7 +190,10 @@ impl SignedEntry {
         }
         let mut r = Reader::new(wire);
         let signature = Signature(r.array()?);
-        Ok(Self { bytes: wire[SIGNATURE_LEN..].to_vec(), signature })
+        Ok(Self {
+            bytes: wire[SIGNATURE_LEN..].to_vec(),
+            signature,
+        })
     }
 }
 
@@ -227,7 +236,11 @@ impl Canonical for ObjectRef {
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
         let digest = Digest::read(r)?;
         let size = r.u64()?;
-        if size > MAX_OBJECT { Err(CanonError::Limit) } else { Ok(Self { digest, size }) }
+        if size > MAX_OBJECT {
+            Err(CanonError::Limit)
+        } else {
+            Ok(Self { digest, size })
+        }
     }
 }
 
@@ -252,7 +265,12 @@ impl Canonical for Output {
             1 => true,
             _ => return Err(CanonError::Value("a flag is neither 0 nor 1")),
         };
-        Ok(Self { name, kind, executable, object: ObjectRef::read(r)? })
+        Ok(Self {
+            name,
+            kind,
+            executable,
+            object: ObjectRef::read(r)?,
+        })
     }
 }
 

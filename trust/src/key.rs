@@ -40,10 +40,14 @@ pub enum KeyError {
         source: io::Error,
     },
     /// Others may read the file.
-    #[error("key file {0} can be read by others: run `chmod 600` on it, and replace the key if someone may have copied it")]
+    #[error(
+        "key file {0} can be read by others: run `chmod 600` on it, and replace the key if someone may have copied it"
+    )]
     Open(PathBuf),
     /// The file does not hold a key.
-    #[error("key file {0} is not a key of {KEY_LEN} bytes: restore it from a backup, or move it away to make a new identity")]
+    #[error(
+        "key file {0} is not a key of {KEY_LEN} bytes: restore it from a backup, or move it away to make a new identity"
+    )]
     Shape(PathBuf),
     /// The system gave no randomness.
     #[error("the system gave no randomness: {0}")]
@@ -110,9 +114,12 @@ impl BuilderId {
     /// signature and no weak key passes).
     #[must_use]
     pub fn verifies(&self, domain: &str, bytes: &[u8], signature: &Signature) -> bool {
-        let Ok(key) = VerifyingKey::from_bytes(&self.0) else { return false };
+        let Ok(key) = VerifyingKey::from_bytes(&self.0) else {
+            return false;
+        };
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        key.verify_strict(&signed_message(domain, bytes), &signature).is_ok()
+        key.verify_strict(&signed_message(domain, bytes), &signature)
+            .is_ok()
     }
 }
 
@@ -175,7 +182,10 @@ impl BuilderKey {
     /// # Errors
     /// [`KeyError`]; a file that others may read is refused.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let io_error = |source| KeyError::Io { path: path.to_owned(), source };
+        let io_error = |source| KeyError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let mut file = fs::File::open(path).map_err(io_error)?;
         let metadata = file.metadata().map_err(io_error)?;
         #[cfg(unix)]
@@ -194,7 +204,10 @@ impl BuilderKey {
     }
 
     fn create(path: &Path) -> Result<Self, KeyError> {
-        let io_error = |source| KeyError::Io { path: path.to_owned(), source };
+        let io_error = |source| KeyError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let key = Self::generate()?;
         // Written whole under another name, then linked in: a crash leaves no half key, and of
         // two nodes that start at once one key wins and both load it.
@@ -246,7 +259,10 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
             fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
             assert!(matches!(BuilderKey::load(&path), Err(KeyError::Open(_))));
         }
@@ -259,8 +275,15 @@ mod tests {
         BuilderKey::load_or_create(&path).unwrap();
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..7]).unwrap();
-        assert!(matches!(BuilderKey::load_or_create(&path), Err(KeyError::Shape(_))));
-        assert_eq!(fs::read(&path).unwrap().len(), 7, "what is there is not overwritten");
+        assert!(matches!(
+            BuilderKey::load_or_create(&path),
+            Err(KeyError::Shape(_))
+        ));
+        assert_eq!(
+            fs::read(&path).unwrap().len(),
+            7,
+            "what is there is not overwritten"
+        );
     }
 
     #[test]

@@ -145,14 +145,22 @@ impl Description {
     pub fn prediction(&self) -> Prediction {
         let mut prediction = Prediction::default();
         for file in &self.files {
-            let list = if file.digest.is_some() { &mut prediction.files } else { &mut prediction.absent };
+            let list = if file.digest.is_some() {
+                &mut prediction.files
+            } else {
+                &mut prediction.absent
+            };
             list.push(file.name.clone());
         }
         prediction.variables = self
             .variables
             .iter()
             .map(|v| {
-                let how = if matches!(v.value, Value::Symbolic(_)) { Use::Symbolic } else { Use::Literal };
+                let how = if matches!(v.value, Value::Symbolic(_)) {
+                    Use::Symbolic
+                } else {
+                    Use::Literal
+                };
                 (v.name.clone(), how)
             })
             .collect();
@@ -167,7 +175,10 @@ impl Canonical for FileInput {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        Ok(Self { name: r.text(MAX_TEXT)?, digest: r.option(Digest::read)? })
+        Ok(Self {
+            name: r.text(MAX_TEXT)?,
+            digest: r.option(Digest::read)?,
+        })
     }
 }
 
@@ -179,7 +190,11 @@ impl Canonical for ExternInput {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        Ok(Self { name: r.text(MAX_TEXT)?, file: r.text(MAX_TEXT)?, digest: r.option(Digest::read)? })
+        Ok(Self {
+            name: r.text(MAX_TEXT)?,
+            file: r.text(MAX_TEXT)?,
+            digest: r.option(Digest::read)?,
+        })
     }
 }
 
@@ -241,8 +256,16 @@ impl Canonical for Known {
             _ => return Err(CanonError::Value("an unknown observer")),
         };
         let count = r.count(MAX_ARGS)?;
-        let args = (0..count).map(|_| r.bytes(MAX_TEXT).map(<[u8]>::to_vec)).collect::<Result<_, _>>()?;
-        Ok(Self { compiler, compiler_version, observer, args, root: FileInput::read(r)? })
+        let args = (0..count)
+            .map(|_| r.bytes(MAX_TEXT).map(<[u8]>::to_vec))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            compiler,
+            compiler_version,
+            observer,
+            args,
+            root: FileInput::read(r)?,
+        })
     }
 }
 
@@ -281,7 +304,9 @@ fn write_names(w: &mut Writer, names: &[String]) {
 
 fn read_names(r: &mut Reader<'_>) -> Result<Vec<String>, CanonError> {
     let count = r.count(MAX_FILES)?;
-    let names = (0..count).map(|_| r.text(MAX_TEXT)).collect::<Result<Vec<_>, _>>()?;
+    let names = (0..count)
+        .map(|_| r.text(MAX_TEXT))
+        .collect::<Result<Vec<_>, _>>()?;
     strictly_ascending(&names)?;
     Ok(names)
 }
@@ -317,7 +342,11 @@ impl Canonical for Prediction {
             variables.push((name, how));
         }
         strictly_ascending(variables.iter().map(|(name, _)| name))?;
-        Ok(Self { files, absent, variables })
+        Ok(Self {
+            files,
+            absent,
+            variables,
+        })
     }
 }
 

@@ -9,23 +9,45 @@ fn known() -> Known {
         compiler_version: "rustc 1.95.0".into(),
         observer: Observer::None,
         args: vec![b"--crate-name".to_vec(), b"a".to_vec()],
-        root: FileInput { name: "/quarry/ws/src/lib.rs".into(), digest: Some(Digest::of(b"lib")) },
+        root: FileInput {
+            name: "/quarry/ws/src/lib.rs".into(),
+            digest: Some(Digest::of(b"lib")),
+        },
     }
 }
 
 fn description() -> Description {
     Description {
         known: known(),
-        externs: vec![ExternInput { name: "b".into(), file: "libb.rmeta".into(), digest: Some(Digest::of(b"b")) }],
-        macros: vec![FileInput { name: "libm.so".into(), digest: Some(Digest::of(b"m")) }],
+        externs: vec![ExternInput {
+            name: "b".into(),
+            file: "libb.rmeta".into(),
+            digest: Some(Digest::of(b"b")),
+        }],
+        macros: vec![FileInput {
+            name: "libm.so".into(),
+            digest: Some(Digest::of(b"m")),
+        }],
         native: vec![],
         files: vec![
-            FileInput { name: "/quarry/ws/src/a.rs".into(), digest: Some(Digest::of(b"a")) },
-            FileInput { name: "/quarry/ws/src/a/mod.rs".into(), digest: None },
+            FileInput {
+                name: "/quarry/ws/src/a.rs".into(),
+                digest: Some(Digest::of(b"a")),
+            },
+            FileInput {
+                name: "/quarry/ws/src/a/mod.rs".into(),
+                digest: None,
+            },
         ],
         variables: vec![
-            Variable { name: "CARGO_PKG_VERSION".into(), value: Value::Public("1.0".into()) },
-            Variable { name: "OUT_DIR".into(), value: Value::Symbolic("/quarry/target/x".into()) },
+            Variable {
+                name: "CARGO_PKG_VERSION".into(),
+                value: Value::Public("1.0".into()),
+            },
+            Variable {
+                name: "OUT_DIR".into(),
+                value: Value::Symbolic("/quarry/target/x".into()),
+            },
         ],
     }
 }
@@ -52,7 +74,12 @@ fn every_field_changes_the_action_key() {
         Box::new(|d| d.externs[0].digest = Some(Digest::of(b"c"))),
         Box::new(|d| d.externs[0].name = "c".into()),
         Box::new(|d| d.macros[0].digest = Some(Digest::of(b"n"))),
-        Box::new(|d| d.native.push(FileInput { name: "libz.a".into(), digest: Some(Digest::of(b"z")) })),
+        Box::new(|d| {
+            d.native.push(FileInput {
+                name: "libz.a".into(),
+                digest: Some(Digest::of(b"z")),
+            })
+        }),
         Box::new(|d| d.files[0].digest = Some(Digest::of(b"edited"))),
         Box::new(|d| d.files[0].name = "/quarry/ws/src/b.rs".into()),
         Box::new(|d| d.files[1].digest = Some(Digest::of(b""))),
@@ -71,8 +98,14 @@ fn every_field_changes_the_action_key() {
 fn two_module_bodies_swapped_is_another_action() {
     let mut one = description();
     one.files = vec![
-        FileInput { name: "a.rs".into(), digest: Some(Digest::of(b"1")) },
-        FileInput { name: "b.rs".into(), digest: Some(Digest::of(b"2")) },
+        FileInput {
+            name: "a.rs".into(),
+            digest: Some(Digest::of(b"1")),
+        },
+        FileInput {
+            name: "b.rs".into(),
+            digest: Some(Digest::of(b"2")),
+        },
     ];
     let mut two = one.clone();
     two.files[0].digest = Some(Digest::of(b"2"));

@@ -90,7 +90,9 @@ impl Identity {
 /// Nanoseconds since 1970 by this machine's clock.
 #[must_use]
 pub fn now_nanos() -> i128 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
 }
 
@@ -100,10 +102,20 @@ pub fn now_nanos() -> i128 {
 pub fn local_clock(file: &File) -> bool {
     // From linux/magic.h: NFS, 9p, SMB, CIFS, SMB2, CODA, AFS, CEPH, FUSE.
     const FOREIGN: [i64; 9] = [
-        0x6969, 0x0102_1997, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x7375_7245, 0x5346_414F,
-        0x00C3_6400, 0x6573_5546,
+        0x6969,
+        0x0102_1997,
+        0x517B,
+        0xFF53_4D42,
+        0xFE53_4D42,
+        0x7375_7245,
+        0x5346_414F,
+        0x00C3_6400,
+        0x6573_5546,
     ];
-    #[expect(clippy::unnecessary_cast, reason = "the type differs between architectures")]
+    #[expect(
+        clippy::unnecessary_cast,
+        reason = "the type differs between architectures"
+    )]
     rustix::fs::fstatfs(file).is_ok_and(|s| !FOREIGN.contains(&(s.f_type as i64 & 0xFFFF_FFFF)))
 }
 
@@ -124,7 +136,10 @@ impl MemoDigests {
     /// An empty memory, in front of `backing` where there is one.
     #[must_use]
     pub fn new(backing: Option<Arc<dyn Memos>>) -> Self {
-        Self { memo: Mutex::default(), backing }
+        Self {
+            memo: Mutex::default(),
+            backing,
+        }
     }
 
     fn known(&self, identity: &Identity) -> Option<Digest> {
@@ -197,11 +212,17 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     #[expect(clippy::cast_possible_wrap, reason = "flags are a bit set")]
     let nonblock = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file = File::options().read(true).custom_flags(nonblock).open(path)?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(nonblock)
+        .open(path)?;
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ))
     }
 }
 
@@ -240,7 +261,10 @@ mod tests {
         // ctime cannot be set: wait until the file has settled, with a deadline.
         let deadline = std::time::Instant::now() + Duration::from_secs(5);
         while !settled(&Identity::of(&fs::metadata(path).unwrap())) {
-            assert!(std::time::Instant::now() < deadline, "the file never settles");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the file never settles"
+            );
             std::thread::yield_now();
         }
     }
@@ -253,7 +277,10 @@ mod tests {
         let backing = Arc::new(Backing::default());
         let digests = MemoDigests::new(Some(backing.clone()));
         assert_eq!(digests.digest(&path).unwrap(), Digest::of(b"one"));
-        assert!(backing.0.lock().unwrap().is_empty(), "inside one tick nothing is remembered");
+        assert!(
+            backing.0.lock().unwrap().is_empty(),
+            "inside one tick nothing is remembered"
+        );
         aged(&path);
         assert_eq!(digests.digest(&path).unwrap(), Digest::of(b"one"));
         assert_eq!(backing.0.lock().unwrap().len(), 1);
@@ -280,7 +307,15 @@ mod tests {
         let digests = MemoDigests::new(None);
         assert!(digests.digest(dir.path()).is_err());
         let fifo = dir.path().join("fifo");
-        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
-        assert!(digests.digest(&fifo).is_err(), "and nothing waits for a writer");
+        rustix::fs::mkfifoat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        )
+        .unwrap();
+        assert!(
+            digests.digest(&fifo).is_err(),
+            "and nothing waits for a writer"
+        );
     }
 }

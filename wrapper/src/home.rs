@@ -24,7 +24,9 @@ pub enum HomeError {
     #[error("QUARRY_HOME is {0:?}, which is not absolute: give an absolute path")]
     Relative(PathBuf),
     /// Owned by someone else (sudo keeps HOME, a shared directory).
-    #[error("{path} belongs to user {owner}, not to user {user}: run as its owner, or set QUARRY_HOME to a directory of your own")]
+    #[error(
+        "{path} belongs to user {owner}, not to user {user}: run as its owner, or set QUARRY_HOME to a directory of your own"
+    )]
     NotOurs {
         /// The directory.
         path: PathBuf,
@@ -53,15 +55,23 @@ impl Home {
     /// # Errors
     /// [`HomeError::Nowhere`], [`HomeError::Relative`].
     pub fn from_env() -> Result<Self, HomeError> {
-        let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let set = |name| {
+            std::env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
         let path = if let Some(home) = set("QUARRY_HOME") {
             home
         } else if cfg!(target_os = "macos") {
-            set("HOME").ok_or(HomeError::Nowhere)?.join("Library/Application Support/quarry")
+            set("HOME")
+                .ok_or(HomeError::Nowhere)?
+                .join("Library/Application Support/quarry")
         } else if let Some(data) = set("XDG_DATA_HOME").filter(|p| p.is_absolute()) {
             data.join("quarry")
         } else {
-            set("HOME").ok_or(HomeError::Nowhere)?.join(".local/share/quarry")
+            set("HOME")
+                .ok_or(HomeError::Nowhere)?
+                .join(".local/share/quarry")
         };
         Self::at(path)
     }
@@ -71,7 +81,11 @@ impl Home {
     /// # Errors
     /// [`HomeError::Relative`].
     pub fn at(path: PathBuf) -> Result<Self, HomeError> {
-        if path.is_absolute() { Ok(Self(path)) } else { Err(HomeError::Relative(path)) }
+        if path.is_absolute() {
+            Ok(Self(path))
+        } else {
+            Err(HomeError::Relative(path))
+        }
     }
 
     /// Checks that the home is ours. One that does not exist yet is ours to make, unless we are
@@ -90,13 +104,20 @@ impl Home {
             Ok(m) if m.uid() == user => Ok(()),
             Ok(m) => Err(not_ours(&self.0, &m)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let above = self.0.ancestors().skip(1).find_map(|p| Some((p, fs::metadata(p).ok()?)));
+                let above = self
+                    .0
+                    .ancestors()
+                    .skip(1)
+                    .find_map(|p| Some((p, fs::metadata(p).ok()?)));
                 match above {
                     Some((path, m)) if user == 0 && m.uid() != 0 => Err(not_ours(path, &m)),
                     _ => Ok(()),
                 }
             }
-            Err(source) => Err(HomeError::Io { path: self.0.clone(), source }),
+            Err(source) => Err(HomeError::Io {
+                path: self.0.clone(),
+                source,
+            }),
         }
     }
 
@@ -110,7 +131,10 @@ impl Home {
             .recursive(true)
             .mode(0o700)
             .create(&self.0)
-            .map_err(|source| HomeError::Io { path: self.0.clone(), source })?;
+            .map_err(|source| HomeError::Io {
+                path: self.0.clone(),
+                source,
+            })?;
         self.check()
     }
 

@@ -286,7 +286,12 @@ impl Roots {
     /// Placeholder → real path, for whoever shows the compiler's messages.
     #[must_use]
     pub fn rewrites(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let pair = |root: &Root| (root.placeholder.clone().into(), root.forms[0].clone().into());
+        let pair = |root: &Root| {
+            (
+                root.placeholder.clone().into(),
+                root.forms[0].clone().into(),
+            )
+        };
         self.roots.iter().map(pair).collect()
     }
 
@@ -294,7 +299,9 @@ impl Roots {
     #[must_use]
     pub fn scan_beyond(&self, bytes: &[u8], known: &[&OsStr]) -> Option<RootKind> {
         let holds = |needle: &[u8]| {
-            known.iter().any(|k| memchr::memmem::find(k.as_encoded_bytes(), needle).is_some())
+            known
+                .iter()
+                .any(|k| memchr::memmem::find(k.as_encoded_bytes(), needle).is_some())
         };
         self.raw_needles()
             .filter(|(_, needle)| !holds(needle))
@@ -304,7 +311,11 @@ impl Roots {
     /// Length of the longest real form, in bytes: what pieces of an output must overlap by.
     #[must_use]
     pub fn longest(&self) -> usize {
-        self.forms.iter().map(|(form, _)| form.len()).max().unwrap_or(0)
+        self.forms
+            .iter()
+            .map(|(form, _)| form.len())
+            .max()
+            .unwrap_or(0)
     }
 
     /// The root whose real path stands in an output, if one does. Blind to what is compressed,
@@ -319,7 +330,9 @@ impl Roots {
 fn stands_in(bytes: &[u8], needle: &[u8]) -> bool {
     memchr::memmem::find_iter(bytes, needle).any(|at| {
         needle.len() >= DISTINCTIVE
-            || bytes.get(at + needle.len()).is_none_or(|next| !joins_name(*next))
+            || bytes
+                .get(at + needle.len())
+                .is_none_or(|next| !joins_name(*next))
     })
 }
 

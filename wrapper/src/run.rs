@@ -58,11 +58,19 @@ pub fn run_noting(
     spawned: impl FnOnce(u32),
 ) -> io::Result<Outcome> {
     let started = Instant::now();
-    let mut child = dies_with_us(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = dies_with_us(command)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
     spawned(child.id());
     let (stdout, stderr) = relay(&mut child, rewrites, out, err)?;
     let status = child.wait()?;
-    Ok(Outcome { status, stdout, stderr, duration: started.elapsed() })
+    Ok(Outcome {
+        status,
+        stdout,
+        stderr,
+        duration: started.elapsed(),
+    })
 }
 
 /// The child is killed when the thread that spawned it dies: a caller that is gone has nobody to
@@ -98,12 +106,17 @@ struct Stream<R> {
 
 impl<R: Read> Stream<R> {
     const fn new(from: Option<R>) -> Self {
-        Self { from, kept: Some(Vec::new()) }
+        Self {
+            from,
+            kept: Some(Vec::new()),
+        }
     }
 
     /// Reads once; empty at the end, after which `from` is `None`.
     fn pump<'b>(&mut self, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
-        let Some(from) = &mut self.from else { return Ok(&[]) };
+        let Some(from) = &mut self.from else {
+            return Ok(&[]);
+        };
         let n = loop {
             match from.read(buffer) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -138,7 +151,9 @@ fn relay(
     while stdout.from.is_some() || stderr.from.is_some() {
         let (out_ready, err_ready) = wait_readable(stdout.from.as_ref(), stderr.from.as_ref())?;
         if out_ready {
-            let _ = out.write_all(stdout.pump(&mut buffer)?).and_then(|()| out.flush());
+            let _ = out
+                .write_all(stdout.pump(&mut buffer)?)
+                .and_then(|()| out.flush());
         }
         if err_ready {
             let whole = lines.push(stderr.pump(&mut buffer)?);
@@ -151,7 +166,9 @@ fn relay(
 
 fn show(text: &[u8], rewrites: &Rewrites, err: &mut dyn Write) {
     if !text.is_empty() {
-        let _ = err.write_all(&rewrites.apply(text)).and_then(|()| err.flush());
+        let _ = err
+            .write_all(&rewrites.apply(text))
+            .and_then(|()| err.flush());
     }
 }
 
@@ -183,7 +200,11 @@ impl Lines {
         if self.0.len() > LINE_MAX {
             return std::mem::take(&mut self.0);
         }
-        let end = self.0.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let end = self
+            .0
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |at| at + 1);
         let rest = self.0.split_off(end);
         std::mem::replace(&mut self.0, rest)
     }

@@ -44,7 +44,9 @@ pub fn main() -> ExitCode {
     if std::env::var_os("QUARRY").is_some_and(|v| v == "off") {
         return plain(&argv);
     }
-    let Some((mut client, answer)) = ask(&argv) else { return plain(&argv) };
+    let Some((mut client, answer)) = ask(&argv) else {
+        return plain(&argv);
+    };
     match answer {
         FromNode::Replay(replay) => show(&replay),
         FromNode::Run(plan) => run_plan(&mut client, &plan, &argv),
@@ -93,12 +95,18 @@ fn request(argv: &[OsString]) -> Option<CompileRequest> {
     let surroundings = node_spawns.then(surroundings::observe).flatten();
     Some(CompileRequest {
         argv: argv.iter().map(|a| bytes(a)).collect(),
-        env: std::env::vars_os().map(|(k, v)| (k.into_vec(), v.into_vec())).collect(),
+        env: std::env::vars_os()
+            .map(|(k, v)| (k.into_vec(), v.into_vec()))
+            .collect(),
         cwd_id: file_id(".".as_ref())?,
         root_id: file_id("/".as_ref())?,
         cwd: cwd.into_os_string().into_vec(),
         umask: umask(),
-        mode: if surroundings.is_some() { Mode::Node } else { Mode::Auto },
+        mode: if surroundings.is_some() {
+            Mode::Node
+        } else {
+            Mode::Auto
+        },
         surroundings,
     })
 }
@@ -107,7 +115,10 @@ fn request(argv: &[OsString]) -> Option<CompileRequest> {
 #[must_use]
 pub fn file_id(path: &std::path::Path) -> Option<FileId> {
     let m = std::fs::metadata(path).ok()?;
-    Some(FileId { device: m.dev(), inode: m.ino() })
+    Some(FileId {
+        device: m.dev(),
+        inode: m.ino(),
+    })
 }
 
 fn umask() -> u32 {
@@ -120,7 +131,9 @@ fn umask() -> u32 {
 
 fn show(replay: &Replay) -> ExitCode {
     // cargo reading no further is cargo's affair, as it would be the compiler's.
-    let _ = io::stdout().write_all(&replay.stdout).and_then(|()| io::stdout().flush());
+    let _ = io::stdout()
+        .write_all(&replay.stdout)
+        .and_then(|()| io::stdout().flush());
     let _ = io::stderr().write_all(&replay.stderr);
     ExitCode::SUCCESS
 }
@@ -128,11 +141,18 @@ fn show(replay: &Replay) -> ExitCode {
 /// Compiles as the node said, and tells it how that went. From the moment the compiler runs the
 /// node's fate does not matter any more.
 fn run_plan(client: &mut Client, plan: &RunPlan, argv: &[OsString]) -> ExitCode {
-    let Some((compiler, arguments)) = plan.argv.split_first() else { return plain(argv) };
+    let Some((compiler, arguments)) = plan.argv.split_first() else {
+        return plain(argv);
+    };
     let mut command = Command::new(OsStr::from_bytes(compiler));
     command.args(arguments.iter().map(|a| OsStr::from_bytes(a)));
     let rewrites = Rewrites::new(&plan.rewrites);
-    let outcome = match run::run(&mut command, &rewrites, &mut io::stdout(), &mut io::stderr()) {
+    let outcome = match run::run(
+        &mut command,
+        &rewrites,
+        &mut io::stdout(),
+        &mut io::stderr(),
+    ) {
         Ok(outcome) => outcome,
         Err(error) => return cannot_run(&command.get_program().to_owned(), &error),
     };
@@ -168,7 +188,13 @@ fn exit_code(code: i32) -> ExitCode {
 /// Ends this process by the signal that ended the compiler, without a second core dump.
 fn end_by(signal: i32) -> ExitCode {
     use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
-    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _ = setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    );
     if let Some(signal) = Signal::from_named_raw(signal) {
         let _ = kill_process(getpid(), signal);
     }

@@ -61,7 +61,10 @@ pub fn confinement() -> Option<Vec<u8>> {
     }
     let status = fs::read_to_string("/proc/self/status").ok()?;
     for line in status.lines() {
-        if ["Uid:", "Gid:", "Groups:", "Seccomp:", "NoNewPrivs:"].iter().any(|k| line.starts_with(k)) {
+        if ["Uid:", "Gid:", "Groups:", "Seccomp:", "NoNewPrivs:"]
+            .iter()
+            .any(|k| line.starts_with(k))
+        {
             text.push_str(line);
             text.push('\n');
         }
@@ -80,7 +83,8 @@ fn jobserver_in_env() -> Option<(i32, i32)> {
 /// `R,W` of the last `--jobserver-auth=R,W` (or the older `--jobserver-fds`).
 fn jobserver_numbers(flags: &str) -> Option<(i32, i32)> {
     let auth = flags.split_whitespace().rev().find_map(|word| {
-        word.strip_prefix("--jobserver-auth=").or_else(|| word.strip_prefix("--jobserver-fds="))
+        word.strip_prefix("--jobserver-auth=")
+            .or_else(|| word.strip_prefix("--jobserver-fds="))
     })?;
     let (read, write) = auth.split_once(',')?;
     Some((read.parse().ok()?, write.parse().ok()?))
@@ -106,7 +110,12 @@ pub fn send_descriptors(socket: &impl AsFd) -> io::Result<()> {
     if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
-    rustix::net::sendmsg(socket, &[IoSlice::new(&[1])], &mut control, SendFlags::empty())?;
+    rustix::net::sendmsg(
+        socket,
+        &[IoSlice::new(&[1])],
+        &mut control,
+        SendFlags::empty(),
+    )?;
     Ok(())
 }
 
@@ -130,7 +139,11 @@ pub fn receive_descriptors(socket: &impl AsFd) -> io::Result<Vec<OwnedFd>> {
             fds.extend(received);
         }
     }
-    if fds.len() < 3 { Err(io::Error::from(io::ErrorKind::InvalidData)) } else { Ok(fds) }
+    if fds.len() < 3 {
+        Err(io::Error::from(io::ErrorKind::InvalidData))
+    } else {
+        Ok(fds)
+    }
 }
 
 /// Prepares a command to run as if the caller had spawned it: its environment with the jobserver
@@ -158,22 +171,39 @@ pub fn dress(
             }
             _ => None,
         };
-        command.env(name, renumbered.map_or_else(|| value.clone(), OsString::from));
+        command.env(
+            name,
+            renumbered.map_or_else(|| value.clone(), OsString::from),
+        );
     }
     command.stdin(Stdio::from(fds[0].try_clone()?));
     command.process_group(0);
-    let inherited: Vec<OwnedFd> =
-        fds.iter().skip(3).map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
+    let inherited: Vec<OwnedFd> = fds
+        .iter()
+        .skip(3)
+        .map(OwnedFd::try_clone)
+        .collect::<io::Result<_>>()?;
     let inherited_numbers: Vec<i32> = fds.iter().skip(3).map(AsRawFd::as_raw_fd).collect();
     let mut limits = Vec::with_capacity(around.limits.len());
     for (at, current, maximum) in &around.limits {
-        let resource = LIMITS.get(usize::from(*at)).ok_or(io::ErrorKind::InvalidData)?;
-        limits.push((*resource, Rlimit { current: *current, maximum: *maximum }));
+        let resource = LIMITS
+            .get(usize::from(*at))
+            .ok_or(io::ErrorKind::InvalidData)?;
+        limits.push((
+            *resource,
+            Rlimit {
+                current: *current,
+                maximum: *maximum,
+            },
+        ));
     }
     let nice = around.nice;
     // SAFETY: only async-signal-safe system calls, on values made before the fork; nothing is
     // allocated or freed. The descriptors stay open in the parent while `command` lives.
-    #[expect(unsafe_code, reason = "limits and descriptors are set between fork and exec")]
+    #[expect(
+        unsafe_code,
+        reason = "limits and descriptors are set between fork and exec"
+    )]
     unsafe {
         command.pre_exec(move || {
             let _ = &inherited;
@@ -217,7 +247,10 @@ mod tests {
     fn a_jobserver_of_pipes_is_renumbered_and_a_fifo_is_left() {
         let flags = "-j --jobserver-fds=8,9 --jobserver-auth=8,9";
         assert_eq!(jobserver_numbers(flags), Some((8, 9)));
-        assert_eq!(renumber(flags, (20, 21)), "-j --jobserver-fds=20,21 --jobserver-auth=20,21");
+        assert_eq!(
+            renumber(flags, (20, 21)),
+            "-j --jobserver-fds=20,21 --jobserver-auth=20,21"
+        );
         let fifo = "-j --jobserver-auth=fifo:/tmp/x";
         assert_eq!(jobserver_numbers(fifo), None);
         assert_eq!(renumber(fifo, (20, 21)), fifo);

@@ -52,7 +52,10 @@ pub async fn converse(
     let working = tokio::task::spawn_blocking(move || {
         let progress = say.clone();
         let reply = answer(&worker, request, &mut |p| {
-            let _ = progress.blocking_send(Reply::Progress(p));
+            // Never waits: a request may be inside a runtime of its own when it has news.
+            if progress.try_send(Reply::Progress(p)).is_err() {
+                tracing::debug!("progress was dropped: nobody reads it");
+            }
         });
         let _ = say.blocking_send(reply.unwrap_or_else(Reply::Failed));
     });
@@ -78,7 +81,9 @@ async fn send(stream: &mut UnixStream, reply: &Reply) -> Result<(), FrameError> 
 type Answer = Result<Reply, String>;
 
 fn done(report: &impl Serialize) -> Answer {
-    serde_json::to_value(report).map(Reply::Done).map_err(|e| e.to_string())
+    serde_json::to_value(report)
+        .map(Reply::Done)
+        .map_err(|e| e.to_string())
 }
 
 fn text(error: impl std::fmt::Display) -> String {
@@ -105,13 +110,19 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
         Request::Invite { role, expires_s } => {
             done(&joining.invite(&role, expires_s).map_err(text)?)
         }
-        Request::Join { to, member, within_s } => {
+        Request::Join {
+            to,
+            member,
+            within_s,
+        } => {
             let within = Duration::from_secs(within_s.min(WAIT_MOST_S));
             done(&joining.join(&to, &member, within, say).map_err(text)?)
         }
-        Request::Knocks { member, within_s } => {
-            done(&joining.knocks(&member, within_s.min(WAIT_MOST_S), say).map_err(text)?)
-        }
+        Request::Knocks { member, within_s } => done(
+            &joining
+                .knocks(&member, within_s.min(WAIT_MOST_S), say)
+                .map_err(text)?,
+        ),
         Request::Approve { code, role } => done(&joining.approve(&code, &role).map_err(text)?.0),
         Request::Deny { code } => done(&joining.deny(&code).map_err(text)?.0),
         Request::Revoke { member } => done(&joining.revoke(&member).map_err(text)?.0),
@@ -119,16 +130,20 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
             let left = joining.leave(LEAVE_WITHIN).map_err(text)?;
             if !left.told {
                 say(Progress::Line(
-                    "no teammate was reached: ask an admin to `qnode revoke` this member".to_owned(),
+                    "no teammate was reached: ask an admin to `qnode revoke` this member"
+                        .to_owned(),
                 ));
             }
             done(&left.team)
         }
         Request::Gc { limit } => gc(node, limit),
         Request::Fsck { repair } => fsck(node, repair),
-        Request::Purge { builder, crate_name, all, dry_run } => {
-            purge(node, builder.as_deref(), crate_name, all, dry_run)
-        }
+        Request::Purge {
+            builder,
+            crate_name,
+            all,
+            dry_run,
+        } => purge(node, builder.as_deref(), crate_name, all, dry_run),
         Request::Flush => {
             node.store.flush().map_err(text)?;
             done(&node.store.counts().map_err(text)?.entries)
@@ -150,7 +165,10 @@ fn freed(node: &Node, report: crate::store::GcReport) -> Answer {
 }
 
 fn gc(node: &Node, limit: Option<u64>) -> Answer {
-    let report = node.store.gc(limit.unwrap_or(node.config.store_limit)).map_err(text)?;
+    let report = node
+        .store
+        .gc(limit.unwrap_or(node.config.store_limit))
+        .map_err(text)?;
     if report.entries > 0 {
         node.swarm.roster_changed();
     }
@@ -164,7 +182,11 @@ fn fsck(node: &Node, repair: bool) -> Answer {
         objects: report.objects,
         problems: report.faults.iter().map(fault_line).collect(),
         found: report.faults_total,
-        repaired: if report.repaired { report.faults_total } else { 0 },
+        repaired: if report.repaired {
+            report.faults_total
+        } else {
+            0
+        },
     })
 }
 
@@ -224,6 +246,8 @@ fn find_builder(node: &Node, wanted: &str) -> Result<BuilderId, String> {
     }
     match node.team.roster(|r| r.find(wanted).map(|m| m.builder)) {
         Some(found) => found.map_err(text),
-        None => Err(format!("no builder is called {wanted:?}: give the whole key, as `qnode show` prints it")),
+        None => Err(format!(
+            "no builder is called {wanted:?}: give the whole key, as `qnode show` prints it"
+        )),
     }
 }

@@ -21,7 +21,9 @@ const MARK_OLD: u64 = 25 * 24 * 60 * 60;
 /// `qnode status`.
 pub(super) fn status(node: &Node) -> Status {
     let counts = node.store.counts().unwrap_or_default();
-    let team = node.team.roster(|r| (r.name().to_owned(), r.team().0.to_hex()));
+    let team = node
+        .team
+        .roster(|r| (r.name().to_owned(), r.team().0.to_hex()));
     Status {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -81,32 +83,47 @@ pub(super) fn members(node: &Node) -> Result<Vec<MemberReport>, String> {
         .roster(|r| {
             let present = r.members().map(|m| report(m, "stands"));
             let former = r.former().map(|(m, gone)| {
-                report(m, if gone == Gone::Revoked { "revoked" } else { "retired" })
+                report(
+                    m,
+                    if gone == Gone::Revoked {
+                        "revoked"
+                    } else {
+                        "retired"
+                    },
+                )
             });
             present.chain(former).collect()
         })
         .ok_or_else(|| team::TeamError::None.to_string())
 }
 
-/// `qnode show`: the first entry whose action or lookup key begins with `key`.
+/// `qnode show`: the newest entry of a crate, or the one whose action or lookup key begins with
+/// `key`.
 pub(super) fn show(node: &Node, key: &str) -> Result<EntryReport, String> {
-    let key = key.to_ascii_lowercase();
-    if key.len() < KEY_PREFIX_MIN || !key.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(format!("{key:?} is no key: give at least {KEY_PREFIX_MIN} hexadecimal characters"));
-    }
+    let is_key = key.len() >= KEY_PREFIX_MIN && key.bytes().all(|b| b.is_ascii_hexdigit());
+    let hex = key.to_ascii_lowercase();
+    let fits = |entry: &Entry| {
+        entry.crate_name == key
+            || is_key
+                && (entry.action.to_string().starts_with(&hex)
+                    || entry.lookup.to_string().starts_with(&hex))
+    };
     let mut found: Option<(Entry, Offer)> = None;
     node.store
         .each_offer(&mut |offer| {
-            if found.is_none()
-                && let Ok(entry) = Entry::from_canon(&offer.signed.bytes)
-                && (entry.action.to_string().starts_with(&key)
-                    || entry.lookup.to_string().starts_with(&key))
+            if let Ok(entry) = Entry::from_canon(&offer.signed.bytes)
+                && fits(&entry)
+                && found
+                    .as_ref()
+                    .is_none_or(|(newest, _)| newest.created <= entry.created)
             {
                 found = Some((entry, offer));
             }
         })
         .map_err(|e| e.to_string())?;
-    let (entry, offer) = found.ok_or_else(|| format!("no entry here has a key that begins with {key}"))?;
+    let (entry, offer) = found.ok_or_else(|| {
+        format!("no entry here is of a crate {key:?}, and none has a key that begins like that ({KEY_PREFIX_MIN} characters at least)")
+    })?;
     Ok(entry_report(node, &entry, &offer))
 }
 
@@ -124,13 +141,24 @@ fn entry_report(node: &Node, entry: &Entry, offer: &Offer) -> EntryReport {
         builder: entry.builder.to_hex(),
         builder_name: node.team.builder_name(&entry.builder),
         verdict,
-        scope: if entry.scope == Scope::Private { "private" } else { "team" }.to_owned(),
+        scope: if entry.scope == Scope::Private {
+            "private"
+        } else {
+            "team"
+        }
+        .to_owned(),
         created: entry.created,
         duration_ms: entry.duration_ms,
         outputs: entry
             .outputs
             .iter()
-            .map(|o| (o.name.as_str().to_owned(), o.object.digest.to_hex(), o.object.size))
+            .map(|o| {
+                (
+                    o.name.as_str().to_owned(),
+                    o.object.digest.to_hex(),
+                    o.object.size,
+                )
+            })
             .collect(),
         ..EntryReport::default()
     };
@@ -141,12 +169,27 @@ fn entry_report(node: &Node, entry: &Entry, offer: &Offer) -> EntryReport {
 }
 
 fn fill_inputs(report: &mut EntryReport, d: &Description) {
-    report.compiler = d.known.compiler_version.lines().next().unwrap_or_default().to_owned();
+    report.compiler = d
+        .known
+        .compiler_version
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     let files = [&d.files, &d.macros, &d.native].into_iter().flatten();
     report.files = files
-        .map(|f| (f.name.clone(), f.digest.map_or_else(|| "absent".to_owned(), |d| d.to_hex())))
+        .map(|f| {
+            (
+                f.name.clone(),
+                f.digest.map_or_else(|| "absent".to_owned(), |d| d.to_hex()),
+            )
+        })
         .chain(d.externs.iter().map(|e| {
-            (e.file.clone(), e.digest.map_or_else(|| "sysroot".to_owned(), |d| d.to_hex()))
+            (
+                e.file.clone(),
+                e.digest
+                    .map_or_else(|| "sysroot".to_owned(), |d| d.to_hex()),
+            )
         }))
         .collect();
     report.inputs = report.files.len() as u64;
@@ -167,9 +210,15 @@ fn fill_inputs(report: &mut EntryReport, d: &Description) {
 
 /// The node's own part of `qnode doctor`.
 pub(super) fn health(node: &Node) -> Health {
-    let mut health = Health { problems: node.incidents.clone(), notes: Vec::new() };
+    let mut health = Health {
+        problems: node.incidents.clone(),
+        notes: Vec::new(),
+    };
     if let Err(error) = node.store.counts() {
-        health.problems.push(format!("the store cannot be read ({error}): run `qnode fsck --repair`, or move {} away", node.home.store().display()));
+        health.problems.push(format!(
+            "the store cannot be read ({error}): run `qnode fsck --repair`, or move {} away",
+            node.home.store().display()
+        ));
     }
     if node.swarm.listening().is_empty() {
         health.problems.push(
@@ -179,7 +228,12 @@ pub(super) fn health(node: &Node) -> Health {
     }
     let now = team::now();
     let facts = node.team.roster(|r| {
-        (r.is_fresh(now), r.freshness(), r.fork().is_some(), r.members().count())
+        (
+            r.is_fresh(now),
+            r.freshness(),
+            r.fork().is_some(),
+            r.members().count(),
+        )
     });
     if let Some((fresh, last, forked, members)) = facts {
         if !fresh {
@@ -194,7 +248,9 @@ pub(super) fn health(node: &Node) -> Health {
             health.notes.push("no teammate is connected now".to_owned());
         }
     } else {
-        health.notes.push("this node is in no team: `qnode team create NAME` or `qnode join TICKET`".to_owned());
+        health.notes.push(
+            "this node is in no team: `qnode team create NAME` or `qnode join TICKET`".to_owned(),
+        );
     }
     health
 }

@@ -41,8 +41,13 @@ impl Counters {
     /// Counters that go on from what was stored (JSON of [`Stats`]); rubbish starts over.
     #[must_use]
     pub fn resume(stored: Option<&[u8]>) -> Self {
-        let stats = stored.and_then(|b| serde_json::from_slice(b).ok()).unwrap_or_default();
-        Self(Mutex::new(Inner { stats, recent: VecDeque::new() }))
+        let stats = stored
+            .and_then(|b| serde_json::from_slice(b).ok())
+            .unwrap_or_default();
+        Self(Mutex::new(Inner {
+            stats,
+            recent: VecDeque::new(),
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -129,7 +134,11 @@ impl Counters {
 }
 
 fn count(counts: &mut std::collections::BTreeMap<String, u64>, name: &str) {
-    let name = if counts.len() < NAMES_MAX || counts.contains_key(name) { name } else { "other" };
+    let name = if counts.len() < NAMES_MAX || counts.contains_key(name) {
+        name
+    } else {
+        "other"
+    };
     *counts.entry(name.to_owned()).or_default() += 1;
 }
 
@@ -151,7 +160,10 @@ mod tests {
             counters.ended(outcome, None);
         }
         let s = counters.stats();
-        assert_eq!(s.requests, s.queries + s.hits.local + s.hits.peer + s.misses + s.bypasses);
+        assert_eq!(
+            s.requests,
+            s.queries + s.hits.local + s.hits.peer + s.misses + s.bypasses
+        );
         assert_eq!(s.bypass_reasons["link-bin"], 2);
         assert_eq!(s.rejected["unsigned"], 0, "named even at zero");
     }
@@ -163,6 +175,11 @@ mod tests {
         counters.refused(Refusal::Revoked);
         let stored = serde_json::to_vec(&counters.stats()).unwrap();
         assert_eq!(Counters::resume(Some(&stored)).stats(), counters.stats());
-        assert_eq!(Counters::resume(Some(b"{\"requests\":-1}")).stats().requests, 0);
+        assert_eq!(
+            Counters::resume(Some(b"{\"requests\":-1}"))
+                .stats()
+                .requests,
+            0
+        );
     }
 }

@@ -71,6 +71,9 @@ mod tests {
     fn a_mark_is_renewed_daily() {
         assert!(!mark_due(1_000, 1_000 + MARK_EVERY - 1));
         assert!(mark_due(1_000, 1_000 + MARK_EVERY));
-        assert!(!mark_due(2_000, 1_000), "a clock that went back renews nothing");
+        assert!(
+            !mark_due(2_000, 1_000),
+            "a clock that went back renews nothing"
+        );
     }
 }

@@ -39,7 +39,12 @@ impl NodeCache {
         team: Arc<Team>,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { store, swarm, team, counters }
+        Self {
+            store,
+            swarm,
+            team,
+            counters,
+        }
     }
 
     /// Offers that hold for the keys that were asked; the rest is counted and, where it lay in
@@ -51,11 +56,20 @@ impl NodeCache {
         action: Option<&ActionKey>,
         lookup: Option<&LookupKey>,
     ) -> Vec<Candidate> {
-        let source = if from.is_some() { Source::Peer } else { Source::Store };
+        let source = if from.is_some() {
+            Source::Peer
+        } else {
+            Source::Store
+        };
         let mut believed = Vec::with_capacity(offers.len());
         for Offer { prediction, signed } in offers {
             match self.team.verify(&signed, source, action, lookup) {
-                Ok(entry) => believed.push(Candidate { prediction, signed, entry, from }),
+                Ok(entry) => believed.push(Candidate {
+                    prediction,
+                    signed,
+                    entry,
+                    from,
+                }),
                 Err(why) => self.refused(from.as_ref(), why, "an entry"),
             }
         }
@@ -81,7 +95,10 @@ impl NodeCache {
         };
         let mut all = Vec::new();
         for peer in policy::ask_order(self.swarm.candidates(key)) {
-            match self.swarm.ask(&peer, ask, Instant::now() + policy::ASK_WITHIN) {
+            match self
+                .swarm
+                .ask(&peer, ask, Instant::now() + policy::ASK_WITHIN)
+            {
                 Ok(offers) => all.extend(self.believe(offers, Some(peer), action, lookup)),
                 Err(error) => tracing::debug!(%error, peer = %peer, "a question was not answered"),
             }
@@ -99,7 +116,12 @@ impl NodeCache {
         let bytes = missing.iter().map(|o| o.size).sum();
         let deadline = Instant::now() + policy::fetch_within(bytes);
         let mut peers = vec![first];
-        peers.extend(self.swarm.candidates(&entry.action.digest()).into_iter().filter(|p| *p != first));
+        peers.extend(
+            self.swarm
+                .candidates(&entry.action.digest())
+                .into_iter()
+                .filter(|p| *p != first),
+        );
         let mut pins = Vec::with_capacity(missing.len());
         for object in &missing {
             let fetched = policy::ask_order(peers.clone())
@@ -108,8 +130,10 @@ impl NodeCache {
             pins.push(fetched.ok_or(StoreError::of_stage(io::ErrorKind::NotFound.into()))?);
         }
         self.counters.fetched(bytes);
-        let offer =
-            Offer { prediction: candidate.prediction.clone(), signed: candidate.signed.clone() };
+        let offer = Offer {
+            prediction: candidate.prediction.clone(),
+            signed: candidate.signed.clone(),
+        };
         self.store.put(entry, &offer)?;
         // What is here now can be had from here as well.
         self.announce(entry);
@@ -144,7 +168,8 @@ impl NodeCache {
 
     fn announce(&self, entry: &Entry) {
         if entry.scope != Scope::Private {
-            self.swarm.announce(&[entry.lookup.digest(), entry.action.digest()]);
+            self.swarm
+                .announce(&[entry.lookup.digest(), entry.action.digest()]);
         }
     }
 
@@ -161,7 +186,11 @@ impl NodeCache {
             });
         }
         Ok(Entry {
-            scope: if unsigned.private { Scope::Private } else { self.team.scope() },
+            scope: if unsigned.private {
+                Scope::Private
+            } else {
+                self.team.scope()
+            },
             builder: self.team.builder(),
             lookup: unsigned.lookup,
             action: unsigned.action,
@@ -199,7 +228,9 @@ impl Cache for NodeCache {
     }
 
     fn bring(&self, candidate: &Candidate) -> bool {
-        let Some(peer) = candidate.from else { return true };
+        let Some(peer) = candidate.from else {
+            return true;
+        };
         match self.fetch(candidate, peer) {
             Ok(()) => true,
             Err(error) => {
@@ -217,7 +248,8 @@ impl Cache for NodeCache {
     }
 
     fn damaged(&self, entry: &Verified<Entry>) {
-        self.counters.refused(Refusal::Corrupt("an object of a stored entry"));
+        self.counters
+            .refused(Refusal::Corrupt("an object of a stored entry"));
         tracing::warn!(
             crate_name = entry.crate_name,
             action = %entry.action,
@@ -230,7 +262,10 @@ impl Cache for NodeCache {
     }
 
     fn stage_bytes(&self, bytes: &[u8]) -> io::Result<Staged> {
-        let mut stage = self.store.stage(bytes.len() as u64).map_err(io::Error::other)?;
+        let mut stage = self
+            .store
+            .stage(bytes.len() as u64)
+            .map_err(io::Error::other)?;
         stage.write_all(bytes)?;
         Ok(staged(stage.commit().map_err(io::Error::other)?))
     }
@@ -244,9 +279,17 @@ impl Cache for NodeCache {
         let signed = self.team.sign(&self.sign(&unsigned)?);
         let entry = self
             .team
-            .verify(&signed, Source::Store, Some(&unsigned.action), Some(&unsigned.lookup))
+            .verify(
+                &signed,
+                Source::Store,
+                Some(&unsigned.action),
+                Some(&unsigned.lookup),
+            )
             .map_err(io::Error::other)?;
-        let offer = Offer { prediction: unsigned.prediction.clone(), signed };
+        let offer = Offer {
+            prediction: unsigned.prediction.clone(),
+            signed,
+        };
         self.store.put(&entry, &offer).map_err(io::Error::other)?;
         self.counters.stored(entry.objects().map(|o| o.size).sum());
         self.announce(&entry);
@@ -259,5 +302,8 @@ impl Cache for NodeCache {
 }
 
 fn staged(pinned: store::Pinned) -> Staged {
-    Staged { object: pinned.object, pin: Box::new(pinned) }
+    Staged {
+        object: pinned.object,
+        pin: Box::new(pinned),
+    }
 }

@@ -21,7 +21,10 @@ pub struct NodeHost {
 impl NodeHost {
     /// An entry that a member may see: it is the team's, and its builder stands.
     fn visible(&self, offer: &Offer) -> Option<Verified<Entry>> {
-        let entry = self.team.verify(&offer.signed, Source::Store, None, None).ok()?;
+        let entry = self
+            .team
+            .verify(&offer.signed, Source::Store, None, None)
+            .ok()?;
         (entry.scope != Scope::Private).then_some(entry)
     }
 }
@@ -32,7 +35,9 @@ impl Host for NodeHost {
     }
 
     fn admits(&self, peer: &PeerId) -> bool {
-        self.team.roster(|r| r.member_by_peer(peer).is_some()).unwrap_or(false)
+        self.team
+            .roster(|r| r.member_by_peer(peer).is_some())
+            .unwrap_or(false)
     }
 
     fn members(&self) -> Vec<PeerId> {
@@ -46,7 +51,9 @@ impl Host for NodeHost {
         match self.team.merge(wire) {
             Ok(outcome) => {
                 for builder in &outcome.revoked {
-                    tracing::warn!("builder {builder} was revoked: what it signed is not used any more");
+                    tracing::warn!(
+                        "builder {builder} was revoked: what it signed is not used any more"
+                    );
                 }
                 if outcome.forked {
                     tracing::warn!(
@@ -84,7 +91,9 @@ impl Host for NodeHost {
         }
         let entries = self.store.entries(action).ok()?;
         let object = entries.iter().find_map(|offer| {
-            self.visible(offer)?.objects().find(|object| object.digest == *digest)
+            self.visible(offer)?
+                .objects()
+                .find(|object| object.digest == *digest)
         })?;
         let opened = self.store.object(&object).ok()??;
         self.counters.served(object.size);

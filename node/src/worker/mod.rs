@@ -57,7 +57,12 @@ impl Worker {
     ) -> Self {
         let memos = Arc::new(memos::StoreMemos(store.clone()));
         let cache = NodeCache::new(store, swarm, team.clone(), counters.clone());
-        Self { pipeline: Pipeline::new(Some(memos)), cache, counters, team }
+        Self {
+            pipeline: Pipeline::new(Some(memos)),
+            cache,
+            counters,
+            team,
+        }
     }
 
     /// Classifies, looks up, restores; or says what to run. Blocks.
@@ -81,9 +86,21 @@ impl Worker {
                 let plan = job.plan.clone();
                 if !plan.record {
                     let reason = job.bypass().unwrap_or(Bypass::Interrupted);
-                    self.bypassed(reason, job.unit.crate_name.clone(), cwd.clone(), asked.elapsed());
+                    self.bypassed(
+                        reason,
+                        job.unit.crate_name.clone(),
+                        cwd.clone(),
+                        asked.elapsed(),
+                    );
                 }
-                Answer::Run(plan, Box::new(Started { job: *job, cwd, asked }))
+                Answer::Run(
+                    plan,
+                    Box::new(Started {
+                        job: *job,
+                        cwd,
+                        asked,
+                    }),
+                )
             }
         }
     }
@@ -110,7 +127,12 @@ impl Worker {
     /// A compile that was begun and whose end nobody reported.
     pub fn abandoned(&self, started: Started) {
         let Started { job, cwd, asked } = started;
-        self.bypassed(Bypass::Interrupted, job.unit.crate_name, cwd, asked.elapsed());
+        self.bypassed(
+            Bypass::Interrupted,
+            job.unit.crate_name,
+            cwd,
+            asked.elapsed(),
+        );
     }
 
     /// A request that was not even classified, for a reason of the node's own.
@@ -146,7 +168,8 @@ impl Worker {
             cwd,
             ..RecentReport::default()
         };
-        self.counters.ended(Outcome::Bypass(reason.name()), Some(recent));
+        self.counters
+            .ended(Outcome::Bypass(reason.name()), Some(recent));
     }
 
     fn recent(&self, entry: &Verified<Entry>, cwd: String, took: Duration) -> RecentReport {

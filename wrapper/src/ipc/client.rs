@@ -39,11 +39,17 @@ impl Client {
     /// where the other end is another user's, `TimedOut` where it was found stuck lately.
     pub fn connect(home: &Home) -> io::Result<Self> {
         if stamped_lately(&stuck(home)) {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the node did not answer lately"));
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the node did not answer lately",
+            ));
         }
         let stream = connect_short(&home.socket())?;
         check_peer(&stream)?;
-        Ok(Self { stream, home: home.clone() })
+        Ok(Self {
+            stream,
+            home: home.clone(),
+        })
     }
 
     /// Connects, and starts a node first where none runs. One start at a time to a home; after a
@@ -59,7 +65,9 @@ impl Client {
         if home.start_failed_lately() {
             return Err(first);
         }
-        let Some(node) = find_node() else { return Err(first) };
+        let Some(node) = find_node() else {
+            return Err(first);
+        };
         home.create().map_err(io::Error::other)?;
         let lock = File::create(home.start_lock())?;
         // Whoever holds the lock is done within START_WITHIN.
@@ -93,7 +101,10 @@ impl Client {
         self.stream.set_read_timeout(within)?;
         let answer = frame::read(&mut self.stream);
         if let Err(FrameError::Io(e)) = &answer
-            && matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+            && matches!(
+                e.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            )
         {
             let _ = File::create(stuck(&self.home));
         }
@@ -110,7 +121,10 @@ impl Client {
 /// Whether a failed connect means that no node runs there.
 #[must_use]
 pub fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
 }
 
 fn stuck(home: &Home) -> PathBuf {
@@ -141,7 +155,11 @@ pub fn with_short_path<T>(
     };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = rustix::fs::open(dir, flags, Mode::empty())?;
-    with(&Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name))
+    with(
+        &Path::new("/proc/self/fd")
+            .join(dir.as_raw_fd().to_string())
+            .join(name),
+    )
 }
 
 fn connect_short(socket: &Path) -> io::Result<UnixStream> {
@@ -158,7 +176,10 @@ pub fn check_peer(stream: &impl std::os::fd::AsFd) -> io::Result<()> {
     if peer.uid == rustix::process::geteuid() {
         Ok(())
     } else {
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, "the socket is another user's"))
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the socket is another user's",
+        ))
     }
 }
 
@@ -174,9 +195,15 @@ pub fn check_peer(_stream: &impl std::os::fd::AsFd) -> io::Result<()> {
 /// `qnode`, beside our own executable or else in PATH.
 fn find_node() -> Option<PathBuf> {
     let name = OsStr::new("qnode");
-    let beside = std::env::current_exe().ok().and_then(|p| Some(p.parent()?.join(name)));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|p| Some(p.parent()?.join(name)));
     let in_path = std::env::var_os("PATH")
-        .map(|path| std::env::split_paths(&path).map(|dir| dir.join(name)).collect::<Vec<_>>())
+        .map(|path| {
+            std::env::split_paths(&path)
+                .map(|dir| dir.join(name))
+                .collect::<Vec<_>>()
+        })
         .unwrap_or_default();
     beside.into_iter().chain(in_path).find(|p| p.is_file())
 }

@@ -31,7 +31,9 @@ pub enum FrameError {
     #[error("it is not a frame of this protocol")]
     Magic,
     /// The other side speaks another version.
-    #[error("the other side speaks version {0} of the protocol, this one {PROTOCOL}: restart the node (`qnode restart`)")]
+    #[error(
+        "the other side speaks version {0} of the protocol, this one {PROTOCOL}: restart the node (`qnode restart`)"
+    )]
     Version(u16),
     /// The body is larger than [`MAX_FRAME`].
     #[error("a frame of {0} bytes is over the limit of {MAX_FRAME}")]
@@ -42,7 +44,9 @@ pub enum FrameError {
 }
 
 fn form() -> Configuration<LittleEndian, Fixint, Limit<MAX_FRAME>> {
-    config::standard().with_fixed_int_encoding().with_limit::<MAX_FRAME>()
+    config::standard()
+        .with_fixed_int_encoding()
+        .with_limit::<MAX_FRAME>()
 }
 
 /// A whole frame around a value.
@@ -76,7 +80,11 @@ pub fn body_length(header: &[u8; HEADER_LEN]) -> Result<usize, FrameError> {
         return Err(FrameError::Version(version));
     }
     let length = u32::from_le_bytes([header[6], header[7], header[8], header[9]]) as usize;
-    if length > MAX_FRAME { Err(FrameError::Large(length)) } else { Ok(length) }
+    if length > MAX_FRAME {
+        Err(FrameError::Large(length))
+    } else {
+        Ok(length)
+    }
 }
 
 /// The value of a body; every byte of it must be used.
@@ -140,27 +148,43 @@ mod tests {
 
     #[test]
     fn trailing_bytes_in_a_body_are_refused() {
-        let mut wire = encode(&FromNode::Replay(Replay { stdout: vec![], stderr: vec![] })).unwrap();
+        let mut wire = encode(&FromNode::Replay(Replay {
+            stdout: vec![],
+            stderr: vec![],
+        }))
+        .unwrap();
         wire.push(0);
         let length = u32::try_from(wire.len() - HEADER_LEN).unwrap();
         wire[6..10].copy_from_slice(&length.to_le_bytes());
-        assert!(matches!(read::<FromNode>(&mut wire.as_slice()), Err(FrameError::Body)));
+        assert!(matches!(
+            read::<FromNode>(&mut wire.as_slice()),
+            Err(FrameError::Body)
+        ));
     }
 
     #[test]
     fn another_version_is_told_apart_from_rubbish() {
         let mut wire = encode(&finished()).unwrap();
         wire[4] = 9;
-        assert!(matches!(read::<ToNode>(&mut wire.as_slice()), Err(FrameError::Version(9))));
+        assert!(matches!(
+            read::<ToNode>(&mut wire.as_slice()),
+            Err(FrameError::Version(9))
+        ));
         wire[0] = b'X';
-        assert!(matches!(read::<ToNode>(&mut wire.as_slice()), Err(FrameError::Magic)));
+        assert!(matches!(
+            read::<ToNode>(&mut wire.as_slice()),
+            Err(FrameError::Magic)
+        ));
     }
 
     #[test]
     fn a_lying_length_allocates_nothing() {
         let mut wire = encode(&finished()).unwrap();
         wire[6..10].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert!(matches!(read::<ToNode>(&mut wire.as_slice()), Err(FrameError::Large(_))));
+        assert!(matches!(
+            read::<ToNode>(&mut wire.as_slice()),
+            Err(FrameError::Large(_))
+        ));
         // A body that claims a vector of 2^60 elements: refused by the decoder's limit.
         let mut body = vec![1, 0, 0, 0, 1, 1];
         body.extend_from_slice(&(1_u64 << 60).to_le_bytes());

@@ -8,10 +8,10 @@ use super::{Base, Cache, Candidate, Hit, Pipeline, Tier, digest_seen, read_predi
 use crate::action::{
     Description, ExternInput, FileInput, Known, Observer, Prediction, Use, Value, Variable,
 };
-use crate::compiler::{Bypass, KEYED_VARIABLES};
 use crate::compiler::probe::Compiler;
 use crate::compiler::rustc::args::{SearchKind, Unit};
 use crate::compiler::rustc::native;
+use crate::compiler::{Bypass, KEYED_VARIABLES};
 use crate::digests::{FileDigests, Identity};
 use crate::invocation::Invocation;
 use crate::paths::{Named, Roots};
@@ -38,7 +38,10 @@ pub(super) fn base(
     let digests = pipeline.digests.as_ref();
     let mut args = unit.key_args(roots);
     if unit.cpu_native {
-        let cpu = pipeline.compilers.native_cpu(inv, compiler).map_err(|_| Bypass::CompilerUnidentified)?;
+        let cpu = pipeline
+            .compilers
+            .native_cpu(inv, compiler)
+            .map_err(|_| Bypass::CompilerUnidentified)?;
         args.push([b"target-cpu=native:".as_slice(), cpu.as_bytes()].concat());
     }
     let source = inv.cwd.join(&unit.source);
@@ -48,7 +51,10 @@ pub(super) fn base(
         compiler_version: compiler.verbose_version.clone(),
         observer: Observer::None,
         args,
-        root: FileInput { name: named(roots, &source)?, digest: Some(root) },
+        root: FileInput {
+            name: named(roots, &source)?,
+            digest: Some(root),
+        },
     };
     let externs = externs(digests, inv, unit, seen)?;
     let macros = macros(pipeline, inv, unit, seen)?;
@@ -56,9 +62,17 @@ pub(super) fn base(
     for path in native::archives(unit, inv)? {
         let digest = digest_seen(digests, &path, seen).map_err(|_| Bypass::UnreadableInput)?;
         let name = named(roots, &path)?;
-        native_inputs.push(FileInput { name, digest: Some(digest) });
+        native_inputs.push(FileInput {
+            name,
+            digest: Some(digest),
+        });
     }
-    Ok(Base { known, externs, macros, native: native_inputs })
+    Ok(Base {
+        known,
+        externs,
+        macros,
+        native: native_inputs,
+    })
 }
 
 fn externs(
@@ -78,18 +92,29 @@ fn externs(
                 (file_name(&path)?, Some(digest))
             }
         };
-        externs.push(ExternInput { name: e.name.clone(), file, digest });
+        externs.push(ExternInput {
+            name: e.name.clone(),
+            file,
+            digest,
+        });
     }
     Ok(externs)
 }
 
 /// The name of a file of this invocation.
 pub(super) fn named(roots: &Roots, path: &Path) -> Result<String, Bypass> {
-    roots.name(path).text().map(str::to_owned).ok_or(Bypass::NotUtf8)
+    roots
+        .name(path)
+        .text()
+        .map(str::to_owned)
+        .ok_or(Bypass::NotUtf8)
 }
 
 fn file_name(path: &Path) -> Result<String, Bypass> {
-    path.file_name().and_then(OsStr::to_str).map(str::to_owned).ok_or(Bypass::NotUtf8)
+    path.file_name()
+        .and_then(OsStr::to_str)
+        .map(str::to_owned)
+        .ok_or(Bypass::NotUtf8)
 }
 
 fn is_library(path: &Path) -> bool {
@@ -109,33 +134,67 @@ fn macros(
         let path = inv.cwd.join(path);
         if is_library(&path) {
             let digest = digest_seen(pipeline.digests.as_ref(), &path, seen);
-            all.insert(file_name(&path)?, digest.map_err(|_| Bypass::UnreadableInput)?);
+            all.insert(
+                file_name(&path)?,
+                digest.map_err(|_| Bypass::UnreadableInput)?,
+            );
         } else if let Some(closure) = pipeline.places.macros(&path) {
-            all.extend(closure.iter().filter_map(|m| Some((m.name.clone(), m.digest?))));
+            all.extend(
+                closure
+                    .iter()
+                    .filter_map(|m| Some((m.name.clone(), m.digest?))),
+            );
         } else {
             unknown = true;
         }
     }
     if unknown {
         // Something was compiled without us: whatever a search directory holds may stand behind it.
-        for dir in unit.search.iter().filter(|s| s.kind == SearchKind::Dependency).map(|s| inv.cwd.join(&s.path)) {
-            for path in fs::read_dir(&dir).into_iter().flatten().flatten().map(|e| e.path()) {
+        for dir in unit
+            .search
+            .iter()
+            .filter(|s| s.kind == SearchKind::Dependency)
+            .map(|s| inv.cwd.join(&s.path))
+        {
+            for path in fs::read_dir(&dir)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|e| e.path())
+            {
                 if is_library(&path) {
                     let digest = digest_seen(pipeline.digests.as_ref(), &path, seen);
-                    all.insert(file_name(&path)?, digest.map_err(|_| Bypass::UnreadableInput)?);
+                    all.insert(
+                        file_name(&path)?,
+                        digest.map_err(|_| Bypass::UnreadableInput)?,
+                    );
                 }
             }
         }
     }
-    Ok(all.into_iter().map(|(name, digest)| FileInput { name, digest: Some(digest) }).collect())
+    Ok(all
+        .into_iter()
+        .map(|(name, digest)| FileInput {
+            name,
+            digest: Some(digest),
+        })
+        .collect())
 }
 
 /// Variables whose values may stand in the key in clear: cargo's own, which say what package and
 /// target this is, and those that choose how rustc behaves.
 fn is_public(name: &str) -> bool {
     const PUBLIC: [&str; 10] = [
-        "CARGO_CRATE_NAME", "CARGO_BIN_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_MANIFEST_DIR",
-        "CARGO_MANIFEST_PATH", "OUT_DIR", "TARGET", "HOST", "PROFILE", "OPT_LEVEL",
+        "CARGO_CRATE_NAME",
+        "CARGO_BIN_NAME",
+        "CARGO_PRIMARY_PACKAGE",
+        "CARGO_MANIFEST_DIR",
+        "CARGO_MANIFEST_PATH",
+        "OUT_DIR",
+        "TARGET",
+        "HOST",
+        "PROFILE",
+        "OPT_LEVEL",
     ];
     name.starts_with("CARGO_PKG_") || PUBLIC.contains(&name) || KEYED_VARIABLES.contains(&name)
 }
@@ -144,17 +203,28 @@ fn is_public(name: &str) -> bool {
 /// the node that made it.
 #[must_use]
 pub fn reads_a_secret(variables: &[Variable]) -> bool {
-    variables.iter().any(|v| v.value != Value::Unset && looks_secret(&v.name))
+    variables
+        .iter()
+        .any(|v| v.value != Value::Unset && looks_secret(&v.name))
 }
 
 fn looks_secret(name: &str) -> bool {
-    const MARKS: [&str; 6] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE_KEY"];
+    const MARKS: [&str; 6] = [
+        "TOKEN",
+        "SECRET",
+        "PASSWORD",
+        "PASSWD",
+        "CREDENTIAL",
+        "PRIVATE_KEY",
+    ];
     let upper = name.to_ascii_uppercase();
     MARKS.iter().any(|m| upper.contains(m)) || upper.ends_with("_KEY") || upper.ends_with("APIKEY")
 }
 
 fn value(inv: &Invocation, roots: &Roots, name: &str, how: Use, secret: &[u8; 32]) -> Value {
-    let Some(raw) = inv.var(name) else { return Value::Unset };
+    let Some(raw) = inv.var(name) else {
+        return Value::Unset;
+    };
     if how == Use::Symbolic
         && let Named::Rooted(_, text) = roots.name(Path::new(raw))
     {
@@ -162,7 +232,10 @@ fn value(inv: &Invocation, roots: &Roots, name: &str, how: Use, secret: &[u8; 32
     }
     match raw.to_str() {
         Some(text) if is_public(name) => Value::Public(text.to_owned()),
-        _ => Value::Keyed(Digest::keyed(secret, &[name.as_bytes(), b"=", raw.as_bytes()].concat())),
+        _ => Value::Keyed(Digest::keyed(
+            secret,
+            &[name.as_bytes(), b"=", raw.as_bytes()].concat(),
+        )),
     }
 }
 
@@ -175,14 +248,23 @@ pub(super) fn variables(
     read: &[(String, Use)],
     secret: &[u8; 32],
 ) -> Vec<Variable> {
-    let mut uses: BTreeMap<&str, Use> = KEYED_VARIABLES.iter().map(|name| (*name, Use::Literal)).collect();
+    let mut uses: BTreeMap<&str, Use> = KEYED_VARIABLES
+        .iter()
+        .map(|name| (*name, Use::Literal))
+        .collect();
     if !base.macros.is_empty() {
         let told = inv.env.iter().filter_map(|(name, _)| name.to_str());
-        uses.extend(told.filter(|n| n.starts_with("CARGO_PKG_") || *n == "CARGO_CRATE_NAME").map(|n| (n, Use::Literal)));
+        uses.extend(
+            told.filter(|n| n.starts_with("CARGO_PKG_") || *n == "CARGO_CRATE_NAME")
+                .map(|n| (n, Use::Literal)),
+        );
     }
     uses.extend(read.iter().map(|(name, how)| (name.as_str(), *how)));
     uses.into_iter()
-        .map(|(name, how)| Variable { name: name.to_owned(), value: value(inv, roots, name, how, secret) })
+        .map(|(name, how)| Variable {
+            name: name.to_owned(),
+            value: value(inv, roots, name, how, secret),
+        })
         .collect()
 }
 
@@ -263,7 +345,8 @@ impl Trip<'_> {
 
     /// Digests what a prediction names; `None` where the files are not as it says.
     fn describe(&self, prediction: &Prediction, tier: Tier) -> Option<Description> {
-        if tier == Tier::Peers && prediction.files.len() + prediction.absent.len() > PEER_FILES_MAX {
+        if tier == Tier::Peers && prediction.files.len() + prediction.absent.len() > PEER_FILES_MAX
+        {
             return None;
         }
         let mut files = BTreeMap::new();
@@ -277,7 +360,10 @@ impl Trip<'_> {
                     return None;
                 }
             }
-            files.insert(name.clone(), Some(self.pipeline.digests.digest(&path).ok()?));
+            files.insert(
+                name.clone(),
+                Some(self.pipeline.digests.digest(&path).ok()?),
+            );
         }
         for name in &prediction.absent {
             if self.locate(name, tier)?.symlink_metadata().is_ok() {
@@ -285,9 +371,18 @@ impl Trip<'_> {
             }
             files.insert(name.clone(), None);
         }
-        let files = files.into_iter().map(|(name, digest)| FileInput { name, digest }).collect();
+        let files = files
+            .into_iter()
+            .map(|(name, digest)| FileInput { name, digest })
+            .collect();
         let secret = self.cache.value_secret();
-        let variables = variables(self.inv, self.roots, self.base, &prediction.variables, &secret);
+        let variables = variables(
+            self.inv,
+            self.roots,
+            self.base,
+            &prediction.variables,
+            &secret,
+        );
         Some(self.base.with(files, variables))
     }
 

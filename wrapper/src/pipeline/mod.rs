@@ -187,7 +187,11 @@ struct Base {
 }
 
 impl Base {
-    fn with(&self, files: Vec<crate::action::FileInput>, variables: Vec<crate::action::Variable>) -> Description {
+    fn with(
+        &self,
+        files: Vec<crate::action::FileInput>,
+        variables: Vec<crate::action::Variable>,
+    ) -> Description {
         Description {
             known: self.known.clone(),
             externs: self.externs.clone(),
@@ -245,10 +249,17 @@ impl Pipeline {
     /// A unit whose kind is not cached: compiled with our remaps all the same, since what depends
     /// on it would differ from checkout to checkout.
     fn remapped(&self, inv: &Invocation, unit: Unit, reason: Bypass) -> Begin {
-        let Ok(compiler) = self.identify(inv, &unit) else { return Begin::Untouched(reason) };
+        let Ok(compiler) = self.identify(inv, &unit) else {
+            return Begin::Untouched(reason);
+        };
         let roots = Roots::of(inv, &unit, &compiler.sysroot, &compiler.commit_hash);
         let plan = plan(inv, &unit, &roots, false);
-        Begin::Run(Box::new(Job { unit, plan, recording: None, bypass: Some(reason) }))
+        Begin::Run(Box::new(Job {
+            unit,
+            plan,
+            recording: None,
+            bypass: Some(reason),
+        }))
     }
 
     fn identify(&self, inv: &Invocation, unit: &Unit) -> Result<Arc<Compiler>, ProbeError> {
@@ -275,14 +286,33 @@ impl Pipeline {
                 }));
             }
         };
-        let trip = find::Trip { pipeline: self, inv, unit: &unit, roots: &roots, base: &base, cache };
+        let trip = find::Trip {
+            pipeline: self,
+            inv,
+            unit: &unit,
+            roots: &roots,
+            base: &base,
+            cache,
+        };
         if let Some(hit) = trip.find(umask) {
             return Begin::Hit(Box::new(hit));
         }
         let pending = self.places.begin(&output_paths(inv, &unit), &base.macros);
         let plan = plan(inv, &unit, &roots, true);
-        let recording = Recording { inv: inv.clone(), roots, base, started, seen, _pending: pending };
-        Begin::Run(Box::new(Job { unit, plan, recording: Some(recording), bypass: None }))
+        let recording = Recording {
+            inv: inv.clone(),
+            roots,
+            base,
+            started,
+            seen,
+            _pending: pending,
+        };
+        Begin::Run(Box::new(Job {
+            unit,
+            plan,
+            recording: Some(recording),
+            bypass: None,
+        }))
     }
 
     /// Digests what is known without a prediction: compiler, arguments, root file, externs, the
@@ -305,7 +335,12 @@ impl Pipeline {
         finished: &crate::ipc::protocol::Finished,
         cache: &dyn Cache,
     ) -> Recorded {
-        let Job { unit, recording, bypass, .. } = job;
+        let Job {
+            unit,
+            recording,
+            bypass,
+            ..
+        } = job;
         match recording {
             Some(recording) => record::record(self, &unit, &recording, finished, cache),
             None => Recorded::NotStored(bypass.unwrap_or(Bypass::Interrupted)),
@@ -316,7 +351,11 @@ impl Pipeline {
 fn plan(inv: &Invocation, unit: &Unit, roots: &Roots, record: bool) -> RunPlan {
     use std::os::unix::ffi::OsStringExt;
     RunPlan {
-        argv: unit.run_argv(inv, roots).into_iter().map(OsStringExt::into_vec).collect(),
+        argv: unit
+            .run_argv(inv, roots)
+            .into_iter()
+            .map(OsStringExt::into_vec)
+            .collect(),
         rewrites: roots.rewrites(),
         record,
     }
@@ -325,7 +364,10 @@ fn plan(inv: &Invocation, unit: &Unit, roots: &Roots, record: bool) -> RunPlan {
 /// Where the unit's outputs lie.
 fn output_paths(inv: &Invocation, unit: &Unit) -> Vec<PathBuf> {
     let dir = inv.cwd.join(&unit.out_dir);
-    unit.outputs().into_iter().map(|o| dir.join(o.name)).collect()
+    unit.outputs()
+        .into_iter()
+        .map(|o| dir.join(o.name))
+        .collect()
 }
 
 /// Reads a prediction's bytes, bounded; `None` for what is none.

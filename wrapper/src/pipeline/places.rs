@@ -56,7 +56,10 @@ impl Places {
     /// An empty memory, in front of `backing` where there is one.
     #[must_use]
     pub fn new(backing: Option<Arc<dyn Memos>>) -> Self {
-        Self { table: Arc::default(), backing }
+        Self {
+            table: Arc::default(),
+            backing,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
@@ -72,14 +75,19 @@ impl Places {
             table.done.remove(path);
             table.running.insert(path.clone(), closure.clone());
         }
-        Pending { places: self.clone(), paths: paths.to_vec() }
+        Pending {
+            places: self.clone(),
+            paths: paths.to_vec(),
+        }
     }
 
     /// These files are in place, with these macros behind them.
     pub fn note(&self, paths: &[PathBuf], macros: &[FileInput]) {
         let closure = Arc::new(macros.to_vec());
         for path in paths {
-            let Some(identity) = identity(path) else { continue };
+            let Some(identity) = identity(path) else {
+                continue;
+            };
             if let Some(backing) = &self.backing {
                 backing.remember(key(path), encode(identity, &closure));
             }
@@ -108,7 +116,9 @@ impl Places {
             return None;
         }
         let closure = Arc::new(closure);
-        self.lock().done.insert(path.to_owned(), (then, closure.clone()));
+        self.lock()
+            .done
+            .insert(path.to_owned(), (then, closure.clone()));
         Some(closure)
     }
 }
@@ -137,8 +147,12 @@ fn encode((device, inode, size, modified): PlaceIdentity, closure: &[FileInput])
 
 fn decode(bytes: &[u8]) -> Option<(PlaceIdentity, Vec<FileInput>)> {
     let mut r = Reader::new(bytes);
-    let identity =
-        (r.u64().ok()?, r.u64().ok()?, r.u64().ok()?, i128::from_le_bytes(r.array().ok()?));
+    let identity = (
+        r.u64().ok()?,
+        r.u64().ok()?,
+        r.u64().ok()?,
+        i128::from_le_bytes(r.array().ok()?),
+    );
     let closure = r.list(MAX_FILES).ok()?;
     r.finish().ok()?;
     Some((identity, closure))
@@ -150,7 +164,10 @@ mod tests {
     use quarry_trust::Digest;
 
     fn macros() -> Vec<FileInput> {
-        vec![FileInput { name: "libm.so".into(), digest: Some(Digest::of(b"m")) }]
+        vec![FileInput {
+            name: "libm.so".into(),
+            digest: Some(Digest::of(b"m")),
+        }]
     }
 
     #[test]
@@ -162,7 +179,10 @@ mod tests {
         let pending = places.begin(std::slice::from_ref(&rmeta), &macros());
         assert_eq!(*places.macros(&rmeta).unwrap(), macros());
         drop(pending);
-        assert!(places.macros(&rmeta).is_none(), "an interrupted compile leaves no claim");
+        assert!(
+            places.macros(&rmeta).is_none(),
+            "an interrupted compile leaves no claim"
+        );
     }
 
     #[test]
@@ -182,7 +202,10 @@ mod tests {
     #[test]
     fn memos_round_trip() {
         let identity = (1, 2, 3, -4);
-        assert_eq!(decode(&encode(identity, &macros())), Some((identity, macros())));
+        assert_eq!(
+            decode(&encode(identity, &macros())),
+            Some((identity, macros()))
+        );
         assert_eq!(decode(&[1, 2, 3]), None);
     }
 }

@@ -77,7 +77,9 @@ fn try_record(
         return Err(Bypass::MessagesTooLarge);
     };
     // Whatever else happens, the files are in place and these macros stand behind them.
-    pipeline.places.note(&output_paths(&r.inv, unit), &r.base.macros);
+    pipeline
+        .places
+        .note(&output_paths(&r.inv, unit), &r.base.macros);
 
     let dep_bytes = read_dep_info(unit, r)?;
     let dep_info = DepInfo::parse(&dep_bytes).map_err(|_| Bypass::NoDepInfo)?;
@@ -88,7 +90,16 @@ fn try_record(
     let uses: Vec<(String, Use)> = inputs
         .env
         .iter()
-        .map(|e| (e.name.clone(), if e.how == How::Symbolic { Use::Symbolic } else { Use::Literal }))
+        .map(|e| {
+            (
+                e.name.clone(),
+                if e.how == How::Symbolic {
+                    Use::Symbolic
+                } else {
+                    Use::Literal
+                },
+            )
+        })
         .collect();
     let variables = variables(&r.inv, &r.roots, &r.base, &uses, &cache.value_secret());
     let private = reads_a_secret(&variables);
@@ -104,8 +115,12 @@ fn try_record(
         prediction: description.prediction().to_canon(),
         crate_name: unit.crate_name.clone(),
         outputs,
-        stdout: cache.stage_bytes(&r.roots.normalise(stdout)).map_err(store)?,
-        stderr: cache.stage_bytes(&r.roots.normalise(stderr)).map_err(store)?,
+        stdout: cache
+            .stage_bytes(&r.roots.normalise(stdout))
+            .map_err(store)?,
+        stderr: cache
+            .stage_bytes(&r.roots.normalise(stderr))
+            .map_err(store)?,
         width: has_messages(stderr).then(|| unit.width.unwrap_or(0)),
         duration_ms: finished.duration_ms,
         private,
@@ -116,18 +131,27 @@ fn try_record(
 /// Whether the compiler said anything besides which files it wrote.
 fn has_messages(stderr: &[u8]) -> bool {
     const NOTIFICATION: &[u8] = br#"{"$message_type":"artifact""#;
-    stderr.split(|b| *b == b'\n').any(|line| !line.is_empty() && !line.starts_with(NOTIFICATION))
+    stderr
+        .split(|b| *b == b'\n')
+        .any(|line| !line.is_empty() && !line.starts_with(NOTIFICATION))
 }
 
 fn read_dep_info(unit: &Unit, r: &Recording) -> Result<Vec<u8>, Bypass> {
-    let name = unit.outputs().into_iter().find(|o| o.kind == OutputKind::DepInfo);
+    let name = unit
+        .outputs()
+        .into_iter()
+        .find(|o| o.kind == OutputKind::DepInfo);
     let name = name.ok_or(Bypass::NoDepInfo)?.name;
     let path = r.inv.cwd.join(&unit.out_dir).join(name);
     let mut bytes = Vec::new();
     open_regular(&path)
         .and_then(|f| f.take(DEP_INFO_MAX + 1).read_to_end(&mut bytes))
         .map_err(|_| Bypass::NoDepInfo)?;
-    if bytes.len() as u64 > DEP_INFO_MAX { Err(Bypass::NoDepInfo) } else { Ok(bytes) }
+    if bytes.len() as u64 > DEP_INFO_MAX {
+        Err(Bypass::NoDepInfo)
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// What was digested before the compile began is still what it was.
@@ -150,10 +174,16 @@ fn unchanged_seen(pipeline: &Pipeline, r: &Recording) -> Result<(), Bypass> {
 
 /// Whether the file's bytes now are those that stand in the key.
 fn digest_is_known(pipeline: &Pipeline, r: &Recording, path: &Path) -> bool {
-    let Ok(digest) = pipeline.digests.digest(path) else { return false };
+    let Ok(digest) = pipeline.digests.digest(path) else {
+        return false;
+    };
     let digest = Some(digest);
     r.base.externs.iter().any(|e| e.digest == digest)
-        || r.base.macros.iter().chain(&r.base.native).any(|f| f.digest == digest)
+        || r.base
+            .macros
+            .iter()
+            .chain(&r.base.native)
+            .any(|f| f.digest == digest)
         || r.base.known.root.digest == digest
 }
 
@@ -175,7 +205,10 @@ fn digest_files(
         if identity.newest() >= r.started && !r.seen.contains_key(path) {
             return Err(Bypass::ChangedWhileCompiling);
         }
-        let digest = pipeline.digests.digest(path).map_err(|_| Bypass::UnreadableInput)?;
+        let digest = pipeline
+            .digests
+            .digest(path)
+            .map_err(|_| Bypass::UnreadableInput)?;
         files.insert(name(path)?, Some(digest));
     }
     for path in &inputs.absent {
@@ -183,7 +216,10 @@ fn digest_files(
         absent_throughout(path, r.started)?;
         files.insert(name(path)?, None);
     }
-    Ok(files.into_iter().map(|(name, digest)| FileInput { name, digest }).collect())
+    Ok(files
+        .into_iter()
+        .map(|(name, digest)| FileInput { name, digest })
+        .collect())
 }
 
 /// A file that had to be absent still is, and its directory did not change meanwhile.
@@ -191,7 +227,10 @@ fn absent_throughout(path: &Path, started: i128) -> Result<(), Bypass> {
     if path.symlink_metadata().is_ok() {
         return Err(Bypass::ChangedWhileCompiling);
     }
-    let above = path.ancestors().skip(1).find_map(|dir| fs::metadata(dir).ok());
+    let above = path
+        .ancestors()
+        .skip(1)
+        .find_map(|dir| fs::metadata(dir).ok());
     match above {
         Some(m) if Identity::of(&m).modified < started => Ok(()),
         _ => Err(Bypass::ChangedWhileCompiling),

@@ -55,7 +55,9 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, umask: u32) -> Opt
     });
     for output in outputs {
         let at = temporary(&dir, "restore");
-        prepared.0.push((at.clone(), dir.join(output.name.as_str())));
+        prepared
+            .0
+            .push((at.clone(), dir.join(output.name.as_str())));
         write_output(trip, output, &at, umask).ok()?;
     }
     for (temporary, place) in &prepared.0 {
@@ -73,11 +75,14 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, umask: u32) -> Opt
 /// An entry may only write the files that this very command would have written.
 fn names_match(trip: &Trip<'_>, outputs: &[Output]) -> bool {
     let expected = trip.unit.outputs();
-    outputs.iter().all(|o| expected.iter().any(|e| e.name == o.name.as_str() && e.kind == o.kind))
-        && expected
+    outputs.iter().all(|o| {
+        expected
             .iter()
-            .filter(|e| e.required)
-            .all(|e| outputs.iter().any(|o| o.name.as_str() == e.name))
+            .any(|e| e.name == o.name.as_str() && e.kind == o.kind)
+    }) && expected
+        .iter()
+        .filter(|e| e.required)
+        .all(|e| outputs.iter().any(|o| o.name.as_str() == e.name))
 }
 
 fn message(trip: &Trip<'_>, object: &ObjectRef) -> Option<Vec<u8>> {
@@ -89,11 +94,16 @@ fn message(trip: &Trip<'_>, object: &ObjectRef) -> Option<Vec<u8>> {
 }
 
 fn open(trip: &Trip<'_>, object: &ObjectRef) -> io::Result<Object> {
-    trip.cache.open_object(object).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    trip.cache
+        .open_object(object)
+        .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
 }
 
 fn damaged() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "an object is not what its digest says")
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "an object is not what its digest says",
+    )
 }
 
 /// A whole object in memory, its digest checked.
@@ -163,5 +173,9 @@ fn copy_checked(trip: &Trip<'_>, object: &ObjectRef, to: &mut File) -> io::Resul
             }
         }
     }
-    if written == object.size && hasher.finish() == object.digest { Ok(()) } else { Err(damaged()) }
+    if written == object.size && hasher.finish() == object.digest {
+        Ok(())
+    } else {
+        Err(damaged())
+    }
 }

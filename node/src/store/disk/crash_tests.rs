@@ -25,7 +25,7 @@ struct Doomed(Child);
 impl Doomed {
     fn spawn(role: &str, dir: &Path, from: u64) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "--nocapture"])
+            .args(["--exact", "--nocapture"])
             .arg("store::disk::crash_tests::the_child")
             .env(ROLE, role)
             .env(DIR, dir)
@@ -77,9 +77,11 @@ fn compile(number: u64) -> Compile {
 }
 
 #[test]
-#[ignore = "the child of the crash stories: it is started by them and killed"]
 fn the_child() {
-    let role = std::env::var(ROLE).expect("started by a crash story");
+    // The child of the crash stories: they start it by name, with a role, and kill it.
+    let Ok(role) = std::env::var(ROLE) else {
+        return;
+    };
     let dir = std::env::var(DIR).unwrap();
     let from: u64 = std::env::var(FROM).unwrap().parse().unwrap();
     let (store, _) = RedbStore::open(Path::new(&dir)).unwrap();

@@ -313,7 +313,7 @@ fn a_full_disk_is_said_and_the_store_serves_on() {
         ])
         .arg(dir.path())
         .arg(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "--nocapture"])
+        .args(["--exact", "--nocapture"])
         .arg("store::disk::damage_tests::on_a_small_disk")
         .env(SMALL_DISK, dir.path())
         .output()
@@ -326,9 +326,11 @@ fn a_full_disk_is_said_and_the_store_serves_on() {
 }
 
 #[test]
-#[ignore = "started by the story of the full disk, on a filesystem of its own"]
 fn on_a_small_disk() {
-    let dir = PathBuf::from(std::env::var(SMALL_DISK).expect("started by a story"));
+    // The story of the full disk starts this by name, on a filesystem of its own.
+    let Some(dir) = std::env::var_os(SMALL_DISK).map(PathBuf::from) else {
+        return;
+    };
     let (store, _) = RedbStore::open(&dir.join("store")).unwrap();
     let early: Vec<_> = (0..10)
         .map(|number| Compile::new(number, 4000 + 20_000 * number as usize))
