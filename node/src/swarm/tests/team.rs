@@ -280,20 +280,6 @@ fn a_listen_address_in_use_gives_way_to_another_port() {
 }
 
 #[test]
-fn an_expensive_key_is_found_through_kademlia() {
-    let runtime = runtime();
-    let (alice, bob) = two_desks(&runtime);
-    // Both directions run without an answer that anyone waits for; what shows is that nothing
-    // breaks and that they stay connected.
-    let key = Digest::of(b"expensive");
-    alice.swarm.provide(&[key]);
-    bob.swarm.seek(&key);
-    let object = alice.host.store(b"x");
-    until("they still talk", || bob.fetch(alice.peer, &object).is_ok());
-    assert!(bob.sees(alice.peer));
-}
-
-#[test]
 fn the_memory_twin_behaves_as_the_real_swarm() {
     let net = MemoryNet::new();
     let team = roster(1, &[peer(1), peer(2)]);
