@@ -233,6 +233,13 @@ fn a_revoked_member_is_cut_off_within_a_second() {
         alice.host.strangers.load(Ordering::SeqCst) > 0
     });
     assert_eq!(alice.swarm.peers().len(), 1);
+    alice
+        .host
+        .set_roster(roster(3, &[peer(1), peer(2), peer(3)]));
+    alice.swarm.roster_changed();
+    until("let in again, she finds him", || {
+        alice.sees(bob.peer) && bob.sees(alice.peer)
+    });
 }
 
 #[test]
