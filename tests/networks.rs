@@ -31,7 +31,10 @@ impl Network {
         };
         network.clear();
         let made = ip(&format!("netns add {}", network.switch()))
-            && ip(&format!("-n {} link add name bridge0 type bridge", network.switch()))
+            && ip(&format!(
+                "-n {} link add name bridge0 type bridge",
+                network.switch()
+            ))
             && ip(&format!("-n {} link set bridge0 up", network.switch()))
             && (1..)
                 .zip(&network.hosts)

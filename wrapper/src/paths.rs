@@ -225,19 +225,21 @@ impl Roots {
         })
     }
 
-    /// As [`Self::locate`], for names that a peer gave: only what lies under a root, and of
-    /// cargo's home (which holds credentials) only unpacked sources.
+    /// As [`Self::locate`], for names that a peer gave: only what really lies under a root once
+    /// symlinks and `..` are followed, and of cargo's home (which holds credentials) only
+    /// unpacked sources. Looks at the disk.
     #[must_use]
     pub fn locate_shared(&self, named: &str) -> Option<PathBuf> {
         let (kind, path) = self.locate_rooted(named)?;
-        if kind == RootKind::Cargo {
-            let rest = below(named, "/quarry/cargo")?;
-            let sources = ["/registry/src/", "/git/checkouts/"];
-            if rest.split('/').any(|c| c == "..") || !sources.iter().any(|s| rest.starts_with(s)) {
-                return None;
-            }
-        }
-        Some(path)
+        let root = fs::canonicalize(self.root(kind)?).ok()?;
+        let real = real_path(&path)?;
+        let allowed = match kind {
+            RootKind::Cargo => ["registry/src", "git/checkouts"]
+                .iter()
+                .any(|sources| real.starts_with(root.join(sources))),
+            _ => real.starts_with(&root),
+        };
+        allowed.then_some(path)
     }
 
     fn locate_rooted(&self, named: &str) -> Option<(RootKind, PathBuf)> {
@@ -379,6 +381,18 @@ fn workspace(inv: &Invocation, unit: &Unit, cargo: Option<&Path>) -> Option<Path
         .take(64)
         .find(|dir| dir.join("Cargo.lock").is_file())
         .map(Path::to_owned)
+}
+
+/// A path with symlinks and `..` followed. Of what does not exist, the nearest directory that
+/// does counts; the rest may not climb.
+fn real_path(path: &Path) -> Option<PathBuf> {
+    let found = path
+        .ancestors()
+        .find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    let (above, real) = found?;
+    let rest = path.strip_prefix(above).ok()?;
+    let plain = rest.components().all(|c| matches!(c, Component::Normal(_)));
+    plain.then(|| real.join(rest))
 }
 
 /// A root as given and as the filesystem calls it. Nothing for `/`, for relative paths, and for
