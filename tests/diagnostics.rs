@@ -28,6 +28,7 @@ fn a_warning_comes_back_on_a_hit_as_cargo_printed_it_first() {
         said[from..]
             .lines()
             .take_while(|l| !l.contains("generated 1 warning"))
+            .filter(|l| !l.contains("Compiling"))
             .map(str::to_owned)
             .collect()
     };

@@ -8,6 +8,7 @@ mod alone;
 mod attackers;
 mod diagnostics;
 mod faults;
+mod networks;
 mod pages;
 mod real_projects;
 mod soundness;

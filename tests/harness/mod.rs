@@ -77,6 +77,8 @@ pub struct Dev {
     dir: TempDir,
     /// Environment beside the standard one.
     pub env: Vec<(String, String)>,
+    /// What stands before every command: `ip netns exec HOST`, or nothing.
+    pub prefix: Vec<String>,
 }
 
 impl Dev {
@@ -90,6 +92,7 @@ impl Dev {
         let dev = Self {
             dir,
             env: Vec::new(),
+            prefix: Vec::new(),
         };
         for sub in ["home", "cargo"] {
             fs::create_dir(dev.path(sub)).unwrap();
@@ -111,7 +114,14 @@ impl Dev {
 
     /// A command in this developer's world: no variable of cargo's or Quarry's but our own.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new(program);
+        let mut command = match self.prefix.split_first() {
+            None => Command::new(program),
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+        };
         command.env_clear().stdin(Stdio::null());
         for (name, value) in std::env::vars_os() {
             let keep = [

@@ -67,7 +67,8 @@ const GOLDEN_ACTION: &str = "6e8a33783ea6fd1f2f257a330bf1a4ccf0bd4852e65c6330337
 #[test]
 fn every_field_changes_the_action_key() {
     let base = description().action().0;
-    let changed: Vec<Box<dyn Fn(&mut Description)>> = vec![
+    type Change = Box<dyn Fn(&mut Description)>;
+    let changed: Vec<Change> = vec![
         Box::new(|d| d.known.compiler = Digest::of(b"other")),
         Box::new(|d| d.known.args.swap(0, 1)),
         Box::new(|d| d.known.root.digest = Some(Digest::of(b"edited"))),

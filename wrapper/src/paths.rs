@@ -7,13 +7,14 @@
 //! filesystem what a root is really called and whether a marker file exists.
 
 mod rewrite;
+mod scan;
 #[cfg(test)]
 mod tests;
 
 use crate::compiler::rustc::args::Unit;
 use crate::invocation::Invocation;
 use rewrite::{Rule, joins_name, rewrite};
-use std::ffi::OsStr;
+pub use scan::Scanner;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -295,34 +296,12 @@ impl Roots {
         self.roots.iter().map(pair).collect()
     }
 
-    /// As [`Self::scan`], but a root that stands in one of `known` may stand in the output too.
-    #[must_use]
-    pub fn scan_beyond(&self, bytes: &[u8], known: &[&OsStr]) -> Option<RootKind> {
-        let holds = |needle: &[u8]| {
-            known
-                .iter()
-                .any(|k| memchr::memmem::find(k.as_encoded_bytes(), needle).is_some())
-        };
-        self.raw_needles()
-            .filter(|(_, needle)| !holds(needle))
-            .find_map(|(kind, needle)| stands_in(bytes, needle).then_some(kind))
-    }
-
-    /// Length of the longest real form, in bytes: what pieces of an output must overlap by.
-    #[must_use]
-    pub fn longest(&self) -> usize {
-        self.forms
-            .iter()
-            .map(|(form, _)| form.len())
-            .max()
-            .unwrap_or(0)
-    }
-
     /// The root whose real path stands in an output, if one does. Blind to what is compressed,
     /// packed (LLVM bitcode) or derived from a path.
     #[must_use]
     pub fn scan(&self, bytes: &[u8]) -> Option<RootKind> {
-        self.scan_beyond(bytes, &[])
+        self.raw_needles()
+            .find_map(|(kind, needle)| stands_in(bytes, needle).then_some(kind))
     }
 }
 

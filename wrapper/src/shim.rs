@@ -126,7 +126,7 @@ fn umask() -> u32 {
     // The mask can only be read by setting it; this process has one thread, so nobody sees 0.
     let mask = rustix::process::umask(Mode::empty());
     rustix::process::umask(mask);
-    mask.bits().into()
+    mask.bits()
 }
 
 fn show(replay: &Replay) -> ExitCode {
@@ -154,7 +154,7 @@ fn run_plan(client: &mut Client, plan: &RunPlan, argv: &[OsString]) -> ExitCode 
         &mut io::stderr(),
     ) {
         Ok(outcome) => outcome,
-        Err(error) => return cannot_run(&command.get_program().to_owned(), &error),
+        Err(error) => return cannot_run(command.get_program(), &error),
     };
     if plan.record {
         let success = outcome.status.success();

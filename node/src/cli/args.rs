@@ -84,8 +84,9 @@ pub enum Command {
     },
     /// Show an entry: what it was made from, what came out, who signed it
     Show {
-        /// Its action key or lookup key: at least 4 hexadecimal digits of it
-        #[arg(value_parser = key_prefix)]
+        /// A crate's name (its newest entry), or at least 4 hexadecimal digits of the action key
+        /// or lookup key
+        #[arg(value_name = "KEY|CRATE")]
         key: String,
         /// How to print it.
         #[command(flatten)]
@@ -255,16 +256,6 @@ pub struct PurgeWhat {
     /// All of them
     #[arg(long)]
     pub all: bool,
-}
-
-/// At least 4 hexadecimal digits.
-fn key_prefix(text: &str) -> Result<String, String> {
-    let hex = text.len() >= 4 && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    if hex {
-        Ok(text.to_ascii_lowercase())
-    } else {
-        Err("give 4 to 64 hexadecimal digits of the key".to_owned())
-    }
 }
 
 /// A span of time in seconds: a number with `s`, `m`, `h` or `d`.

@@ -14,6 +14,8 @@ pub const FETCH_LEAST: Duration = Duration::from_secs(3);
 pub const FETCH_MOST: Duration = Duration::from_secs(20);
 /// The slowest peer that is worth waiting for, bytes per second: a tenth of a 100 Mbit link.
 pub const FETCH_RATE_LEAST: u64 = 1_250_000;
+/// Compiles that took at least this long, milliseconds, are worth a provider record of their own.
+pub const PROVIDE_FROM_MS: u64 = 2_000;
 /// gc begins when the limit is passed and frees down to this share of it, percent, so that it
 /// does not run at every compile.
 pub const GC_TO_PERCENT: u64 = 90;

@@ -34,11 +34,8 @@ pub(super) fn dialable(address: &Multiaddr) -> Option<Multiaddr> {
     let tcp = parts
         .next()
         .filter(|p| matches!(p, Protocol::Tcp(port) if *port != 0))?;
-    let rest_fits = match (parts.next(), parts.next()) {
-        (None, _) => true,
-        (Some(Protocol::P2p(_)), None) => true,
-        _ => false,
-    };
+    let rest = (parts.next(), parts.next());
+    let rest_fits = matches!(rest, (None, _) | (Some(Protocol::P2p(_)), None));
     (ip_fits && rest_fits).then(|| Multiaddr::empty().with(ip).with(tcp))
 }
 

@@ -347,10 +347,14 @@ impl Driver {
         if let Some(link) = self.links.get_mut(&peer) {
             link.connections.remove(&connection);
         }
-        if left == 0 && self.links.remove(&peer).is_some() {
+        if left > 0 {
+            return;
+        }
+        // Also for who was revoked: it may be let in again, and is then to be dialed.
+        self.book.disconnected(&peer, Instant::now());
+        if self.links.remove(&peer).is_some() {
             self.shared.index.disconnected(&peer);
             self.fetcher.forget(&peer);
-            self.book.disconnected(&peer, Instant::now());
         }
     }
 

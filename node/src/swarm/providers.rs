@@ -269,3 +269,7 @@ fn found(result: QueryResult) -> Vec<Found> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+#[path = "providers_tests.rs"]
+mod tests;

@@ -94,7 +94,13 @@ impl NodeCache {
             Ask::Lookup(key) => (None, Some(key)),
         };
         let mut all = Vec::new();
-        for peer in policy::ask_order(self.swarm.candidates(key)) {
+        let candidates = self.swarm.candidates(key);
+        if candidates.is_empty() {
+            // Perhaps a member holds it whom we are not connected to: found behind this
+            // compile's back, if at all.
+            self.swarm.seek(key);
+        }
+        for peer in policy::ask_order(candidates) {
             match self
                 .swarm
                 .ask(&peer, ask, Instant::now() + policy::ASK_WITHIN)
@@ -168,8 +174,11 @@ impl NodeCache {
 
     fn announce(&self, entry: &Entry) {
         if entry.scope != Scope::Private {
-            self.swarm
-                .announce(&[entry.lookup.digest(), entry.action.digest()]);
+            let keys = [entry.lookup.digest(), entry.action.digest()];
+            self.swarm.announce(&keys);
+            if entry.duration_ms >= policy::PROVIDE_FROM_MS {
+                self.swarm.provide(&keys[..1]);
+            }
         }
     }
 

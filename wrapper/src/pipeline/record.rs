@@ -13,6 +13,7 @@ use crate::compiler::rustc::args::Unit;
 use crate::compiler::rustc::inputs::{self, How, Inputs};
 use crate::digests::{FileDigests, Identity, local_clock, open_regular};
 use crate::ipc::protocol::Finished;
+use crate::paths::Scanner;
 use quarry_trust::canon::Canonical;
 use quarry_trust::entry::MAX_OBJECT;
 use quarry_trust::{Digest, Entry, OutputKind, Verified};
@@ -69,9 +70,6 @@ fn try_record(
 ) -> Result<Verified<Entry>, Bypass> {
     if !finished.success {
         return Err(Bypass::FailedCompile);
-    }
-    if unit.bitcode_only {
-        return Err(Bypass::OpaqueOutput);
     }
     let (Some(stdout), Some(stderr)) = (&finished.stdout, &finished.stderr) else {
         return Err(Bypass::MessagesTooLarge);
@@ -245,6 +243,7 @@ fn stage_outputs(
     cache: &dyn Cache,
 ) -> Result<Vec<StagedOutput>, Bypass> {
     let dir = r.inv.cwd.join(&unit.out_dir);
+    let scanner = scanner(unit, r, variables);
     let mut staged = Vec::new();
     for expected in unit.outputs() {
         let path = dir.join(&expected.name);
@@ -261,7 +260,7 @@ fn stage_outputs(
             let stored = dep_info.to_stored(&r.roots).map_err(|_| Bypass::NotUtf8)?;
             cache.stage_bytes(&stored)
         } else {
-            scan(&file, r, variables)?;
+            scan(&file, &scanner)?;
             cache.stage_file(&file)
         };
         staged.push(StagedOutput {
@@ -275,15 +274,9 @@ fn stage_outputs(
     Ok(staged)
 }
 
-/// Looks for paths of this checkout in an output: the second defence. A path that stands in the
-/// key by its literal value makes the entry this checkout's alone, so there it may appear.
-fn scan(mut file: &File, r: &Recording, variables: &[Variable]) -> Result<(), Bypass> {
-    let literal: Vec<&OsStr> = variables
-        .iter()
-        .filter(|v| !matches!(v.value, Value::Symbolic(_)))
-        .filter_map(|v| r.inv.var(&v.name))
-        .collect();
-    let overlap = r.roots.longest() + 1;
+/// Looks for paths of this checkout in an output: the second defence.
+fn scan(mut file: &File, scanner: &Scanner) -> Result<(), Bypass> {
+    let overlap = scanner.longest();
     let mut buffer = Vec::with_capacity(SCAN_CHUNK + overlap);
     loop {
         let kept = buffer.len().min(overlap);
@@ -295,9 +288,20 @@ fn scan(mut file: &File, r: &Recording, variables: &[Variable]) -> Result<(), By
         if n == 0 {
             break;
         }
-        if r.roots.scan_beyond(&buffer, &literal).is_some() {
+        if scanner.found_in(&buffer) {
             return Err(Bypass::PathInOutput);
         }
     }
     io::Seek::rewind(&mut file).map_err(|_| Bypass::MissingOutput)
+}
+
+/// What to look for. A path that stands in the key by its literal value makes the entry this
+/// checkout's alone, so there it may appear.
+fn scanner(unit: &Unit, r: &Recording, variables: &[Variable]) -> Scanner {
+    let literal: Vec<&OsStr> = variables
+        .iter()
+        .filter(|v| !matches!(v.value, Value::Symbolic(_)))
+        .filter_map(|v| r.inv.var(&v.name))
+        .collect();
+    Scanner::new(&r.roots, &literal, unit.bitcode_only)
 }

@@ -2,7 +2,7 @@
 //! costs a bounded wait, and is no candidate afterwards.
 
 use super::hosts::{Desk, SOON, desk_at, peer, roster, runtime, until};
-use crate::store::{MAX_PREDICTION_BYTES, Offer};
+use crate::store::MAX_PREDICTION_BYTES;
 use crate::swarm::filter::KeyFilter;
 use crate::swarm::objects::{self, CHUNK, Head, PROGRESS, REQUEST};
 use crate::swarm::wire::{Answer, MAX_OFFERS_BYTES, Request};
@@ -31,6 +31,8 @@ struct Script {
     object: Vec<u8>,
     endless: bool,
     filter: Vec<u8>,
+    /// Whether she keeps her roster to herself.
+    mute: bool,
 }
 
 impl Default for Script {
@@ -41,6 +43,7 @@ impl Default for Script {
             object: Vec::new(),
             endless: false,
             filter,
+            mute: false,
         }
     }
 }
@@ -106,6 +109,7 @@ async fn answer(mut stream: libp2p::Stream, script: Arc<Script>) {
         return;
     };
     let polite = match request {
+        Request::Roster(_) if script.mute => None,
         Request::Roster(_) => Some(Answer::Roster(team())),
         Request::Filter => Some(Answer::Filter(script.filter.clone())),
         Request::Ask(_) | Request::Refused(_) => None,
@@ -177,7 +181,14 @@ fn ask_is_refused(answer: Vec<u8>) -> Refusal {
         },
     );
     let question = Ask::Lookup(LookupKey::of(b"l"));
-    let result = alice.swarm.ask(&mallory, question, Instant::now() + SOON);
+    let deadline = Instant::now() + SOON;
+    let result = loop {
+        let result = alice.swarm.ask(&mallory, question, deadline);
+        // Mallory's libp2p-stream drops what comes while it is busy with Alice's other requests.
+        if !matches!(result, Err(SwarmError::Lost { .. })) {
+            break result;
+        }
+    };
     let Err(SwarmError::Refused { why, .. }) = result else {
         panic!("{result:?}")
     };
@@ -387,12 +398,20 @@ async fn say(
     bytes: &[u8],
 ) -> Vec<u8> {
     let victim = identity::net_id(&peer(1)).expect("a key");
-    let mut stream = control
-        .open_stream(victim, protocol)
-        .await
-        .expect("a stream");
-    stream.write_all(bytes).await.expect("written");
-    stream.flush().await.expect("flushed");
+    let start = Instant::now();
+    let mut stream = loop {
+        // A stream that is wanted just while the connection comes up is never opened
+        // (libp2p-stream looks for it among the dials); a later one is.
+        let open = control.open_stream(victim, protocol.clone());
+        if let Ok(Ok(stream)) = tokio::time::timeout(SOON / 50, open).await {
+            break stream;
+        }
+        assert!(start.elapsed() < SOON, "no connection");
+        tokio::task::yield_now().await;
+    };
+    // The victim may have hung up already; then nothing comes back.
+    let _ = stream.write_all(bytes).await;
+    let _ = stream.flush().await;
     let mut back = Vec::new();
     let _ = tokio::time::timeout(SOON, stream.read_to_end(&mut back)).await;
     back
@@ -401,8 +420,11 @@ async fn say(
 #[test]
 fn nothing_is_answered_before_rosters_were_exchanged() {
     let runtime = runtime();
-    // Mallory never answers the victim's roster, and never gives her own.
-    let (address, mut control) = mallory(&runtime, Script::default());
+    let mute = Script {
+        mute: true,
+        ..Script::default()
+    };
+    let (address, mut control) = mallory(&runtime, mute);
     let remembered = vec![(peer(MALLORY), vec![address])];
     let alice = desk_at(
         &runtime,
@@ -412,37 +434,37 @@ fn nothing_is_answered_before_rosters_were_exchanged() {
         remembered,
     );
     let lookup = LookupKey::of(b"l");
-    alice.host.offers.lock().unwrap().insert(
-        lookup.digest(),
-        vec![Offer {
-            prediction: b"secret".to_vec(),
-            ..super::hosts::offer(0)
-        }],
-    );
-    until("they are connected", || alice.sees(peer(MALLORY)));
+    let offers = vec![super::hosts::offer(10)];
+    alice
+        .host
+        .offers
+        .lock()
+        .unwrap()
+        .insert(lookup.digest(), offers.clone());
     let object = alice.host.store(b"secret");
+    let question = frame(3, 32, lookup.as_bytes());
+    let fetch = objects::encode_request(&ActionKey::of(b"a"), &object.digest);
     runtime.block_on(async {
-        let polite = say(
-            &mut control,
-            ask::PROTOCOL,
-            &frame(3, 32, lookup.as_bytes()),
-        )
-        .await;
-        assert!(polite.len() > 100, "after the exchange she is answered");
-        let request = objects::encode_request(&ActionKey::of(b"a"), &object.digest);
-        let mut stream = control
-            .open_stream(
-                identity::net_id(&peer(1)).expect("a key"),
-                objects::PROTOCOL,
-            )
-            .await
-            .expect("a stream");
-        stream.write_all(&request).await.expect("written");
-        stream.flush().await.expect("flushed");
-        let mut head = [0; 9];
-        stream.read_exact(&mut head).await.expect("a head");
-        assert_eq!(Head::decode(head), Ok(Head::Here(6)));
+        let back = say(&mut control, ask::PROTOCOL, &question).await;
+        assert_eq!(back, frame(4, 0, &[]), "busy");
+        assert!(say(&mut control, ask::PROTOCOL, &frame(2, 0, &[])).await == frame(4, 0, &[]));
+        assert!(
+            say(&mut control, objects::PROTOCOL, &fetch)
+                .await
+                .is_empty()
+        );
+
+        let (wire, length) = (team(), u32::try_from(team().len()).expect("small"));
+        let back = say(&mut control, ask::PROTOCOL, &frame(1, length, &wire)).await;
+        assert_eq!(back, frame(1, length, &wire), "roster for roster");
+        let back = say(&mut control, ask::PROTOCOL, &question).await;
+        let read = Answer::read(&mut futures::io::Cursor::new(back)).await;
+        assert_eq!(read.expect("an answer"), Answer::Offers(offers));
     });
+    assert!(
+        !alice.sees(peer(MALLORY)),
+        "she, who took no roster, is asked nothing"
+    );
 }
 
 #[test]

@@ -5,29 +5,30 @@
 //! `swarm::door`'s; the roster is `team`'s. The door is open only while an invitation or a wait
 //! for approval lasts.
 
+mod addresses;
+mod door;
+
+pub use addresses::remembered;
+
 use crate::adopt::adopt;
 use crate::config::Config;
 use crate::control::{InvitedReport, JoinedReport, KnockReport, Progress};
 use crate::service::counters::Counters;
-use crate::service::membership::{KnockState, MembershipError};
+use crate::service::membership::MembershipError;
 use crate::store::Store;
 use crate::swarm::Swarm;
 use crate::swarm::door::{
-    Candidate, Door, DoorError, DoorHost, JoinError, JoinRefusal, Nonce, TeamClaim, Verdict,
-    Welcome, join_by_address, join_with_ticket,
+    Candidate, Door, DoorError, JoinError, join_by_address, join_with_ticket,
 };
 use crate::team::{self, Team, TeamError};
+use quarry_trust::BuilderId;
 use quarry_trust::roster::{Member, Op, Role};
 use quarry_trust::ticket::{Ticket, TicketError};
-use quarry_trust::{BuilderId, Digest, PeerId};
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// Name of the remembered addresses in the store's state.
-const ADDRESSES: &str = "addresses-v1";
 /// How often a wait looks whether somebody knocked.
 const POLL: Duration = Duration::from_millis(100);
 /// How long a door stays open after a wait for approval, for the newcomer to fetch its welcome.
@@ -140,7 +141,7 @@ impl Joining {
     fn open_door(&self) -> Result<Vec<String>, DoorError> {
         let mut door = self.lock();
         if door.is_none() {
-            let host = Arc::new(NodeDoor {
+            let host = Arc::new(door::NodeDoor {
                 team: self.team.clone(),
                 swarm: self.swarm.clone(),
                 counters: self.counters.clone(),
@@ -160,7 +161,7 @@ impl Joining {
         if !self.door_wanted() {
             self.close();
         }
-        if let Err(error) = remember(self.store.as_ref(), self.swarm.as_ref()) {
+        if let Err(error) = addresses::remember(self.store.as_ref(), self.swarm.as_ref()) {
             tracing::debug!(%error, "the peers' addresses were not kept");
         }
     }
@@ -461,147 +462,5 @@ fn admit(
     }))?;
     // The newcomer dials us once it has the roster; dialling it before would turn us away there.
     swarm.roster_changed();
-    Ok(())
-}
-
-/// The node as its door sees it.
-struct NodeDoor {
-    team: Arc<Team>,
-    swarm: Arc<dyn Swarm>,
-    counters: Arc<Counters>,
-}
-
-impl NodeDoor {
-    fn welcome(&self) -> Result<Welcome, JoinRefusal> {
-        let roster = self.team.roster(quarry_trust::roster::Roster::to_wire);
-        Ok(Welcome {
-            roster: roster.ok_or(JoinRefusal::Failed)?,
-            team_secret: Zeroizing::new(self.team.secret()),
-            addresses: self.swarm.listening(),
-            admin: self.team.peer(),
-        })
-    }
-
-    fn claim(&self) -> Option<TeamClaim> {
-        let own = self.team.own_record()?;
-        self.team.roster(|r| TeamClaim {
-            team_name: r.name().to_owned(),
-            team: r.team(),
-            root: r.root(),
-            admin_name: own.name.clone(),
-            admin_peer: own.peer,
-            admin_builder: own.builder,
-        })
-    }
-}
-
-fn failed(error: &TeamError) -> JoinRefusal {
-    tracing::warn!("a newcomer could not be let in: {error}");
-    JoinRefusal::Failed
-}
-
-impl DoorHost for NodeDoor {
-    fn redeem(
-        &self,
-        _peer: PeerId,
-        secret: [u8; 32],
-        candidate: Candidate,
-    ) -> Result<Welcome, JoinRefusal> {
-        let role = self
-            .team
-            .membership(|m| m.redeem(&secret, &candidate, team::now()))
-            .map_err(|e| failed(&e))??;
-        admit(&self.team, self.swarm.as_ref(), &candidate, role).map_err(|e| {
-            tracing::warn!("{} could not be let in: {e}", candidate.name);
-            JoinRefusal::Taken
-        })?;
-        tracing::info!("{} joined by ticket as {}", candidate.name, role_name(role));
-        self.welcome()
-    }
-
-    fn knock(
-        &self,
-        _peer: PeerId,
-        candidate: Candidate,
-        commitment: Digest,
-    ) -> Result<(TeamClaim, Nonce), JoinRefusal> {
-        let claim = self.claim().ok_or(JoinRefusal::Failed)?;
-        let nonce = team::random().map_err(|e| failed(&e))?;
-        self.team
-            .membership(|m| m.knock(candidate, commitment, nonce, team::now()))
-            .map_err(|e| failed(&e))??;
-        Ok((claim, nonce))
-    }
-
-    fn reveal(&self, peer: PeerId, nonce: Nonce) -> Result<(), JoinRefusal> {
-        let claim = self.claim().ok_or(JoinRefusal::Failed)?;
-        self.team
-            .membership(|m| m.reveal(&peer, &nonce, &claim, team::now()))
-            .map_err(|e| failed(&e))??;
-        Ok(())
-    }
-
-    fn poll(&self, peer: PeerId) -> Result<Verdict, JoinRefusal> {
-        let state = self
-            .team
-            .membership(|m| m.poll(&peer, team::now()))
-            .map_err(|e| failed(&e))??;
-        Ok(match state {
-            KnockState::Pending => Verdict::Pending,
-            KnockState::Denied => Verdict::Denied,
-            KnockState::Approved(candidate) => {
-                let listed = self
-                    .team
-                    .roster(|r| r.member_by_peer(&candidate.peer).is_some());
-                if listed == Some(true) {
-                    Verdict::Welcome(self.welcome()?)
-                } else {
-                    Verdict::Pending
-                }
-            }
-        })
-    }
-
-    fn refused(&self, peer: Option<PeerId>, what: &str) {
-        self.counters.refused_as("door");
-        let who = peer.map_or_else(|| "somebody".to_owned(), |p| p.to_hex());
-        tracing::warn!("turned {who} away at the door: {what}");
-    }
-}
-
-type Addresses = BTreeMap<String, Vec<String>>;
-
-/// Addresses of members from earlier runs, and those in the settings.
-#[must_use]
-pub fn remembered(store: &dyn Store, config: &Config) -> Vec<(PeerId, Vec<String>)> {
-    let stored = store.state(ADDRESSES).ok().flatten().unwrap_or_default();
-    let stored: Addresses = serde_json::from_slice(&stored).unwrap_or_default();
-    let mut all: Vec<(PeerId, Vec<String>)> = stored
-        .into_iter()
-        .filter_map(|(peer, addresses)| Some((PeerId::from_hex(&peer)?, addresses)))
-        .collect();
-    all.extend(config.peers.iter().filter_map(|text| {
-        let (address, peer) = crate::swarm::identity::split(text)?;
-        Some((peer, vec![address]))
-    }));
-    all
-}
-
-/// Keeps where members were reached last.
-fn remember(store: &dyn Store, swarm: &dyn Swarm) -> Result<(), crate::store::StoreError> {
-    let before = store.state(ADDRESSES)?.unwrap_or_default();
-    let mut all: Addresses = serde_json::from_slice(&before).unwrap_or_default();
-    let peers = swarm.peers();
-    all.retain(|peer, _| peers.iter().any(|p| p.peer.to_hex() == *peer));
-    for peer in peers
-        .iter()
-        .filter(|p| p.connected && !p.address.is_empty())
-    {
-        all.insert(peer.peer.to_hex(), vec![peer.address.clone()]);
-    }
-    let after = serde_json::to_vec(&all).unwrap_or_default();
-    if after != before {
-        store.set_state(ADDRESSES, &after)?;
-    }
     Ok(())
 }
