@@ -9,6 +9,7 @@ mod attackers;
 mod diagnostics;
 mod faults;
 mod networks;
+mod pages;
 mod real_projects;
 mod soundness;
 mod team;
