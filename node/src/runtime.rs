@@ -282,6 +282,7 @@ async fn run_on(config: Config, home: Home) -> Result<(), RuntimeError> {
     let _ = socket.await;
     let _ = std::fs::remove_file(node.home.socket());
     tokio::task::spawn_blocking(move || {
+        node.worker.flush();
         node.joining.close();
         node.swarm.shutdown();
         node.keep_counters();

@@ -145,10 +145,12 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
             dry_run,
         } => purge(node, builder.as_deref(), crate_name, all, dry_run),
         Request::Flush => {
+            node.worker.flush();
             node.store.flush().map_err(text)?;
             done(&node.store.counts().map_err(text)?.entries)
         }
         Request::Stop => {
+            node.worker.flush();
             node.store.flush().map_err(text)?;
             done(&std::process::id())
         }

@@ -51,7 +51,7 @@ pub enum MembershipError {
     #[error("an invitation lasts from a second to {} days: choose another `--expires`", MAX_LIFETIME / 86400)]
     Lifetime,
     /// Nobody who waits is called that.
-    #[error("nobody who waits for approval is called {0:?}: `qnode members` lists who waits")]
+    #[error("nobody who waits for approval is called {0:?}: let them run `qnode join` again")]
     Nobody(String),
     /// Several who wait could be meant.
     #[error("{0:?} could be any of {1}: name one by more of its name, its keys or its string")]

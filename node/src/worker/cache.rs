@@ -8,6 +8,7 @@ use crate::service::policy;
 use crate::store::{self, Offer, Store, StoreError};
 use crate::swarm::{Ask, Swarm};
 use crate::team::{self, Team};
+use crate::worker::announcer::Announcer;
 use quarry_trust::verify::Source;
 use quarry_trust::{
     ActionKey, Digest, Entry, LookupKey, ObjectRef, Output, OutputName, PeerId, Refusal, Scope,
@@ -28,6 +29,7 @@ pub struct NodeCache {
     swarm: Arc<dyn Swarm>,
     team: Arc<Team>,
     counters: Arc<Counters>,
+    announcer: Announcer,
 }
 
 impl NodeCache {
@@ -39,11 +41,13 @@ impl NodeCache {
         team: Arc<Team>,
         counters: Arc<Counters>,
     ) -> Self {
+        let announcer = Announcer::start(store.clone(), swarm.clone());
         Self {
             store,
             swarm,
             team,
             counters,
+            announcer,
         }
     }
 
@@ -172,14 +176,18 @@ impl NodeCache {
         }
     }
 
+    /// Tells the team once the entry is durable.
     fn announce(&self, entry: &Entry) {
         if entry.scope != Scope::Private {
-            let keys = [entry.lookup.digest(), entry.action.digest()];
-            self.swarm.announce(&keys);
-            if entry.duration_ms >= policy::PROVIDE_FROM_MS {
-                self.swarm.provide(&keys[..1]);
-            }
+            let provide = entry.duration_ms >= policy::PROVIDE_FROM_MS;
+            let (lookup, action) = (entry.lookup.digest(), entry.action.digest());
+            self.announcer.stored(lookup, action, provide);
         }
+    }
+
+    /// Returns when everything that was put is durable and announced.
+    pub fn flush(&self) {
+        self.announcer.flush();
     }
 
     /// Signs an unsigned entry as ours.

@@ -1,6 +1,7 @@
 //! Blocking work: calls wrapper's pipeline over the node's cache, one call to a thread. It holds
 //! no step of the pipeline; what it adds is what the outcome is counted as.
 
+pub mod announcer;
 pub mod cache;
 pub mod host;
 pub mod memos;
@@ -63,6 +64,11 @@ impl Worker {
             counters,
             team,
         }
+    }
+
+    /// Returns when everything that was stored is durable and announced. Blocks.
+    pub fn flush(&self) {
+        self.cache.flush();
     }
 
     /// Classifies, looks up, restores; or says what to run. Blocks.

@@ -29,8 +29,7 @@ use chain::Chain;
 use state::State;
 use std::collections::BTreeMap;
 
-/// How old the newest evidence of an admin at work may be, in seconds: 30 days. The setting
-/// `roster_max_age` overrides it. Long enough for a holiday, short enough that who is kept in
+/// How old the newest evidence of an admin at work may be, in seconds: 30 days. Long enough for a holiday, short enough that who is kept in
 /// the dark does not believe a revoked builder for ever.
 pub const ROSTER_MAX_AGE: u64 = 30 * 24 * 3600;
 /// How far an admin's clock may run ahead of ours, in seconds: one day. Evidence from further in

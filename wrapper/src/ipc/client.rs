@@ -46,6 +46,8 @@ impl Client {
         }
         let stream = connect_short(&home.socket())?;
         check_peer(&stream)?;
+        // A node that is stopped takes what fits into the socket's buffer and no more.
+        stream.set_write_timeout(Some(ANSWER_WITHIN))?;
         Ok(Self {
             stream,
             home: home.clone(),
@@ -89,7 +91,21 @@ impl Client {
     /// # Errors
     /// [`FrameError`].
     pub fn send(&mut self, message: &ToNode) -> Result<(), FrameError> {
-        frame::write(&mut self.stream, message)
+        let sent = frame::write(&mut self.stream, message);
+        self.note_stuck(sent)
+    }
+
+    /// Marks the node as stuck where a deadline passed.
+    fn note_stuck<T>(&self, outcome: Result<T, FrameError>) -> Result<T, FrameError> {
+        if let Err(FrameError::Io(e)) = &outcome
+            && matches!(
+                e.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            )
+        {
+            let _ = File::create(stuck(&self.home));
+        }
+        outcome
     }
 
     /// Waits for an answer, at most `within` where that is given. A node that is too late is
@@ -100,15 +116,7 @@ impl Client {
     pub fn receive(&mut self, within: Option<Duration>) -> Result<FromNode, FrameError> {
         self.stream.set_read_timeout(within)?;
         let answer = frame::read(&mut self.stream);
-        if let Err(FrameError::Io(e)) = &answer
-            && matches!(
-                e.kind(),
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-            )
-        {
-            let _ = File::create(stuck(&self.home));
-        }
-        answer
+        self.note_stuck(answer)
     }
 
     /// The socket itself, for descriptors that travel beside a message.

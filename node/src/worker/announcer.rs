@@ -1,0 +1,106 @@
+//! Announces what was stored once it is durable: announced means that `kill -9` does not lose it.
+//!
+//! Enters: keys of entries that were just put. Leaves: the same keys to the swarm, in batches,
+//! each after a flush of the store. Where the node is in no team nothing enters.
+
+use crate::store::Store;
+use crate::swarm::Swarm;
+use quarry_trust::Digest;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+/// Entries that wait to be announced; beyond it the worker that puts the next one waits.
+const QUEUE: usize = 4096;
+/// How long a batch is collected: one flush for all that a build puts meanwhile.
+const COLLECT: Duration = Duration::from_millis(150);
+
+/// One entry's keys, and whether they are worth a provider record.
+struct News {
+    keys: [Digest; 2],
+    provide: bool,
+}
+
+enum Message {
+    News(News),
+    /// Everything before this is to be durable and announced, then the sender hears of it.
+    Flush(SyncSender<()>),
+}
+
+/// The queue to the announcing thread, which ends when the last queue is dropped.
+#[derive(Clone)]
+pub struct Announcer(SyncSender<Message>);
+
+impl Announcer {
+    /// Starts the announcing thread.
+    #[must_use]
+    pub fn start(store: Arc<dyn Store>, swarm: Arc<dyn Swarm>) -> Self {
+        let (send, receive) = sync_channel(QUEUE);
+        std::thread::spawn(move || announce(&receive, store.as_ref(), swarm.as_ref()));
+        Self(send)
+    }
+
+    /// Queues an entry's lookup key and action key.
+    pub fn stored(&self, lookup: Digest, action: Digest, provide: bool) {
+        let news = News {
+            keys: [lookup, action],
+            provide,
+        };
+        // The thread ends only after us.
+        let _ = self.0.send(Message::News(news));
+    }
+
+    /// Returns when all that was queued is durable and announced.
+    pub fn flush(&self) {
+        let (done, heard) = sync_channel(1);
+        if self.0.send(Message::Flush(done)).is_ok() {
+            let _ = heard.recv();
+        }
+    }
+}
+
+fn announce(queue: &Receiver<Message>, store: &dyn Store, swarm: &dyn Swarm) {
+    while let Ok(first) = queue.recv() {
+        let until = Instant::now() + COLLECT;
+        let mut news = Vec::new();
+        let mut waiting = None;
+        let mut next = Some(first);
+        while let Some(message) = next.take() {
+            match message {
+                Message::News(one) => news.push(one),
+                Message::Flush(done) => {
+                    waiting = Some(done);
+                    break;
+                }
+            }
+            next = match queue.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+            };
+        }
+        tell(&news, store, swarm);
+        if let Some(done) = waiting {
+            let _ = done.send(());
+        }
+    }
+}
+
+fn tell(news: &[News], store: &dyn Store, swarm: &dyn Swarm) {
+    if news.is_empty() {
+        return;
+    }
+    if let Err(error) = store.flush() {
+        tracing::warn!(%error, "new entries are not announced: they could not be made durable");
+        return;
+    }
+    let keys: Vec<Digest> = news.iter().flat_map(|n| n.keys).collect();
+    swarm.announce(&keys);
+    let costly: Vec<Digest> = news
+        .iter()
+        .filter(|n| n.provide)
+        .map(|n| n.keys[0])
+        .collect();
+    if !costly.is_empty() {
+        swarm.provide(&costly);
+    }
+}
