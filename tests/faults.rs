@@ -80,7 +80,14 @@ fn an_unknown_key_in_the_settings_is_named_with_its_line() {
 
 #[test]
 fn the_node_killed_during_a_build_costs_nothing_but_hits() {
-    let alice = Dev::new("alice");
+    for mode in ["auto", "node"] {
+        killed_during_a_build(mode);
+    }
+}
+
+fn killed_during_a_build(mode: &str) {
+    let mut alice = Dev::new("alice");
+    alice.env.push(("QUARRY_COMPILE".into(), mode.into()));
     let checkout = alice.path("desk");
     projects::sample("desk", &checkout);
     alice.start();

@@ -324,10 +324,13 @@ fn run_dressed(spawn: &Spawn, pid: &AtomicU64) -> io::Result<run::Outcome> {
         &spawn.around,
         &spawn.fds,
     )?;
-    let rewrites = Rewrites::new(&spawn.plan.rewrites);
+    let showing = run::Showing {
+        rewrites: Rewrites::new(&spawn.plan.rewrites),
+        swallow_notifications: false,
+    };
     let mut out = File::from(spawn.fds[1].try_clone()?);
     let mut err = File::from(spawn.fds[2].try_clone()?);
-    let outcome = run::run_noting(&mut command, &rewrites, &mut out, &mut err, |id| {
+    let outcome = run::run_noting(&mut command, &showing, &mut out, &mut err, |id| {
         if pid.swap(u64::from(id), Ordering::SeqCst) == CALLER_GONE {
             pid.store(u64::from(id), Ordering::SeqCst);
             end_group(pid);

@@ -153,6 +153,8 @@ impl Dev {
             .env("QUARRY_MDNS", "off")
             .env("CARGO_HOME", self.path("cargo"))
             .env("CARGO_TERM_COLOR", "never")
+            // So that the whole suite can be run in each mode.
+            .envs(std::env::var_os("QUARRY_COMPILE").map(|mode| ("QUARRY_COMPILE", mode)))
             .envs(self.env.iter().map(|(k, v)| (k, v)));
         command
     }

@@ -18,6 +18,32 @@ pub const CAPTURE_MAX: usize = 8 << 20;
 const LINE_MAX: usize = 4 << 20;
 const CHUNK: usize = 64 * 1024;
 
+/// How stderr is shown.
+#[derive(Debug, Clone, Default)]
+pub struct Showing {
+    /// Placeholders to replace by this checkout's paths.
+    pub rewrites: Rewrites,
+    /// Leave out notifications of written files: an earlier run of the same command may have sent
+    /// them, and cargo panics on a second one. Without any it goes by the command's end.
+    pub swallow_notifications: bool,
+}
+
+impl Showing {
+    fn of(&self, text: &[u8]) -> Vec<u8> {
+        const NOTIFICATION: &[u8] = br#"{"$message_type":"artifact""#;
+        let text = self.rewrites.apply(text);
+        if !self.swallow_notifications {
+            return text;
+        }
+        let lines = text.split_inclusive(|b| *b == b'\n');
+        lines
+            .filter(|line| !line.starts_with(NOTIFICATION))
+            .flatten()
+            .copied()
+            .collect()
+    }
+}
+
 /// How a run ended.
 #[derive(Debug)]
 pub struct Outcome {
@@ -32,18 +58,18 @@ pub struct Outcome {
 }
 
 /// Runs `command` to its end. stdin and everything else is as the command says; stdout and
-/// stderr are shown on `out` and `err` as they come, stderr line by line with `rewrites` applied.
+/// stderr are shown on `out` and `err` as they come, stderr line by line as `showing` says.
 /// A reader that has gone away does not stop the compiler.
 ///
 /// # Errors
 /// What spawning or waiting said; nothing has been shown then.
 pub fn run(
     command: &mut Command,
-    rewrites: &Rewrites,
+    showing: &Showing,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<Outcome> {
-    run_noting(command, rewrites, out, err, |_| {})
+    run_noting(command, showing, out, err, |_| {})
 }
 
 /// As [`run`], and calls `spawned` with the process id once the compiler runs.
@@ -52,7 +78,7 @@ pub fn run(
 /// As [`run`].
 pub fn run_noting(
     command: &mut Command,
-    rewrites: &Rewrites,
+    showing: &Showing,
     out: &mut dyn Write,
     err: &mut dyn Write,
     spawned: impl FnOnce(u32),
@@ -63,7 +89,7 @@ pub fn run_noting(
         .stderr(Stdio::piped())
         .spawn()?;
     spawned(child.id());
-    let (stdout, stderr) = relay(&mut child, rewrites, out, err)?;
+    let (stdout, stderr) = relay(&mut child, showing, out, err)?;
     let status = child.wait()?;
     Ok(Outcome {
         status,
@@ -140,7 +166,7 @@ type Kept = Option<Vec<u8>>;
 
 fn relay(
     child: &mut Child,
-    rewrites: &Rewrites,
+    showing: &Showing,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<(Kept, Kept)> {
@@ -157,18 +183,16 @@ fn relay(
         }
         if err_ready {
             let whole = lines.push(stderr.pump(&mut buffer)?);
-            show(&whole, rewrites, err);
+            show(&whole, showing, err);
         }
     }
-    show(&lines.rest(), rewrites, err);
+    show(&lines.rest(), showing, err);
     Ok((stdout.kept, stderr.kept))
 }
 
-fn show(text: &[u8], rewrites: &Rewrites, err: &mut dyn Write) {
+fn show(text: &[u8], showing: &Showing, err: &mut dyn Write) {
     if !text.is_empty() {
-        let _ = err
-            .write_all(&rewrites.apply(text))
-            .and_then(|()| err.flush());
+        let _ = err.write_all(&showing.of(text)).and_then(|()| err.flush());
     }
 }
 
@@ -211,5 +235,48 @@ impl Lines {
 
     fn rest(self) -> Vec<u8> {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notifications_are_swallowed_and_diagnostics_are_not() {
+        let text = b"{\"$message_type\":\"artifact\",\"artifact\":\"/t/a.rmeta\"}\n{\"$message_type\":\"diagnostic\"}\n";
+        let plain = Showing::default();
+        assert_eq!(plain.of(text), text);
+        let swallowing = Showing {
+            swallow_notifications: true,
+            ..Showing::default()
+        };
+        assert_eq!(swallowing.of(text), b"{\"$message_type\":\"diagnostic\"}\n");
+    }
+
+    #[test]
+    fn both_streams_are_shown_and_kept() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "echo to out; echo to err >&2; printf tail >&2; exit 4",
+        ]);
+        let outcome = run(&mut command, &Showing::default(), &mut out, &mut err).unwrap();
+        assert_eq!(outcome.status.code(), Some(4));
+        assert_eq!(
+            (out.as_slice(), err.as_slice()),
+            (b"to out\n".as_slice(), b"to err\ntail".as_slice())
+        );
+        assert_eq!((outcome.stdout, outcome.stderr), (Some(out), Some(err)));
+    }
+
+    #[test]
+    fn lines_are_cut_where_they_end() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.push(b"one\ntw"), b"one\n");
+        assert_eq!(lines.push(b"o\n"), b"two\n");
+        assert_eq!(lines.push(b"rest"), b"");
+        assert_eq!(lines.rest(), b"rest");
     }
 }

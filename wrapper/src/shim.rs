@@ -11,7 +11,7 @@ use crate::ipc::protocol::{
     CompileRequest, Ended, FileId, Finished, FromNode, Mode, Replay, RunPlan, ToNode,
 };
 use crate::paths::Rewrites;
-use crate::run;
+use crate::run::{self, Showing};
 use crate::surroundings;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -44,8 +44,10 @@ pub fn main() -> ExitCode {
     if std::env::var_os("QUARRY").is_some_and(|v| v == "off") {
         return plain(&argv);
     }
-    let Some((mut client, answer)) = ask(&argv) else {
-        return plain(&argv);
+    let (mut client, answer) = match ask(&argv) {
+        Asked::Answered(client, answer) => (client, answer),
+        Asked::Nobody => return plain(&argv),
+        Asked::LostWhileCompiling => return compile_again(&argv),
     };
     match answer {
         FromNode::Replay(replay) => show(&replay),
@@ -67,24 +69,60 @@ fn cannot_run(compiler: &OsStr, error: &io::Error) -> ExitCode {
     ExitCode::from(CANNOT_RUN)
 }
 
-/// One round trip; `None` means that the compiler is to be run as if we were not here.
-fn ask(argv: &[OsString]) -> Option<(Client, FromNode)> {
+/// What came of asking the node.
+enum Asked {
+    /// It answered.
+    Answered(Client, FromNode),
+    /// Nobody did: the command is to be run as if we were not here.
+    Nobody,
+    /// The node died while it ran the compiler for us: some of what that said may have been shown.
+    LostWhileCompiling,
+}
+
+/// One round trip.
+fn ask(argv: &[OsString]) -> Asked {
+    let Some((mut client, mode)) = send(argv) else {
+        return Asked::Nobody;
+    };
+    let within = match mode {
+        Mode::Auto => Some(ANSWER_WITHIN),
+        // The answer comes when the compile has ended; a node that dies closes the socket.
+        Mode::Node => None,
+    };
+    match (client.receive(within), mode) {
+        (Ok(answer), _) => Asked::Answered(client, answer),
+        (Err(_), Mode::Auto) => Asked::Nobody,
+        (Err(_), Mode::Node) => Asked::LostWhileCompiling,
+    }
+}
+
+/// Sends the request, with descriptors where the node is to spawn.
+fn send(argv: &[OsString]) -> Option<(Client, Mode)> {
     let request = request(argv)?;
     let home = Home::from_env().ok()?;
     home.check().ok()?;
     let mut client = Client::connect_or_start(&home).ok()?;
     let mode = request.mode;
     client.send(&ToNode::Compile(Box::new(request))).ok()?;
-    let within = match mode {
-        Mode::Auto => Some(ANSWER_WITHIN),
-        // The answer comes when the compile has ended; a node that dies closes the socket.
-        Mode::Node => {
-            surroundings::send_descriptors(client.stream()).ok()?;
-            None
-        }
+    if mode == Mode::Node {
+        surroundings::send_descriptors(client.stream()).ok()?;
+    }
+    Some((client, mode))
+}
+
+/// Runs the caller's command after a compile that the node ran was lost, without repeating
+/// notifications that cargo may have seen.
+fn compile_again(argv: &[OsString]) -> ExitCode {
+    let mut command = Command::new(&argv[0]);
+    command.args(&argv[1..]);
+    let showing = Showing {
+        swallow_notifications: true,
+        ..Showing::default()
     };
-    let answer = client.receive(within).ok()?;
-    Some((client, answer))
+    match run::run(&mut command, &showing, &mut io::stdout(), &mut io::stderr()) {
+        Ok(outcome) => exit_as(outcome.status),
+        Err(error) => cannot_run(&argv[0], &error),
+    }
 }
 
 /// What the node needs to know. `None` in a working directory that is gone.
@@ -146,13 +184,11 @@ fn run_plan(client: &mut Client, plan: &RunPlan, argv: &[OsString]) -> ExitCode 
     };
     let mut command = Command::new(OsStr::from_bytes(compiler));
     command.args(arguments.iter().map(|a| OsStr::from_bytes(a)));
-    let rewrites = Rewrites::new(&plan.rewrites);
-    let outcome = match run::run(
-        &mut command,
-        &rewrites,
-        &mut io::stdout(),
-        &mut io::stderr(),
-    ) {
+    let showing = Showing {
+        rewrites: Rewrites::new(&plan.rewrites),
+        swallow_notifications: false,
+    };
+    let outcome = match run::run(&mut command, &showing, &mut io::stdout(), &mut io::stderr()) {
         Ok(outcome) => outcome,
         Err(error) => return cannot_run(command.get_program(), &error),
     };

@@ -7,7 +7,7 @@ use crate::store::Store;
 use crate::swarm::Swarm;
 use quarry_trust::Digest;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// Entries that wait to be announced; beyond it the worker that puts the next one waits.
@@ -73,10 +73,9 @@ fn announce(queue: &Receiver<Message>, store: &dyn Store, swarm: &dyn Swarm) {
                     break;
                 }
             }
-            next = match queue.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-            };
+            next = queue
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
+                .ok();
         }
         tell(&news, store, swarm);
         if let Some(done) = waiting {
