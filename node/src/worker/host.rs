@@ -2,7 +2,7 @@
 
 use crate::service::counters::Counters;
 use crate::store::{Object, Offer, Store};
-use crate::swarm::{Ask, Host, MAX_OFFERS};
+use crate::swarm::{Ask, Host, MAX_OFFERS, Taken};
 use crate::team::Team;
 use quarry_trust::verify::Source;
 use quarry_trust::{ActionKey, Digest, Entry, PeerId, Refusal, Scope, Verified};
@@ -27,6 +27,10 @@ impl NodeHost {
             .ok()?;
         (entry.scope != Scope::Private).then_some(entry)
     }
+
+    fn name(&self, peer: &PeerId) -> String {
+        self.team.peer_name(peer).unwrap_or_else(|| peer.to_hex())
+    }
 }
 
 impl Host for NodeHost {
@@ -47,7 +51,7 @@ impl Host for NodeHost {
             .unwrap_or_default()
     }
 
-    fn merge_roster(&self, from: &PeerId, wire: &[u8]) -> bool {
+    fn merge_roster(&self, from: &PeerId, wire: &[u8]) -> Taken {
         match self.team.merge(wire) {
             Ok(outcome) => {
                 for builder in &outcome.revoked {
@@ -61,12 +65,17 @@ impl Host for NodeHost {
                          additions of neither, until an admin merges"
                     );
                 }
-                outcome.changed
+                if outcome.changed {
+                    Taken::Grew
+                } else {
+                    Taken::Known
+                }
             }
             Err(error) => {
                 self.counters.refused_as("roster");
-                tracing::warn!("refused a roster from {from}: {error}");
-                false
+                let name = self.name(from);
+                tracing::warn!("refused a roster from {name} (roster): {error}");
+                Taken::Refused
             }
         }
     }
@@ -115,7 +124,7 @@ impl Host for NodeHost {
 
     fn refused(&self, from: &PeerId, why: Refusal, what: &str) {
         self.counters.refused(why);
-        let name = self.team.peer_name(from).unwrap_or_else(|| from.to_hex());
+        let name = self.name(from);
         tracing::warn!("refused {what} from {name} ({}): {why}", why.name());
     }
 
