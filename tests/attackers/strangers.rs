@@ -1,6 +1,7 @@
 //! Whoever is no member: turned away, counted, and of no consequence.
 
 use super::mallory::{Attack, MARK, Script, address, mallory_and_bob};
+use super::wire;
 use crate::harness::{SOON, wait_for};
 use libp2p::identity::Keypair;
 use std::io::{Read, Write};
@@ -43,12 +44,15 @@ fn garbage_on_the_main_port_does_nothing() {
     let handshake = b"\x13/multistream/1.0.0\n".to_vec();
     let request = b"GET / HTTP/1.1\r\nHost: bob\r\n\r\n".to_vec();
     let lying = [&handshake[..], &[0xff; 9], MARK].concat();
-    for garbage in [&endless, &handshake, &request, &lying, &vec![0; 4096]] {
+    let said = [&endless, &handshake, &request, &lying, &vec![0; 4096]].map(|garbage| {
         let mut stream = TcpStream::connect(place).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         stream.set_write_timeout(Some(SOON)).unwrap();
         // Bob may hang up in the middle of it.
         let _ = stream.write_all(garbage);
+        stream
+    });
+    for mut stream in said {
         let mut back = Vec::new();
         let ended = stream.read_to_end(&mut back);
         let waits = ended.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock);
@@ -62,6 +66,24 @@ fn garbage_on_the_main_port_does_nothing() {
     mallory.bob_compiles_instead(&bob);
     assert_eq!(bob.pid(), pid, "it is the same node");
     let _attack = mallory.attack(&bob, mallory.honestly());
+}
+
+#[test]
+fn a_flood_of_refusals_is_counted_and_does_not_fill_the_log() {
+    const TIMES: u64 = 200;
+    let (mallory, bob) = mallory_and_bob();
+    let attack = mallory.attack(&bob, mallory.honestly());
+    for _ in 0..TIMES {
+        attack.say(wire::ASK, &wire::claimed(1, u32::MAX, MARK), SOON);
+    }
+    wait_for("all of them to be counted", || {
+        (bob.count("rejected.oversize") >= TIMES).then_some(())
+    });
+    mallory.was_refused(&bob, "oversize", "larger than its limit");
+    let log = bob.log();
+    let lines = log.lines().filter(|l| l.contains("refused")).count();
+    assert!(lines < 50, "{lines} lines:\n{log}");
+    assert!(log.contains("is only counted"), "{log}");
 }
 
 #[test]

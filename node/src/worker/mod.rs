@@ -4,6 +4,7 @@
 pub mod cache;
 pub mod host;
 pub mod memos;
+mod voice;
 
 use crate::control::RecentReport;
 use crate::service::counters::{Counters, Outcome};
