@@ -15,6 +15,7 @@ use quarry_wrapper::ipc::protocol::{
 };
 use quarry_wrapper::paths::Rewrites;
 use quarry_wrapper::{run, shim, surroundings};
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
@@ -24,15 +25,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
-/// Connections at a time: more than the widest build on a large machine.
+/// Conversations at a time: more than the widest build on a large machine. Who comes beyond is
+/// told so at once, and compiles without us.
 const CONNECTIONS_MAX: usize = 1024;
+/// Connections that have not said what they want yet. Ours say it at once; where more are held
+/// open, the one that has been silent longest gives way.
+const SILENT_MAX: usize = 256;
 /// How long a new connection may take to say what it wants.
 const FIRST_WITHIN: Duration = Duration::from_secs(10);
 
@@ -54,22 +59,20 @@ pub fn bind(socket: &Path) -> io::Result<UnixListener> {
 /// Accepts until the node stops.
 pub async fn serve(listener: UnixListener, node: Arc<Node>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut silent = Silent::default();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
         let stream = tokio::select! {
             () = node.stopping() => return,
             accepted = listener.accept() => accepted,
         };
         match stream {
             Ok((stream, _)) => {
-                let node = node.clone();
+                let (node, places) = (node.clone(), places.clone());
+                let give_way = silent.admit();
                 tokio::spawn(async move {
-                    if let Err(error) = converse(stream, &node).await {
+                    if let Err(error) = converse(stream, &node, &places, give_way).await {
                         tracing::debug!(%error, "a conversation on the socket ended early");
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -81,11 +84,45 @@ pub async fn serve(listener: UnixListener, node: Arc<Node>) {
     }
 }
 
-async fn converse(mut stream: UnixStream, node: &Arc<Node>) -> Result<(), FrameError> {
+/// Connections that have not said what they want, oldest first. A connection holds the other
+/// end of its place until it has.
+#[derive(Default)]
+struct Silent(VecDeque<Weak<Notify>>);
+
+impl Silent {
+    /// A place for one more; the oldest is told to give way where there is none.
+    fn admit(&mut self) -> Arc<Notify> {
+        if self.0.len() >= SILENT_MAX {
+            self.0.retain(|place| place.strong_count() > 0);
+        }
+        if self.0.len() >= SILENT_MAX
+            && let Some(oldest) = self.0.pop_front().and_then(|place| place.upgrade())
+        {
+            oldest.notify_one();
+        }
+        let place = Arc::new(Notify::new());
+        self.0.push_back(Arc::downgrade(&place));
+        place
+    }
+}
+
+async fn converse(
+    mut stream: UnixStream,
+    node: &Arc<Node>,
+    places: &Semaphore,
+    give_way: Arc<Notify>,
+) -> Result<(), FrameError> {
     check_peer(&stream)?;
-    let first = tokio::time::timeout(FIRST_WITHIN, read(&mut stream))
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+    let first = tokio::select! {
+        first = tokio::time::timeout(FIRST_WITHIN, read(&mut stream)) => {
+            first.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        }
+        () = give_way.notified() => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    };
+    drop(give_way);
+    let Ok(_place) = places.try_acquire() else {
+        return write(&mut stream, &FromNode::Busy).await;
+    };
     match first {
         Ok(ToNode::Compile(request)) => {
             let _busy = node.busy();

@@ -308,11 +308,7 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
     }
     let store: Arc<dyn Store> = Arc::new(store);
     let counters = Arc::new(Counters::resume(store.state(COUNTERS)?.as_deref()));
-    let host = Arc::new(NodeHost {
-        store: store.clone(),
-        team: team.clone(),
-        counters: counters.clone(),
-    });
+    let host = Arc::new(NodeHost::new(store.clone(), team.clone(), counters.clone()));
     let swarm_config = SwarmConfig {
         seed: team.peer_seed(),
         listen: config.listen.clone(),

@@ -13,7 +13,7 @@ use super::handoff::Done;
 use super::identity::{NetId, net_id, peer_id};
 use super::link::Asked;
 use super::wire::{Answer, MAX_ROSTER_BYTES, Request, WireError, fit_offers};
-use super::{Ask, SwarmError};
+use super::{Ask, SwarmError, Taken};
 use crate::store::Offer;
 use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance};
 use libp2p::request_response::{Event, Message, OutboundFailure, ResponseChannel};
@@ -200,10 +200,10 @@ impl Driver {
     ) {
         let host = self.host.clone();
         self.jobs.spawn_blocking(move || {
-            let grew = host.merge_roster(&peer, &wire);
+            let taken = host.merge_roster(&peer, &wire);
             Done::Merged {
                 peer,
-                grew,
+                taken,
                 ours: host.roster(),
                 channel,
                 permit,
@@ -270,13 +270,13 @@ impl Driver {
         match done {
             Done::Merged {
                 peer,
-                grew,
+                taken,
                 ours,
                 channel,
                 permit,
             } => {
                 drop(permit);
-                self.on_merged(peer, grew, ours, channel);
+                self.on_merged(peer, taken, ours, channel);
             }
             Done::Offers {
                 peer,
@@ -310,17 +310,20 @@ impl Driver {
     fn on_merged(
         &mut self,
         peer: PeerId,
-        grew: bool,
+        taken: Taken,
         ours: Option<Vec<u8>>,
         channel: Option<ResponseChannel<Answer>>,
     ) {
-        if grew {
+        if taken == Taken::Grew {
             self.shared.roster_changed();
         }
         if !self.links.contains_key(&peer) {
             return;
         }
         let Some(channel) = channel else {
+            if taken == Taken::Refused {
+                return self.roster_failed(peer);
+            }
             // The answer to our own roster: the peer took it before it gave its own.
             self.shared.index.accepted(&peer);
             self.book.settled(&peer);
@@ -333,7 +336,10 @@ impl Driver {
             }
             return;
         };
-        self.shared.index.introduced(&peer);
+        if taken != Taken::Refused {
+            self.shared.index.introduced(&peer);
+        }
+        // Also after a refusal: who is behind learns from ours.
         let fits = ours.filter(|wire| wire.len() <= MAX_ROSTER_BYTES);
         self.answer(peer, channel, fits.map_or(Answer::Busy, Answer::Roster));
     }

@@ -31,6 +31,10 @@ pub(super) const MAX_LINES: usize = 4;
 const TRIES: usize = 3;
 /// Negotiating a stream takes one round trip; a peer that needs longer is not worth the wait.
 const OPEN_WITHIN: Duration = Duration::from_secs(3);
+/// Bytes a second that a peer must keep up over a whole object, once [`PROGRESS`] has passed: a
+/// twentieth of a 100 Mbit link. Otherwise a member that sends a byte now and then costs the
+/// whole of a deadline, which grows with the size that it claims itself.
+const SLOWEST: u64 = 640 * 1024;
 /// Only fetches of at least this many bytes say something about bandwidth.
 const BANDWIDTH_FROM: u64 = 1 << 20;
 
@@ -107,6 +111,7 @@ impl Fetcher {
         let result = self.exchange((peer, net), action, object, sink, deadline, &traffic);
         match result {
             Ok(()) => {
+                self.index.prompt(peer);
                 if object.size >= BANDWIDTH_FROM {
                     let micros = started.elapsed().as_micros().max(1);
                     let rate = u128::from(object.size) * 1_000_000 / micros;
@@ -275,8 +280,11 @@ impl Fetcher {
     ) -> Result<(), Trouble> {
         let mut left = size;
         let (mut body, mut raw) = (Vec::new(), Vec::new());
+        let started = Instant::now();
         while left > 0 {
-            let until = deadline.min(Instant::now() + PROGRESS);
+            let until = deadline
+                .min(Instant::now() + PROGRESS)
+                .min(started + allowance(size - left));
             let chunk = match self.within(until, read_chunk(stream, left, &mut body)) {
                 None => return Err(Trouble::Silent),
                 Some(Ok(chunk)) => chunk,
@@ -311,6 +319,11 @@ impl Lines {
             .unwrap_or_else(PoisonError::into_inner)
             .push(line.stream);
     }
+}
+
+/// How long a peer may have taken by the time it gives the chunk after so many bytes.
+fn allowance(received: u64) -> Duration {
+    PROGRESS + Duration::from_millis((received + CHUNK as u64).saturating_mul(1000) / SLOWEST)
 }
 
 /// Reads one chunk into `body`, which never grows beyond [`CHUNK`].

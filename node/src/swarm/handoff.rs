@@ -7,7 +7,7 @@
 use super::filter::KeyFilter;
 use super::index::Index;
 use super::wire::{Answer, WireError};
-use super::{Ask, SwarmError};
+use super::{Ask, SwarmError, Taken};
 use crate::store::Offer;
 use libp2p::Multiaddr;
 use libp2p::request_response::ResponseChannel;
@@ -41,7 +41,7 @@ pub(super) enum Done {
     /// A peer's roster was merged; it may wait for ours.
     Merged {
         peer: PeerId,
-        grew: bool,
+        taken: Taken,
         ours: Option<Vec<u8>>,
         channel: Option<ResponseChannel<Answer>>,
         permit: Option<OwnedSemaphorePermit>,

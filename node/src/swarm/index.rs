@@ -20,7 +20,9 @@ const MAX_RECENT: usize = 100_000;
 const EXCLUSION: Duration = Duration::from_secs(30);
 /// A peer that goes on offending is looked at again after this long.
 const MAX_EXCLUSION: Duration = Duration::from_secs(600);
-/// Exclusion of a peer that let a deadline pass: the next compile must not wait for it again.
+/// First exclusion of a peer that let a deadline pass: the next compile must not wait for it
+/// again. Doubles each time that the peer is given another chance and fails, so that silence
+/// costs the longest build a few waits in all; see [`Index::prompt`].
 const SLOW_EXCLUSION: Duration = Duration::from_secs(5);
 
 /// Bytes to and from one member, on the wire. Shared with who moves them.
@@ -57,6 +59,8 @@ struct Member {
     round_trip: Option<Duration>,
     excluded_until: Option<Instant>,
     offences: u32,
+    /// Deadlines that it let pass, one chance after another.
+    delays: u32,
     address: String,
     traffic: Arc<Traffic>,
 }
@@ -212,12 +216,28 @@ impl Index {
         });
     }
 
-    /// A peer let a deadline pass.
+    /// A peer let a deadline pass. Those of one moment, in which many compiles wait for it, are
+    /// one.
     pub(super) fn slow(&self, peer: &PeerId) {
-        let until = Instant::now() + SLOW_EXCLUSION;
+        self.slow_at(peer, Instant::now());
+    }
+
+    fn slow_at(&self, peer: &PeerId, now: Instant) {
         self.with(peer, |m| {
-            m.excluded_until = Some(m.excluded_until.map_or(until, |old| old.max(until)));
+            if m.excluded_until.is_some_and(|until| until > now) {
+                return;
+            }
+            let wait = SLOW_EXCLUSION * 2_u32.saturating_pow(m.delays.min(8));
+            m.delays = m.delays.saturating_add(1);
+            m.excluded_until = Some(now + wait.min(MAX_EXCLUSION));
         });
+    }
+
+    /// A peer gave a whole object in time: what was slow before is forgotten.
+    pub(super) fn prompt(&self, peer: &PeerId) {
+        if self.read(peer, |m| m.delays > 0) == Some(true) {
+            self.with(peer, |m| m.delays = 0);
+        }
     }
 
     /// The byte counts of a member that may be asked.

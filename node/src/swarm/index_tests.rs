@@ -100,6 +100,32 @@ fn an_offender_is_no_candidate_for_a_while() {
 }
 
 #[test]
+fn a_silent_peer_is_waited_for_less_and_less_until_it_delivers() {
+    let index = meet(&[ALICE]);
+    let excluded = |now: Instant| {
+        index.slow_at(&ALICE, now);
+        let until = index.read(&ALICE, |m| m.excluded_until).flatten();
+        until.expect("it is excluded") - now
+    };
+    let began = Instant::now();
+    let mut now = began;
+    let mut waits = 0;
+    while now < began + Duration::from_secs(3600) {
+        let wait = excluded(now);
+        assert_eq!(
+            excluded(now),
+            wait,
+            "compiles that wait at the same time are one delay"
+        );
+        now += wait;
+        waits += 1;
+    }
+    assert!(waits <= 13, "an hour of building asks it {waits} times");
+    index.prompt(&ALICE);
+    assert_eq!(excluded(now), SLOW_EXCLUSION);
+}
+
+#[test]
 fn who_left_the_roster_or_the_network_is_no_candidate() {
     let key = Digest::of(b"key");
     let index = meet(&[ALICE, CAROL]);

@@ -6,7 +6,7 @@
 //! thread, a socket, a rule that the real swarm does not have.
 
 use super::wire::fit_offers;
-use super::{Ask, Host, PeerStatus, Swarm, SwarmError};
+use super::{Ask, Host, PeerStatus, Swarm, SwarmError, Taken};
 use crate::store::{Object, Offer};
 use quarry_trust::{ActionKey, Digest, ObjectRef, PeerId, Refusal};
 use std::collections::{BTreeMap, HashSet};
@@ -198,10 +198,10 @@ impl Swarm for MemorySwarm {
                 if !meet {
                     continue;
                 }
-                if host.merge_roster(&from, &told) {
+                if host.merge_roster(&from, &told) == Taken::Grew {
                     news.push((peer, host));
                 }
-                if teller.merge_roster(&peer, &heard) {
+                if teller.merge_roster(&peer, &heard) == Taken::Grew {
                     news.push((from, teller.clone()));
                 }
             }

@@ -161,6 +161,17 @@ pub trait Swarm: Send + Sync + 'static {
     fn shutdown(&self);
 }
 
+/// What became of a peer's roster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// Ours grew by it.
+    Grew,
+    /// Nothing of it was news.
+    Known,
+    /// It was not believed: nothing else that the peer says may be.
+    Refused,
+}
+
 /// What the swarm asks of the node. Called on blocking threads.
 pub trait Host: Send + Sync + 'static {
     /// Our roster in its wire form; `None` where we are in no team (then the swarm stays quiet).
@@ -169,8 +180,8 @@ pub trait Host: Send + Sync + 'static {
     fn admits(&self, peer: &PeerId) -> bool;
     /// Every member's peer id but our own.
     fn members(&self) -> Vec<PeerId>;
-    /// Takes a peer's roster; true where ours grew by it. A bad one is refused and counted.
-    fn merge_roster(&self, from: &PeerId, wire: &[u8]) -> bool;
+    /// Takes a peer's roster. A bad one is refused and counted.
+    fn merge_roster(&self, from: &PeerId, wire: &[u8]) -> Taken;
     /// Offers under a key for one member: only entries within a scope that it may see.
     fn offers(&self, to: &PeerId, ask: &Ask) -> Vec<Offer>;
     /// Opens an object that the entry under `action` names, if that member may see the entry.

@@ -6,7 +6,7 @@
 use crate::service::counters::Counters;
 use crate::service::policy;
 use crate::store::{self, Offer, Store, StoreError};
-use crate::swarm::{Ask, Swarm};
+use crate::swarm::{Ask, Swarm, SwarmError};
 use crate::team::{self, Team};
 use crate::worker::announcer::Announcer;
 use quarry_trust::verify::Source;
@@ -84,12 +84,29 @@ impl NodeCache {
         self.counters.refused(why);
         match from {
             Some(peer) => {
-                let name = self.team.peer_name(peer).unwrap_or_else(|| peer.to_hex());
+                let name = self.name(peer);
                 tracing::warn!("refused {what} from {name} ({}): {why}", why.name());
                 self.swarm.misbehaved(peer);
             }
             None => tracing::debug!("{what} in the store is not used ({}): {why}", why.name()),
         }
+    }
+
+    /// A peer did not do what it was asked. What was refused is counted already.
+    fn failed(&self, peer: &PeerId, error: &SwarmError, what: &str) {
+        if matches!(error, SwarmError::Deadline(_)) {
+            self.counters.refused_as("silent");
+            let name = self.name(peer);
+            tracing::warn!(
+                "refused to wait longer for {what} from {name} (silent): no answer in time"
+            );
+        } else {
+            tracing::debug!(%error, peer = %peer, "{what} did not come");
+        }
+    }
+
+    fn name(&self, peer: &PeerId) -> String {
+        self.team.peer_name(peer).unwrap_or_else(|| peer.to_hex())
     }
 
     fn ask(&self, key: &Digest, ask: Ask) -> Vec<Candidate> {
@@ -110,7 +127,7 @@ impl NodeCache {
                 .ask(&peer, ask, Instant::now() + policy::ASK_WITHIN)
             {
                 Ok(offers) => all.extend(self.believe(offers, Some(peer), action, lookup)),
-                Err(error) => tracing::debug!(%error, peer = %peer, "a question was not answered"),
+                Err(error) => self.failed(&peer, &error, "an answer"),
             }
         }
         all
@@ -159,7 +176,7 @@ impl NodeCache {
     ) -> Option<store::Pinned> {
         let mut stage = self.store.stage(object.size).ok()?;
         if let Err(error) = self.swarm.fetch(peer, action, object, &mut stage, deadline) {
-            tracing::debug!(%error, peer = %peer, object = %object.digest, "a fetch failed");
+            self.failed(peer, &error, "an object");
             return None;
         }
         match stage.commit() {

@@ -2,8 +2,9 @@
 
 use crate::service::counters::Counters;
 use crate::store::{Object, Offer, Store};
-use crate::swarm::{Ask, Host, MAX_OFFERS};
+use crate::swarm::{Ask, Host, MAX_OFFERS, Taken};
 use crate::team::Team;
+use crate::worker::voice::Voice;
 use quarry_trust::verify::Source;
 use quarry_trust::{ActionKey, Digest, Entry, PeerId, Refusal, Scope, Verified};
 use std::sync::Arc;
@@ -16,9 +17,22 @@ pub struct NodeHost {
     pub team: Arc<Team>,
     /// What is counted.
     pub counters: Arc<Counters>,
+    /// How often what members send wrongly is said, and how often that strangers came.
+    voices: (Voice, Voice),
 }
 
 impl NodeHost {
+    /// The node's parts as the swarm sees them.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, team: Arc<Team>, counters: Arc<Counters>) -> Self {
+        Self {
+            store,
+            team,
+            counters,
+            voices: <(Voice, Voice)>::default(),
+        }
+    }
+
     /// An entry that a member may see: it is the team's, and its builder stands.
     fn visible(&self, offer: &Offer) -> Option<Verified<Entry>> {
         let entry = self
@@ -26,6 +40,10 @@ impl NodeHost {
             .verify(&offer.signed, Source::Store, None, None)
             .ok()?;
         (entry.scope != Scope::Private).then_some(entry)
+    }
+
+    fn name(&self, peer: &PeerId) -> String {
+        self.team.peer_name(peer).unwrap_or_else(|| peer.to_hex())
     }
 }
 
@@ -47,7 +65,7 @@ impl Host for NodeHost {
             .unwrap_or_default()
     }
 
-    fn merge_roster(&self, from: &PeerId, wire: &[u8]) -> bool {
+    fn merge_roster(&self, from: &PeerId, wire: &[u8]) -> Taken {
         match self.team.merge(wire) {
             Ok(outcome) => {
                 for builder in &outcome.revoked {
@@ -61,12 +79,18 @@ impl Host for NodeHost {
                          additions of neither, until an admin merges"
                     );
                 }
-                outcome.changed
+                if outcome.changed {
+                    Taken::Grew
+                } else {
+                    Taken::Known
+                }
             }
             Err(error) => {
                 self.counters.refused_as("roster");
-                tracing::warn!("refused a roster from {from}: {error}");
-                false
+                let name = self.name(from);
+                let line = || format!("refused a roster from {name} (roster): {error}");
+                self.voices.0.warn(line);
+                Taken::Refused
             }
         }
     }
@@ -115,12 +139,14 @@ impl Host for NodeHost {
 
     fn refused(&self, from: &PeerId, why: Refusal, what: &str) {
         self.counters.refused(why);
-        let name = self.team.peer_name(from).unwrap_or_else(|| from.to_hex());
-        tracing::warn!("refused {what} from {name} ({}): {why}", why.name());
+        let name = self.name(from);
+        let line = || format!("refused {what} from {name} ({}): {why}", why.name());
+        self.voices.0.warn(line);
     }
 
     fn stranger(&self, peer: &PeerId) {
         self.counters.stranger();
-        tracing::warn!("turned away {peer}: not a member of the team");
+        let line = || format!("turned away {peer}: not a member of the team");
+        self.voices.1.warn(line);
     }
 }

@@ -5,6 +5,7 @@ pub mod announcer;
 pub mod cache;
 pub mod host;
 pub mod memos;
+mod voice;
 
 use crate::control::RecentReport;
 use crate::service::counters::{Counters, Outcome};

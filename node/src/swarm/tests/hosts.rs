@@ -2,7 +2,7 @@
 //! objects, and a note of everything that was refused.
 
 use crate::store::{Object, Offer};
-use crate::swarm::{Ask, Host, Libp2pSwarm, Swarm, SwarmConfig, identity};
+use crate::swarm::{Ask, Host, Libp2pSwarm, Swarm, SwarmConfig, Taken, identity};
 use quarry_trust::{ActionKey, Digest, ObjectRef, PeerId, Refusal, Signature, SignedEntry};
 use std::collections::HashMap;
 use std::io::Write;
@@ -122,7 +122,7 @@ impl Host for TestHost {
             .collect()
     }
 
-    fn merge_roster(&self, _: &PeerId, wire: &[u8]) -> bool {
+    fn merge_roster(&self, _: &PeerId, wire: &[u8]) -> Taken {
         let mut ours = self.roster.lock().unwrap();
         let version = |wire: &[u8]| {
             wire.get(..8)
@@ -131,8 +131,10 @@ impl Host for TestHost {
         let grew = version(wire) > ours.as_deref().and_then(version);
         if grew {
             *ours = Some(wire.to_vec());
+            Taken::Grew
+        } else {
+            Taken::Known
         }
-        grew
     }
 
     fn offers(&self, _: &PeerId, ask: &Ask) -> Vec<Offer> {
