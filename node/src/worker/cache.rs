@@ -74,13 +74,13 @@ impl NodeCache {
                     entry,
                     from,
                 }),
-                Err(why) => self.refused(from.as_ref(), why, "an entry"),
+                Err(why) => self.refuse(from.as_ref(), why, "an entry"),
             }
         }
         believed
     }
 
-    fn refused(&self, from: Option<&PeerId>, why: Refusal, what: &str) {
+    fn refuse(&self, from: Option<&PeerId>, why: Refusal, what: &str) {
         self.counters.refused(why);
         match from {
             Some(peer) => {
@@ -183,7 +183,7 @@ impl NodeCache {
             Ok(pinned) if pinned.object == *object => Some(pinned),
             Ok(_) => {
                 let why = Refusal::Corrupt("an object is not what its digest says");
-                self.refused(Some(peer), why, "an object");
+                self.refuse(Some(peer), why, "an object");
                 None
             }
             Err(error) => {
@@ -278,6 +278,15 @@ impl Cache for NodeCache {
         match self.store.object(object).ok()?? {
             store::Object::Bytes(bytes) => Some(Object::Bytes(bytes)),
             store::Object::File(file) => Some(Object::File(file)),
+        }
+    }
+
+    fn refused(&self, candidate: &Candidate, why: &'static str) {
+        self.refuse(candidate.from.as_ref(), Refusal::Corrupt(why), "an entry");
+        if candidate.from.is_none() {
+            let _ = self
+                .store
+                .remove(&candidate.entry.action, &candidate.entry.builder);
         }
     }
 

@@ -268,6 +268,13 @@ pub(super) fn variables(
         .collect()
 }
 
+/// An action that the files as they are lead to.
+struct Wanted {
+    key: ActionKey,
+    /// Digest of its description's bytes.
+    description: Digest,
+}
+
 /// One lookup.
 pub(super) struct Trip<'a> {
     pub pipeline: &'a Pipeline,
@@ -287,7 +294,7 @@ impl Trip<'_> {
         // Every local candidate, then what peers hold under a key that we formed ourselves.
         for tier in [Tier::Local, Tier::Peers] {
             for key in &keys {
-                if let Some(hit) = self.restore_one(&self.cache.get(key, tier), key, umask) {
+                if let Some(hit) = self.restore_one(&self.cache.get(&key.key, tier), key, umask) {
                     return Some(hit);
                 }
             }
@@ -302,32 +309,38 @@ impl Trip<'_> {
         None
     }
 
-    /// The distinct action keys that predictions lead to, given the files as they are.
-    fn keys(&self, candidates: &[Candidate], tier: Tier) -> Vec<ActionKey> {
+    /// The distinct actions that predictions lead to, given the files as they are.
+    fn keys(&self, candidates: &[Candidate], tier: Tier) -> Vec<Wanted> {
         let mut tried = HashSet::new();
-        let mut keys = Vec::new();
+        let mut wanted: Vec<Wanted> = Vec::new();
         for candidate in candidates {
             if !tried.insert(&candidate.prediction) {
                 continue;
             }
             let described =
                 read_prediction(&candidate.prediction).and_then(|p| self.describe(&p, tier));
-            if let Some(key) = described.map(|d| d.action().0)
-                && !keys.contains(&key)
-            {
-                keys.push(key);
+            let Some((key, bytes)) = described.map(|d| d.action()) else {
+                continue;
+            };
+            if wanted.iter().all(|w| w.key != key) {
+                let description = Digest::of(&bytes);
+                wanted.push(Wanted { key, description });
             }
         }
-        keys
+        wanted
     }
 
-    fn restore_one(&self, candidates: &[Candidate], key: &ActionKey, umask: u32) -> Option<Hit> {
+    fn restore_one(&self, candidates: &[Candidate], wanted: &Wanted, umask: u32) -> Option<Hit> {
         let mut fits: Vec<_> = candidates
             .iter()
-            .filter(|c| c.entry.action == *key && self.width_fits(c.entry.width))
+            .filter(|c| c.entry.action == wanted.key && self.width_fits(c.entry.width))
             .collect();
         fits.sort_by_key(|c| c.from.is_some());
         fits.into_iter().find_map(|candidate| {
+            if let Some(why) = self.misfit(candidate, wanted) {
+                self.cache.refused(candidate, why);
+                return None;
+            }
             if !self.cache.bring(candidate) {
                 return None;
             }
@@ -337,6 +350,15 @@ impl Trip<'_> {
             }
             hit
         })
+    }
+
+    /// What makes a signed entry unfit for this very command, before any object is asked for.
+    fn misfit(&self, candidate: &Candidate, wanted: &Wanted) -> Option<&'static str> {
+        if candidate.entry.description.digest != wanted.description {
+            return Some("its description is not of this action");
+        }
+        let names = restore::names_match(self.unit, &candidate.entry.outputs);
+        (!names).then_some("it names other files than this command writes")
     }
 
     fn width_fits(&self, width: Option<u16>) -> bool {

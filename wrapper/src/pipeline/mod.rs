@@ -121,6 +121,8 @@ pub trait Cache: Send + Sync {
     fn bring(&self, candidate: &Candidate) -> bool;
     /// Opens an object that is here.
     fn open_object(&self, object: &ObjectRef) -> Option<Object>;
+    /// A signed entry does not fit the command that it is for: count it, use it no more.
+    fn refused(&self, candidate: &Candidate, why: &'static str);
     /// An object of this entry is missing or damaged: set the entry aside.
     fn damaged(&self, entry: &Verified<Entry>);
     /// Takes bytes as an object.

@@ -4,6 +4,7 @@
 use super::find::Trip;
 use super::{Candidate, Hit, Object};
 use crate::compiler::depinfo::DepInfo;
+use crate::compiler::rustc::args::Unit;
 use crate::ipc::protocol::Replay;
 use quarry_trust::{Digest, ObjectRef, Output, OutputKind, digest::Hasher};
 use rustix::fs::Mode;
@@ -42,9 +43,6 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, umask: u32) -> Opt
     let stdout = message(trip, &entry.stdout)?;
     let stderr = message(trip, &entry.stderr)?;
     let dir = trip.inv.cwd.join(&trip.unit.out_dir);
-    if !names_match(trip, &entry.outputs) {
-        return None;
-    }
     let mut prepared = Prepared(Vec::with_capacity(entry.outputs.len()));
     let mut outputs: Vec<&Output> = entry.outputs.iter().collect();
     // In the order in which rustc writes them.
@@ -73,8 +71,8 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, umask: u32) -> Opt
 }
 
 /// An entry may only write the files that this very command would have written.
-fn names_match(trip: &Trip<'_>, outputs: &[Output]) -> bool {
-    let expected = trip.unit.outputs();
+pub(super) fn names_match(unit: &Unit, outputs: &[Output]) -> bool {
+    let expected = unit.outputs();
     outputs.iter().all(|o| {
         expected
             .iter()
