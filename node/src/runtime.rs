@@ -20,8 +20,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -94,6 +94,7 @@ pub struct Node {
     /// What went wrong at the start and was mended, for `doctor`.
     pub incidents: Vec<String>,
     busy: AtomicU64,
+    counters_kept: Mutex<Vec<u8>>,
     stop: watch::Sender<bool>,
 }
 
@@ -153,13 +154,20 @@ impl Node {
         }
     }
 
+    /// Writes the counters down where they have changed: an idle node leaves the disk alone.
     fn keep_counters(&self) {
-        match serde_json::to_vec(&self.counters.stats()) {
-            Ok(bytes) => {
-                if let Err(error) = self.store.set_state(COUNTERS, &bytes) {
-                    tracing::debug!(%error, "the counters were not kept");
-                }
-            }
+        let Ok(bytes) = serde_json::to_vec(&self.counters.stats()) else {
+            return;
+        };
+        let mut kept = self
+            .counters_kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *kept == bytes {
+            return;
+        }
+        match self.store.set_state(COUNTERS, &bytes) {
+            Ok(()) => *kept = bytes,
             Err(error) => tracing::debug!(%error, "the counters were not kept"),
         }
     }
@@ -347,6 +355,7 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
         started: Instant::now(),
         incidents,
         busy: AtomicU64::new(0),
+        counters_kept: Mutex::default(),
         stop: watch::Sender::new(false),
     });
     let resumed = node.clone();

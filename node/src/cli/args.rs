@@ -86,7 +86,7 @@ pub enum Command {
     Show {
         /// A crate's name (its newest entry), or at least 4 hexadecimal digits of the action key
         /// or lookup key
-        #[arg(value_name = "KEY|CRATE")]
+        #[arg(value_name = "KEY|CRATE", value_parser = key_or_crate)]
         key: String,
         /// How to print it.
         #[command(flatten)]
@@ -258,6 +258,16 @@ pub struct PurgeWhat {
     pub all: bool,
 }
 
+/// What a key or a crate's name can be made of.
+fn key_or_crate(text: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if !text.is_empty() && text.len() <= 128 && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("give a crate's name, or hexadecimal digits of a key".to_owned())
+    }
+}
+
 /// A span of time in seconds: a number with `s`, `m`, `h` or `d`.
 fn parse_span(text: &str) -> Result<u64, String> {
     let usage = || format!("{text:?} is no span of time: write it as in 90s, 30m, 1h, 2d");
@@ -314,7 +324,7 @@ mod tests {
             "qnode purge",
             "qnode purge --all --crate serde",
             "qnode show xyz!",
-            "qnode show abc",
+            "qnode show",
             "qnode invite --role king",
             "qnode approve --code A --yes",
             "qnode setup --check --undo",
