@@ -191,7 +191,12 @@ fn digest_files(
     inputs: &Inputs,
 ) -> Result<Vec<FileInput>, Bypass> {
     let mut files: BTreeMap<String, Option<Digest>> = BTreeMap::new();
-    let name = |path: &Path| named(&r.roots, path);
+    let name = |path: &Path| {
+        if r.roots.climbs_out(path) {
+            return Err(Bypass::InputOutside);
+        }
+        named(&r.roots, path)
+    };
     for path in &inputs.files {
         let path = &r.inv.cwd.join(path);
         let file = open_regular(path).map_err(|_| Bypass::UnreadableInput)?;
