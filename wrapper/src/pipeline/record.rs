@@ -10,7 +10,7 @@ use crate::action::{FileInput, Use, Value, Variable};
 use crate::compiler::Bypass;
 use crate::compiler::depinfo::DepInfo;
 use crate::compiler::rustc::args::Unit;
-use crate::compiler::rustc::inputs::{self, How, Inputs};
+use crate::compiler::rustc::inputs::{self, How, Inputs, InputsError};
 use crate::digests::{FileDigests, Identity, local_clock, open_regular};
 use crate::ipc::protocol::Finished;
 use crate::paths::Scanner;
@@ -82,7 +82,10 @@ fn try_record(
     let dep_bytes = read_dep_info(unit, r)?;
     let dep_info = DepInfo::parse(&dep_bytes).map_err(|_| Bypass::NoDepInfo)?;
     let inputs = inputs::inputs(unit, &r.inv, &dep_info, &|path| fs::read(path))
-        .map_err(|_| Bypass::UnreadableInput)?;
+        .map_err(|error| match error {
+            InputsError::Assembler(_) => Bypass::AssemblerInput,
+            _ => Bypass::UnreadableInput,
+        })?;
     unchanged_seen(pipeline, r)?;
     let files = digest_files(pipeline, r, &inputs)?;
     let uses: Vec<(String, Use)> = inputs
