@@ -209,6 +209,11 @@ impl Roots {
         Named::Literal(text.to_owned())
     }
 
+    /// Every root's directory, as given and as the filesystem calls it.
+    pub fn dirs(&self) -> impl Iterator<Item = PathBuf> {
+        self.forms.iter().map(|(form, _)| PathBuf::from(form))
+    }
+
     /// Whether a path begins in a root and climbs out of it. Its name is literal then, but the
     /// same sources lead elsewhere from another checkout: nothing may be found by such a name.
     #[must_use]
