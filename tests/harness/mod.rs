@@ -51,7 +51,8 @@ pub struct Said {
 }
 
 impl Said {
-    fn of(output: &Output) -> Self {
+    /// What a finished command left.
+    pub fn of(output: &Output) -> Self {
         Self {
             ok: output.status.success(),
             code: output.status.code(),

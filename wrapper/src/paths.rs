@@ -209,6 +209,23 @@ impl Roots {
         Named::Literal(text.to_owned())
     }
 
+    /// Every root's directory, as given and as the filesystem calls it.
+    pub fn dirs(&self) -> impl Iterator<Item = PathBuf> {
+        self.forms.iter().map(|(form, _)| PathBuf::from(form))
+    }
+
+    /// Whether a path begins in a root and climbs out of it. Its name is literal then, but the
+    /// same sources lead elsewhere from another checkout: nothing may be found by such a name.
+    #[must_use]
+    pub fn climbs_out(&self, path: &Path) -> bool {
+        let absolute: PathBuf = self.cwd.join(path).components().collect();
+        let climbs = |text: &str| {
+            let mut rests = self.forms.iter().filter_map(|(form, _)| below(text, form));
+            rests.any(|rest| !contained(rest))
+        };
+        absolute.to_str().is_some_and(climbs)
+    }
+
     /// The path that a name means in this checkout. `None` for what is no name: relative, with
     /// empty or `.` components, climbing out of its root, under a placeholder that this
     /// invocation has no root for, too long.

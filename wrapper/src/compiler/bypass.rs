@@ -98,6 +98,8 @@ reasons! {
     MissingOutput = "missing-output", "An output that the command asks for is not there.";
     OutputTooLarge = "output-too-large", "An output is larger than what is kept.";
     PathInOutput = "path-in-output", "An output holds a path of this checkout that the key does not.";
+    InputOutside = "input-outside", "An input is reached by climbing out of the workspace, cargo's home or the target directory.";
+    AssemblerInput = "assembler-input", "Assembly names a file to read (.incbin, .include), which the compiler does not report.";
     StoreUnavailable = "store-unavailable", "The store took no entry: the disk is full, or it cannot be written.";
     EnvCompiler = "env-compiler", "A variable changes what the compiler says of itself.";
 }

@@ -6,6 +6,7 @@
 //! call, a signature, a belief in anything that is not [`Verified`].
 
 mod find;
+mod moved;
 pub mod places;
 mod record;
 mod restore;

@@ -5,12 +5,14 @@
 //! that the key does not hold are not stored either.
 
 use super::find::{named, reads_a_secret, variables};
+use super::moved::Ways;
 use super::{Cache, Pipeline, Recording, StagedOutput, UnsignedEntry, output_paths, restore};
 use crate::action::{FileInput, Use, Value, Variable};
 use crate::compiler::Bypass;
 use crate::compiler::depinfo::DepInfo;
 use crate::compiler::rustc::args::Unit;
-use crate::compiler::rustc::inputs::{self, How, Inputs};
+use crate::compiler::rustc::inputs::{self, How, Inputs, InputsError};
+use crate::compiler::rustc::native;
 use crate::digests::{FileDigests, Identity, local_clock, open_regular};
 use crate::ipc::protocol::Finished;
 use crate::paths::Scanner;
@@ -81,10 +83,16 @@ fn try_record(
 
     let dep_bytes = read_dep_info(unit, r)?;
     let dep_info = DepInfo::parse(&dep_bytes).map_err(|_| Bypass::NoDepInfo)?;
-    let inputs = inputs::inputs(unit, &r.inv, &dep_info, &|path| fs::read(path))
-        .map_err(|_| Bypass::UnreadableInput)?;
+    let inputs = inputs::inputs(unit, &r.inv, &dep_info, &|path| fs::read(path)).map_err(
+        |error| match error {
+            InputsError::Assembler(_) => Bypass::AssemblerInput,
+            _ => Bypass::UnreadableInput,
+        },
+    )?;
     unchanged_seen(pipeline, r)?;
-    let files = digest_files(pipeline, r, &inputs)?;
+    same_archives(unit, r)?;
+    let mut ways = Ways::new(r, &r.inv.cwd.join(&unit.out_dir));
+    let files = digest_files(pipeline, r, &inputs, &mut ways)?;
     let uses: Vec<(String, Use)> = inputs
         .env
         .iter()
@@ -157,17 +165,29 @@ fn unchanged_seen(pipeline: &Pipeline, r: &Recording) -> Result<(), Bypass> {
     for (path, before) in &r.seen {
         let now = fs::metadata(path).map_err(|_| Bypass::ChangedWhileCompiling)?;
         let now = Identity::of(&now);
-        if now.newest() < r.started && now.size == before.size {
-            continue;
-        }
-        // Touched in the tick of the start or later: a link that cargo made moves ctime only.
+        // A link that cargo made moves ctime only.
         let same = (now.device, now.inode, now.size, now.modified)
             == (before.device, before.inode, before.size, before.modified);
-        if !same || !digest_is_known(pipeline, r, path) {
+        let rested = now.newest() < r.started;
+        // Touched in the tick of the start or later: what it holds now is asked again.
+        if !same || !(rested || digest_is_known(pipeline, r, path)) {
             return Err(Bypass::ChangedWhileCompiling);
         }
     }
     Ok(())
+}
+
+/// The native search directories hold the archives that stand in the key, and no others: one that
+/// came meanwhile may have been found first.
+fn same_archives(unit: &Unit, r: &Recording) -> Result<(), Bypass> {
+    let now = native::archives(unit, &r.inv)?;
+    let names = now.iter().map(|path| named(&r.roots, path));
+    let names: Vec<String> = names.collect::<Result<_, _>>()?;
+    if names.iter().eq(r.base.native.iter().map(|file| &file.name)) {
+        Ok(())
+    } else {
+        Err(Bypass::ChangedWhileCompiling)
+    }
 }
 
 /// Whether the file's bytes now are those that stand in the key.
@@ -189,9 +209,15 @@ fn digest_files(
     pipeline: &Pipeline,
     r: &Recording,
     inputs: &Inputs,
+    ways: &mut Ways<'_>,
 ) -> Result<Vec<FileInput>, Bypass> {
     let mut files: BTreeMap<String, Option<Digest>> = BTreeMap::new();
-    let name = |path: &Path| named(&r.roots, path);
+    let name = |path: &Path| {
+        if r.roots.climbs_out(path) {
+            return Err(Bypass::InputOutside);
+        }
+        named(&r.roots, path)
+    };
     for path in &inputs.files {
         let path = &r.inv.cwd.join(path);
         let file = open_regular(path).map_err(|_| Bypass::UnreadableInput)?;
@@ -203,6 +229,7 @@ fn digest_files(
         if identity.newest() >= r.started && !r.seen.contains_key(path) {
             return Err(Bypass::ChangedWhileCompiling);
         }
+        ways.rested(path)?;
         let digest = pipeline
             .digests
             .digest(path)

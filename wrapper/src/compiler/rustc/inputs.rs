@@ -69,6 +69,9 @@ pub enum InputsError {
         /// What reading said.
         source: io::Error,
     },
+    /// The assembler read files that no list names.
+    #[error("{0} has assembly that reads files; the compile is not cached")]
+    Assembler(PathBuf),
     /// Files under any name may be bundled.
     #[error("{0} asks for a native library by a verbatim name; the compile is not cached")]
     Verbatim(PathBuf),
@@ -98,6 +101,7 @@ pub fn inputs(
     if may_bundle(unit) {
         refuse_verbatim(&files, read)?;
     }
+    refuse_assembler_input(&files, read)?;
     let absent = files
         .iter()
         .filter(|file| **file != root)
@@ -199,6 +203,34 @@ fn refuse_verbatim(
         }
     }
     Ok(())
+}
+
+/// `global_asm!(".incbin \"file\"")` reads a file when code is generated, and dep-info does not say
+/// so. Looked for in the crate's own text; macros of the usual name are known by it.
+fn refuse_assembler_input(
+    files: &[PathBuf],
+    read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<(), InputsError> {
+    let mut assembly = false;
+    let mut reads = None;
+    for path in files {
+        let bytes = read_input(path, read)?;
+        let holds = |word: &[u8]| memchr::memmem::find(&bytes, word).is_some();
+        if holds(b"incbin!") {
+            return Err(InputsError::Assembler(path.clone()));
+        }
+        assembly |= holds(b"asm!");
+        if [b".incbin".as_slice(), b".include ", b".include\t"]
+            .iter()
+            .any(|word| holds(word))
+        {
+            reads = Some(path);
+        }
+    }
+    match reads {
+        Some(path) if assembly => Err(InputsError::Assembler(path.clone())),
+        _ => Ok(()),
+    }
 }
 
 fn read_input(

@@ -1,0 +1,265 @@
+//! The ground that soundness tests stand on: one program over one library, built and run, and
+//! how its compiles ended.
+//!
+//! Enters: the library's files. Leaves: what the program said, and which compiles hit, missed or
+//! were bypassed and why. Must never happen here: a build that is not cargo's and rustc's own.
+
+use crate::harness::{Dev, Said, projects, wait_for};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A checkout of a developer: the program `app` prints what the library `l` says.
+pub struct Place<'d> {
+    pub dev: &'d Dev,
+    pub at: PathBuf,
+    /// Environment of the builds in this checkout.
+    pub env: Vec<(String, String)>,
+    /// Arguments of the builds after `build`.
+    pub args: Vec<String>,
+}
+
+/// What a build led to: the program's output, and how the compiles of libraries ended, such as
+/// `1 hit, 2 miss`.
+pub type Led = (String, String);
+
+/// The expectation of [`Place::fresh`] and [`Place::again`].
+pub fn led(said: &str, how: &str) -> Led {
+    (said.into(), how.into())
+}
+
+const FILES: &[(&str, &str)] = &[
+    (
+        "Cargo.toml",
+        "[workspace]\nmembers = [\"app\", \"l\"]\nresolver = \"2\"\n",
+    ),
+    (
+        "app/Cargo.toml",
+        "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\
+         [dependencies]\nl = { path = \"../l\" }\n",
+    ),
+    (
+        "app/src/main.rs",
+        "fn main() { println!(\"{}\", l::said()); }\n",
+    ),
+    ("l/Cargo.toml", L_MANIFEST),
+];
+
+/// The library's manifest, for those that add to it.
+pub const L_MANIFEST: &str = "[package]\nname = \"l\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
+
+/// A workspace with further members.
+pub fn members(names: &[&str]) -> String {
+    format!("[workspace]\nmembers = {names:?}\nresolver = \"2\"\n")
+}
+
+/// A package's manifest with something after it.
+pub fn package(name: &str, rest: &str) -> String {
+    format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n{rest}\n")
+}
+
+/// The manifest of a procedural macro.
+pub fn macro_package(name: &str, rest: &str) -> String {
+    package(name, &format!("{rest}\n[lib]\nproc-macro = true"))
+}
+
+/// A macro `gate::wait!()` that holds the compile while [`Place::while_compiling`] changes things.
+pub const GATE: &str = r#"
+use std::{env, fs, path::PathBuf, thread, time::{Duration, Instant}};
+#[proc_macro]
+pub fn wait(_: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    if let Some(dir) = env::var_os("GATE").map(PathBuf::from) {
+        fs::write(dir.join("begun"), "").unwrap();
+        let end = Instant::now() + Duration::from_secs(60);
+        while !dir.join("go").exists() {
+            assert!(Instant::now() < end, "nobody opened the gate");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+    proc_macro::TokenStream::new()
+}
+"#;
+
+impl<'d> Place<'d> {
+    /// Writes a checkout below the developer's directory. `files` are paths below `l/`, or, where
+    /// they begin with a slash, below the workspace.
+    pub fn new(dev: &'d Dev, name: &str, files: &[(&str, &str)]) -> Self {
+        let place = Self {
+            dev,
+            at: dev.path(name),
+            env: Vec::new(),
+            args: Vec::new(),
+        };
+        projects::write(&place.at, FILES);
+        place.write(files);
+        dev.start();
+        place
+    }
+
+    /// A checkout whose library depends on the macro `gate`.
+    pub fn gated(dev: &'d Dev, name: &str, files: &[(&str, &str)]) -> Self {
+        let gate = macro_package("gate", "");
+        let l = package("l", "[dependencies]\ngate = { path = \"../gate\" }");
+        let all = members(&["app", "l", "gate"]);
+        let mut every = vec![
+            ("/Cargo.toml", all.as_str()),
+            ("/gate/Cargo.toml", &gate),
+            ("/gate/src/lib.rs", GATE),
+            ("Cargo.toml", &l),
+        ];
+        every.extend(files);
+        Self::new(dev, name, &every)
+    }
+
+    /// Writes files as [`Place::new`] does.
+    pub fn write(&self, files: &[(&str, &str)]) {
+        for (path, text) in files {
+            let path = match path.strip_prefix('/') {
+                Some(path) => path.to_owned(),
+                None => format!("l/{path}"),
+            };
+            projects::write(&self.at, &[(&path, text)]);
+        }
+    }
+
+    /// A path below the library.
+    pub fn l(&self, path: &str) -> PathBuf {
+        self.at.join("l").join(path)
+    }
+
+    /// A variable of later builds; `None` takes it away.
+    pub fn set(&mut self, name: &str, value: Option<&str>) {
+        self.env.retain(|(n, _)| n != name);
+        self.env
+            .extend(value.map(|v| (name.to_owned(), v.to_owned())));
+    }
+
+    /// The command that builds through qwrap.
+    pub fn command(&self, what: &str) -> Command {
+        let mut args = vec![what];
+        args.extend(self.args.iter().map(String::as_str));
+        let mut command = self.dev.cargo(&self.at, &args);
+        command.envs(self.env.iter().map(|(k, v)| (k, v)));
+        command
+    }
+
+    /// Builds through qwrap.
+    pub fn build(&self) -> Said {
+        self.dev.run(&mut self.command("build"))
+    }
+
+    /// Builds without qwrap.
+    pub fn plain(&self) -> Said {
+        self.dev
+            .run(self.command("build").env_remove("RUSTC_WRAPPER"))
+    }
+
+    /// Removes all that builds left.
+    pub fn clean(&self) {
+        let _ = fs::remove_dir_all(self.at.join("target"));
+    }
+
+    /// What the program says.
+    #[track_caller]
+    pub fn run(&self) -> String {
+        let release = self.args.iter().any(|a| a == "--release");
+        let app = if release { "release/app" } else { "debug/app" };
+        let ran = self
+            .dev
+            .run(&mut self.dev.command(self.at.join("target").join(app)));
+        ran.succeeded().out.trim().to_owned()
+    }
+
+    /// Builds from nothing, and runs.
+    #[track_caller]
+    pub fn fresh(&self) -> Led {
+        self.clean();
+        self.again()
+    }
+
+    /// Builds upon what is there, and runs.
+    #[track_caller]
+    pub fn again(&self) -> Led {
+        let how = self.counted(|| drop(self.build().succeeded()));
+        (self.run(), how)
+    }
+
+    /// How the compiles of libraries ended that `work` led to.
+    #[track_caller]
+    pub fn counted(&self, work: impl FnOnce()) -> String {
+        counted(self.dev, work)
+    }
+
+    /// Builds through qwrap; once the library's macro `gate` runs, changes something, and lets
+    /// the compile go on.
+    #[track_caller]
+    pub fn while_compiling(&self, change: impl FnOnce()) -> Said {
+        let gate = self.dev.path("the-gate");
+        let _ = fs::remove_dir_all(&gate);
+        fs::create_dir(&gate).unwrap();
+        let child = self
+            .command("build")
+            .env("GATE", &gate)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_for("the compile to reach the gate", || {
+            gate.join("begun").exists().then_some(())
+        });
+        change();
+        fs::write(gate.join("go"), "").unwrap();
+        Said::of(&child.wait_with_output().unwrap())
+    }
+
+    /// Fails unless cargo finds nothing to do.
+    #[track_caller]
+    pub fn nothing_left(&self) {
+        let again = self.dev.run(self.command("build").arg("-v")).succeeded();
+        assert!(!again.err.contains("Running"), "{}", again.err);
+        assert!(again.err.contains("Fresh l"), "{}", again.err);
+    }
+
+    /// A file of `target/debug/deps`, by the beginning and the end of its name.
+    #[track_caller]
+    pub fn dep(&self, begins: &str, ends: &str) -> PathBuf {
+        let deps = self.at.join("target/debug/deps");
+        let named = |path: &Path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.starts_with(begins) && name.ends_with(ends)
+        };
+        let mut all = fs::read_dir(deps).unwrap().map(|e| e.unwrap().path());
+        all.find(|path| named(path))
+            .unwrap_or_else(|| panic!("no {begins}…{ends} among the outputs"))
+    }
+}
+
+/// How the compiles of libraries ended that `work` led to, by the node's counters.
+#[track_caller]
+pub fn counted(dev: &Dev, work: impl FnOnce()) -> String {
+    let tally = |dev: &Dev| -> Vec<(String, u64)> {
+        let s = dev.stats();
+        let n = |v: &serde_json::Value| v.as_u64().unwrap_or(0);
+        let mut all = vec![
+            ("hit".to_owned(), n(&s["hits"]["local"])),
+            ("peer".to_owned(), n(&s["hits"]["peer"])),
+            ("miss".to_owned(), n(&s["misses"])),
+        ];
+        for (name, count) in s["bypass_reasons"].as_object().unwrap() {
+            if !name.starts_with("link-") && !name.starts_with("check-") && name != "probe" {
+                all.push((name.clone(), n(count)));
+            }
+        }
+        all
+    };
+    let before = tally(dev);
+    work();
+    let mut told = Vec::new();
+    for (name, after) in tally(dev) {
+        let then = before.iter().find(|(n, _)| *n == name).map_or(0, |b| b.1);
+        if after > then {
+            told.push(format!("{} {name}", after - then));
+        }
+    }
+    told.join(", ")
+}

@@ -1,0 +1,212 @@
+//! What changes while the compiler runs (33, 48, 50): held at a gate, not by a race.
+
+use super::ground::{GATE, Place, led, macro_package, members, package};
+use crate::harness::Dev;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::{Duration, SystemTime};
+
+/// `word` is read before the gate and `lib.rs` is the root: the compile has seen both.
+const GATED: &[(&str, &str)] = &[
+    (
+        "src/lib.rs",
+        "mod word; gate::wait!(); pub fn said() -> &'static str { word::IT }",
+    ),
+    ("src/word.rs", "pub const IT: &str = \"one\";"),
+];
+const TWO: &str = "pub const IT: &str = \"two\";";
+
+/// The same story for every change that a compile does not see: it says `one`, is not kept, and
+/// what comes next is right.
+fn unseen(change: impl FnOnce(&Place<'_>)) {
+    let alice = Dev::new("alice");
+    let here = Place::gated(&alice, "here", GATED);
+    here.write(&[("other/word.rs", TWO)]);
+    let how = here.counted(|| {
+        drop(here.while_compiling(|| change(&here)).succeeded());
+    });
+    assert_eq!(here.run(), "one", "the compile had read its sources");
+    assert_eq!(how, "1 changed-while-compiling");
+    assert_eq!(here.fresh(), led("two", "1 miss"));
+}
+
+#[test]
+fn a_source_saved_during_the_compile_is_not_kept() {
+    unseen(|here| here.write(&[("src/word.rs", TWO)]));
+}
+
+#[test]
+fn a_source_moved_into_place_with_an_old_time_is_not_kept() {
+    unseen(|here| {
+        let other = here.l("other/word.rs");
+        let old = SystemTime::now() - Duration::from_secs(86_400);
+        fs::File::options()
+            .append(true)
+            .open(&other)
+            .and_then(|file| file.set_modified(old))
+            .unwrap();
+        fs::rename(other, here.l("src/word.rs")).unwrap();
+    });
+}
+
+#[test]
+fn a_directory_swapped_for_another_during_the_compile_is_not_kept() {
+    let alice = Dev::new("alice");
+    let here = Place::gated(
+        &alice,
+        "here",
+        &[
+            (
+                "src/lib.rs",
+                "mod deep; gate::wait!(); pub fn said() -> &'static str { deep::word::IT }",
+            ),
+            ("src/deep/mod.rs", "pub mod word;"),
+            ("src/deep/word.rs", GATED[1].1),
+            ("other/mod.rs", "pub mod word;"),
+            ("other/word.rs", TWO),
+        ],
+    );
+    let how = here.counted(|| {
+        let said = here.while_compiling(|| {
+            fs::rename(here.l("src/deep"), here.l("old")).unwrap();
+            fs::rename(here.l("other"), here.l("src/deep")).unwrap();
+        });
+        drop(said.succeeded());
+    });
+    assert_eq!(
+        (here.run().as_str(), how.as_str()),
+        ("one", "1 changed-while-compiling")
+    );
+    assert_eq!(here.fresh(), led("two", "1 miss"));
+}
+
+#[test]
+fn a_directory_further_up_swapped_during_the_compile_is_not_kept() {
+    let alice = Dev::new("alice");
+    let here = Place::gated(
+        &alice,
+        "here",
+        &[
+            (
+                "src/lib.rs",
+                "const W: &str = include_str!(\"../data/en/words/one.txt\"); gate::wait!(); \
+                 pub fn said() -> &'static str { W }",
+            ),
+            ("data/en/words/one.txt", "one"),
+            ("data/fr/words/one.txt", "deux"),
+        ],
+    );
+    // The file is read in the order of the text, before the gate opens.
+    let how = here.counted(|| {
+        let said = here.while_compiling(|| {
+            fs::rename(here.l("data/en"), here.l("data/old")).unwrap();
+            fs::rename(here.l("data/fr"), here.l("data/en")).unwrap();
+        });
+        drop(said.succeeded());
+    });
+    let first = here.run();
+    let then = here.fresh();
+    assert_eq!(then.0, "deux", "after {first} and {how}");
+    assert_eq!(how, "1 changed-while-compiling");
+}
+
+#[test]
+fn a_link_turned_elsewhere_during_the_compile_is_not_kept() {
+    let alice = Dev::new("alice");
+    let here = Place::gated(
+        &alice,
+        "here",
+        &[GATED[0], ("a/word.rs", GATED[1].1), ("b/word.rs", TWO)],
+    );
+    symlink("../a/word.rs", here.l("src/word.rs")).unwrap();
+    let how = here.counted(|| {
+        let said = here.while_compiling(|| {
+            fs::remove_file(here.l("src/word.rs")).unwrap();
+            symlink("../b/word.rs", here.l("src/word.rs")).unwrap();
+        });
+        drop(said.succeeded());
+    });
+    assert_eq!(
+        (here.run().as_str(), how.as_str()),
+        ("one", "1 changed-while-compiling")
+    );
+    assert_eq!(here.fresh(), led("two", "1 miss"));
+}
+
+#[test]
+fn a_source_saved_in_the_tick_in_which_the_compile_begins_is_right_all_the_same() {
+    let alice = Dev::new("alice");
+    let lib = |n: u32| format!("pub fn said() -> u32 {{ {n} }}");
+    let here = Place::new(&alice, "here", &[("src/lib.rs", &lib(0))]);
+    for n in 1..6 {
+        // No pause: the save, the key and the compile share a tick of the clock, or nearly.
+        here.write(&[("src/lib.rs", &lib(n))]);
+        assert_eq!(here.fresh().0, n.to_string());
+        assert_eq!(here.fresh().0, n.to_string(), "and from the cache");
+    }
+}
+
+#[test]
+fn a_shadowing_module_that_comes_and_goes_during_the_compile_is_not_kept() {
+    let alice = Dev::new("alice");
+    let here = Place::gated(&alice, "here", GATED);
+    let how = here.counted(|| {
+        let said = here.while_compiling(|| {
+            here.write(&[("src/word/mod.rs", TWO)]);
+            fs::remove_dir_all(here.l("src/word")).unwrap();
+        });
+        drop(said.succeeded());
+    });
+    assert_eq!(how, "1 changed-while-compiling");
+}
+
+#[test]
+fn the_node_dies_after_the_notification_and_the_build_ends_well() {
+    let alice = Dev::new("alice");
+    let gate = macro_package("gate", "");
+    let l = package(
+        "l",
+        "[dependencies]\nslow = { path = \"../slow\" }\ngate = { path = \"../gate\" }",
+    );
+    let slow = slow();
+    let here = Place::new(
+        &alice,
+        "here",
+        &[
+            (
+                "/Cargo.toml",
+                &(members(&["app", "l", "gate", "slow"])
+                    + "[profile.dev.package.slow]\nopt-level = 3\ncodegen-units = 1\n"),
+            ),
+            ("/gate/Cargo.toml", &gate),
+            ("/gate/src/lib.rs", GATE),
+            ("/slow/Cargo.toml", &package("slow", "")),
+            ("/slow/src/lib.rs", &slow),
+            ("Cargo.toml", &l),
+            (
+                "src/lib.rs",
+                "gate::wait!(); pub fn said() -> u32 { slow::ONE }",
+            ),
+        ],
+    );
+    // At the gate stands the dependent, which the notification has set going.
+    let said = here.while_compiling(|| alice.kill_node());
+    assert!(said.ok, "{}", said.err);
+    assert!(!said.err.contains("panicked"), "{}", said.err);
+    assert_eq!(here.run(), "1");
+    here.nothing_left();
+}
+
+/// A crate whose code generation goes on long after its metadata.
+fn slow() -> String {
+    let mut text = "pub const ONE: u32 = 1;\n".to_owned();
+    for n in 0..60 {
+        text.push_str(&format!(
+            "#[inline(never)] pub fn f{n}(v: &mut Vec<String>) -> usize {{ \
+             let mut m = std::collections::BTreeMap::<String, Vec<u64>>::new(); \
+             for (i, s) in v.iter().enumerate() {{ m.entry(s.clone()).or_default().push(i as u64); }} \
+             v.sort_by(|a, b| b.cmp(a)); v.dedup(); m.values().map(Vec::len).sum() }}\n"
+        ));
+    }
+    text
+}
