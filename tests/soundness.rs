@@ -1,7 +1,11 @@
 //! What makes a hit right, tried case by case with real cargo and rustc.
 
 mod command;
+mod elsewhere;
 mod ground;
 mod moments;
 mod native;
+mod predictions;
 mod sources;
+mod stored;
+mod variants;

@@ -6,6 +6,7 @@
 
 use crate::control;
 use crate::runtime::Node;
+use crate::view;
 use crate::worker::{Answer, Started};
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::client::{check_peer, with_short_path};
@@ -185,7 +186,7 @@ async fn compile(
     };
     let umask = request.umask;
     let around = request.surroundings.clone();
-    let inv = Arc::new(match same_view(&request) {
+    let inv = Arc::new(match same_view(&request) && view::same_mounts(stream) {
         true => invocation(request),
         false => {
             let cwd = OsString::from_vec(request.cwd)

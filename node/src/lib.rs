@@ -15,4 +15,5 @@ pub mod service;
 pub mod store;
 pub mod swarm;
 pub mod team;
+mod view;
 pub mod worker;

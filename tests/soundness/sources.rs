@@ -115,6 +115,39 @@ fn out_dir_that_only_names_included_files_is_shared_until_their_content_differs(
 }
 
 #[test]
+fn an_imported_macro_called_include_may_do_as_it_likes_with_the_value() {
+    let alice = Dev::new("alice");
+    let l = package("l", "[dependencies]\nm = { path = \"../m\" }");
+    for name in ["here", "over/there"] {
+        let place = Place::new(
+            &alice,
+            name,
+            &[
+                ("/Cargo.toml", &members(&["app", "l", "m"]) as &str),
+                ("Cargo.toml", &l),
+                ("build.rs", "fn main() {}"),
+                (
+                    "src/lib.rs",
+                    "use m::include; include!(concat!(env!(\"OUT_DIR\"), \"/x.rs\"));",
+                ),
+                ("/m/Cargo.toml", &package("m", "")),
+                (
+                    "/m/src/lib.rs",
+                    "#[macro_export] macro_rules! include { ($e:expr) => { \
+                     static N: usize = $e.len(); pub fn said() -> usize { N } } }",
+                ),
+            ],
+        );
+        let (said, _) = place.fresh();
+        // `…/target/debug/build/l-0123456789abcdef/out/x.rs`
+        let own = place
+            .at
+            .join("target/debug/build/l-0123456789abcdef/out/x.rs");
+        assert_eq!(said, own.as_os_str().len().to_string(), "in {name}");
+    }
+}
+
+#[test]
 fn manifest_dir_through_a_dependencys_macro_is_everyones_own() {
     let alice = Dev::new("alice");
     let l = package("l", "[dependencies]\nm = { path = \"../m\" }");

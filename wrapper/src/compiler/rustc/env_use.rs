@@ -86,7 +86,8 @@ const MACROS: &[&str] = &[
     "include_bytes",
 ];
 
-/// `macro_rules! concat`, `macro concat`, `as concat`: the name may mean something else.
+/// `macro_rules! concat`, `macro concat`, `as concat`, `use other::concat`: the name may mean
+/// something else.
 fn redefines(from: &[Lexeme<'_>]) -> bool {
     match from {
         [
@@ -96,7 +97,26 @@ fn redefines(from: &[Lexeme<'_>]) -> bool {
             ..,
         ]
         | [Lexeme::Ident("macro" | "as"), Lexeme::Ident(name), ..] => MACROS.contains(name),
+        [Lexeme::Ident("use"), rest @ ..] => imports(rest),
         _ => false,
+    }
+}
+
+/// Whether what follows `use` brings in one of the names from anywhere but the standard library
+/// (`std::env` is a module besides). `use<…>` of a type brings in nothing.
+fn imports(after: &[Lexeme<'_>]) -> bool {
+    let end = after.iter().position(|l| *l == Lexeme::Punct(b';'));
+    let tree = &after[..end.unwrap_or(after.len())];
+    if tree.first() == Some(&Lexeme::Punct(b'<')) {
+        return false;
+    }
+    let mut names = tree.iter().filter_map(|lexeme| match lexeme {
+        Lexeme::Ident(name) => Some(*name),
+        _ => None,
+    });
+    match names.next() {
+        Some("std" | "core" | "alloc") | None => false,
+        Some(first) => MACROS.contains(&first) || names.any(|name| MACROS.contains(&name)),
     }
 }
 

@@ -15,6 +15,8 @@ fn includes_by_name_alone() {
         r##"static B: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), r#"/a"b"#));"##,
         r#"core::include!(::core::concat!(core::env!("OUT_DIR"), "/x.rs"));"#,
         r#"include!(concat!(env!("OUT_DIR", "run the build script"), "/x.rs"));"#,
+        r#"use std::{env, fs}; include!(concat!(env!("OUT_DIR"), "/x.rs"));"#,
+        r#"use other::{environment, includes}; include!(concat!(env!("OUT_DIR"), "/x.rs"));"#,
         "#![doc = include_str!(concat!(env!(\"OUT_DIR\"), \"/a.md\"))]",
         r#"include!(concat!(env!(/* nested /* comment " */ */ "OUT_DIR"), "/x.rs"));"#,
     ] {
@@ -48,6 +50,8 @@ fn the_value_may_escape() {
         r#"const D: &str = env!("OUT\x5fDIR");"#,
         r#"macro_rules! include { ($n:expr) => { $n } }"#,
         r#"use other::passthrough as include_str;"#,
+        r#"use other::include;"#,
+        r#"pub use ::other::{this, deeper::{concat, that}};"#,
     ] {
         assert_eq!(uses(text), VariableUse::Value, "{text}");
         assert_eq!(
