@@ -111,6 +111,8 @@ impl Cache for Peer {
         all.get(&object.digest).cloned().map(Object::Bytes)
     }
 
+    fn refused(&self, _: &Candidate, _: &'static str) {}
+
     fn damaged(&self, _: &Verified<Entry>) {}
 
     fn stage_bytes(&self, bytes: &[u8]) -> io::Result<Staged> {
@@ -269,7 +271,12 @@ impl Bench {
         let (mut entry, mut description, _) = self.peer.taken();
         change(&mut description.files);
         description.files.sort();
-        entry.action = description.action().0;
+        let (action, bytes) = description.action();
+        entry.action = action;
+        entry.description = ObjectRef {
+            digest: Digest::of(&bytes),
+            size: bytes.len() as u64,
+        };
         self.peer
             .offer(tier, &entry, description.prediction().to_canon());
     }
