@@ -50,7 +50,7 @@ fn places(table: &str) -> Vec<[&str; 3]> {
                 at.strip_prefix(*dir)
                     .is_some_and(|r| r.is_empty() || r.starts_with('/'))
             };
-            !ASIDE.iter().any(|dir| below(dir))
+            !ASIDE.iter().any(below)
         })
         .collect();
     all.sort_unstable();
