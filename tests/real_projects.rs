@@ -121,22 +121,3 @@ fn bob_builds_ripgrep_in_release_from_alice() {
         "ripgrep 15.1.0",
     );
 }
-
-#[test]
-fn bob_builds_just_from_alice() {
-    let (devs, [_, there]) = alice_then_bob("just", "1.43.0", &["build", "--offline"], "debug");
-    says(
-        &devs[1],
-        &there.join("target/debug/just"),
-        &["--version"],
-        "just 1.43.0",
-    );
-    let unit_tests = devs[1]
-        .build(&there, &["test", "--offline", "--lib"])
-        .succeeded();
-    assert!(
-        unit_tests.out.contains("test result: ok"),
-        "{}",
-        unit_tests.out
-    );
-}
