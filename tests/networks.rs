@@ -4,6 +4,7 @@
 //! root and iproute2; where they are missing the tests say loudly that they were skipped.
 
 use crate::harness::{Dev, projects, qnode, wait_for};
+use quarry_trust::ticket::Ticket;
 use std::process::Command;
 use std::sync::Mutex;
 
@@ -139,6 +140,34 @@ fn two_hosts_find_each_other_again_after_a_restart_and_a_new_address() {
         let there = alice["address"].as_str()?.contains("10.77.0.99");
         (alice["connected"] == true && there).then_some(())
     });
+}
+
+#[test]
+fn a_ticket_names_every_address_of_its_host() {
+    let _one = ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(network) = Network::of(&["e"]) else {
+        return;
+    };
+    let more = (2..10).all(|at| {
+        let host = &network.hosts[0];
+        ip(&format!("-n {host} addr add 10.77.{at}.1/24 dev eth0"))
+    });
+    assert!(more);
+    let alice = on_host("alice", &network, 0);
+    alice
+        .qnode(&["team", "create", "desk", "--name", "alice"])
+        .succeeded();
+    // Interfaces are listed one after another: a ticket made at once must not miss the last.
+    for _ in 0..10 {
+        let ticket = alice.qnode(&["invite"]).succeeded().out;
+        let ticket = Ticket::parse(ticket.trim()).unwrap();
+        // Nine on the network, and the loopback, which only this machine reaches, last.
+        assert_eq!(ticket.addresses.len(), 10, "{ticket:?}");
+        assert!(!ticket.addresses[0].contains("127.0.0.1"), "{ticket:?}");
+        alice.qnode(&["restart"]).succeeded();
+    }
 }
 
 #[test]

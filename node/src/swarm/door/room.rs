@@ -9,6 +9,7 @@ use super::claim::{JoinRefusal, own_id};
 use super::wire::{Answer, Incoming, MAX_ROSTER, Request};
 use super::{DoorError, DoorHost, Limits, OneProtocol, OneProtocolEvent, Verdict, listen, swarm};
 use futures::StreamExt;
+use libp2p::core::transport::ListenerId;
 use libp2p::request_response::{
     Event, InboundRequestId, Message, ProtocolSupport, ResponseChannel,
 };
@@ -21,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// How long answers under way may take once the door is closing.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
@@ -30,6 +31,9 @@ const FINISH_WITHIN: Duration = Duration::from_secs(2);
 const HANG_UP_WITHIN: Duration = Duration::from_millis(500);
 /// How long interfaces may take to be listed.
 const LISTEN_WITHIN: Duration = Duration::from_secs(3);
+/// Interfaces are listed one after another, and nothing says which is the last: this long after
+/// one, no other comes.
+const LISTED_AFTER: Duration = Duration::from_millis(100);
 
 type Reply = (ConnectionId, ResponseChannel<Answer>, Answer);
 
@@ -86,16 +90,23 @@ impl Room {
             unsent: HashSet::new(),
             closing: false,
         };
-        let deadline = Instant::now() + LISTEN_WITHIN;
-        while !silent.is_empty() {
-            let event = tokio::time::timeout_at(deadline, room.swarm.select_next_some()).await;
-            let Ok(event) = event else { break };
+        room.hear_where(silent).await;
+        Ok(room)
+    }
+
+    /// Waits until each of the `silent` listeners has said where, and all of its addresses: a
+    /// ticket is written at once.
+    async fn hear_where(&mut self, mut silent: HashSet<ListenerId>) {
+        let mut deadline = Instant::now() + LISTEN_WITHIN;
+        while let Ok(event) = timeout_at(deadline, self.swarm.select_next_some()).await {
             if let SwarmEvent::NewListenAddr { listener_id, .. } = &event {
                 silent.remove(listener_id);
+                if silent.is_empty() {
+                    deadline = Instant::now() + LISTED_AFTER;
+                }
             }
-            room.on_event(event);
+            self.on_event(event);
         }
-        Ok(room)
     }
 
     /// Serves until told to stop, then finishes what is under way.
