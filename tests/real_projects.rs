@@ -99,6 +99,18 @@ fn bob_builds_ripgrep_from_alice() {
 }
 
 #[test]
+fn bob_builds_just_from_alice() {
+    let args = ["build", "--offline"];
+    let (devs, [_, there]) = alice_then_bob("just", "1.43.0", &args, "debug");
+    says(
+        &devs[1],
+        &there.join("target/debug/just"),
+        &["--version"],
+        "just 1.43.0",
+    );
+}
+
+#[test]
 fn bob_builds_just_in_release_from_alice() {
     let args = ["build", "--offline", "--release"];
     let (devs, [_, there]) = alice_then_bob("just", "1.43.0", &args, "release");

@@ -11,7 +11,7 @@ use quarry_trust::{ActionKey, Digest, LookupKey};
 
 /// Schema of descriptions, lookup keys and predictions. A change to any of them, or to what is
 /// put into them, takes a new number: entries of the old one are unreachable.
-pub const ACTION_SCHEMA: u16 = 1;
+pub const ACTION_SCHEMA: u16 = 2;
 /// Files that one compile may read. The largest crates read a few thousand.
 pub const MAX_FILES: usize = 50_000;
 /// Variables that one compile may read.
@@ -67,8 +67,59 @@ pub struct Variable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Observer {
-    /// Nobody watched: what macros read beyond dep-info is not in the key.
+    /// Nobody watched: no macro from outside the sysroot runs, or what macros read beyond
+    /// dep-info is not in the key.
     None = 0,
+    /// The preloaded observer watched: what macros opened, listed, looked for and asked of the
+    /// environment is in the key.
+    Preload = 1,
+}
+
+/// How a path was looked at without its bytes being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Look {
+    /// Its names were listed.
+    List = 0,
+    /// It was asked what is there.
+    Kind = 1,
+}
+
+/// What a look at a path showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sight {
+    /// A directory with these names: the digest of its listing.
+    Listing(Digest),
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+}
+
+impl Sight {
+    /// How one looks to see this.
+    #[must_use]
+    pub const fn look(&self) -> Look {
+        match self {
+            Self::Listing(_) => Look::List,
+            Self::File | Self::Directory => Look::Kind,
+        }
+    }
+}
+
+/// A path that was looked at, and what was seen. What must be absent stands among the files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked {
+    /// Placeholder path, or a literal path where it is under no known root.
+    pub name: String,
+    /// What was seen.
+    pub sight: Sight,
+}
+
+impl Looked {
+    fn order(&self) -> (&str, Look) {
+        (&self.name, self.sight.look())
+    }
 }
 
 /// What is known of a compile before its input list is.
@@ -80,6 +131,9 @@ pub struct Known {
     pub compiler_version: String,
     /// The observation rules in force.
     pub observer: Observer,
+    /// Digests of those macros behind the unit that the user vouches for, in ascending order:
+    /// nothing that they read beyond dep-info is in the key.
+    pub pure: Vec<Digest>,
     /// The arguments that matter, in order, paths as placeholders.
     pub args: Vec<Vec<u8>>,
     /// The root file.
@@ -97,8 +151,13 @@ pub struct Description {
     pub macros: Vec<FileInput>,
     /// Native archives that the unit may bundle.
     pub native: Vec<FileInput>,
+    /// What a link unit is linked of and with beyond that: all crates behind it, the linker, its
+    /// objects and libraries. Empty for others.
+    pub link: Vec<FileInput>,
     /// Sources and whatever else was read, and what must be absent.
     pub files: Vec<FileInput>,
+    /// What was looked at and not read, in ascending order.
+    pub looked: Vec<Looked>,
     /// Variables that were read.
     pub variables: Vec<Variable>,
 }
@@ -120,6 +179,8 @@ pub struct Prediction {
     pub files: Vec<String>,
     /// Files that must be absent, in ascending order.
     pub absent: Vec<String>,
+    /// Paths to look at, in ascending order.
+    pub looks: Vec<(String, Look)>,
     /// Variables to look at, in ascending order.
     pub variables: Vec<(String, Use)>,
 }
@@ -152,6 +213,8 @@ impl Description {
             };
             list.push(file.name.clone());
         }
+        let looks = self.looked.iter();
+        prediction.looks = looks.map(|l| (l.name.clone(), l.sight.look())).collect();
         prediction.variables = self
             .variables
             .iter()
@@ -198,6 +261,31 @@ impl Canonical for ExternInput {
     }
 }
 
+impl Canonical for Looked {
+    fn write(&self, w: &mut Writer) {
+        w.text(&self.name);
+        match &self.sight {
+            Sight::Listing(digest) => {
+                w.u8(0);
+                digest.write(w);
+            }
+            Sight::File => w.u8(1),
+            Sight::Directory => w.u8(2),
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        let name = r.text(MAX_TEXT)?;
+        let sight = match r.u8()? {
+            0 => Sight::Listing(Digest::read(r)?),
+            1 => Sight::File,
+            2 => Sight::Directory,
+            _ => return Err(CanonError::Value("an unknown sight")),
+        };
+        Ok(Self { name, sight })
+    }
+}
+
 impl Canonical for Variable {
     fn write(&self, w: &mut Writer) {
         w.text(&self.name);
@@ -237,6 +325,7 @@ impl Canonical for Known {
         self.compiler.write(w);
         w.text(&self.compiler_version);
         w.u8(self.observer as u8);
+        w.list(&self.pure);
         w.count(self.args.len());
         for arg in &self.args {
             w.bytes(arg);
@@ -253,8 +342,11 @@ impl Canonical for Known {
         let compiler_version = r.text(MAX_TEXT)?;
         let observer = match r.u8()? {
             0 => Observer::None,
+            1 => Observer::Preload,
             _ => return Err(CanonError::Value("an unknown observer")),
         };
+        let pure: Vec<Digest> = r.list(MAX_ARGS)?;
+        strictly_ascending(&pure)?;
         let count = r.count(MAX_ARGS)?;
         let args = (0..count)
             .map(|_| r.bytes(MAX_TEXT).map(<[u8]>::to_vec))
@@ -263,6 +355,7 @@ impl Canonical for Known {
             compiler,
             compiler_version,
             observer,
+            pure,
             args,
             root: FileInput::read(r)?,
         })
@@ -275,7 +368,9 @@ impl Canonical for Description {
         w.list(&self.externs);
         w.list(&self.macros);
         w.list(&self.native);
+        w.list(&self.link);
         w.list(&self.files);
+        w.list(&self.looked);
         w.list(&self.variables);
     }
 
@@ -285,11 +380,15 @@ impl Canonical for Description {
             externs: r.list(MAX_ARGS)?,
             macros: r.list(MAX_FILES)?,
             native: r.list(MAX_FILES)?,
+            link: r.list(MAX_FILES)?,
             files: r.list(MAX_FILES)?,
+            looked: r.list(MAX_FILES)?,
             variables: r.list(MAX_VARIABLES)?,
         };
         strictly_ascending(&description.macros)?;
+        strictly_ascending(&description.link)?;
         strictly_ascending(description.files.iter().map(|f| &f.name))?;
+        strictly_ascending(description.looked.iter().map(Looked::order))?;
         strictly_ascending(description.variables.iter().map(|v| &v.name))?;
         Ok(description)
     }
@@ -311,11 +410,32 @@ fn read_names(r: &mut Reader<'_>) -> Result<Vec<String>, CanonError> {
     Ok(names)
 }
 
+fn read_looks(r: &mut Reader<'_>) -> Result<Vec<(String, Look)>, CanonError> {
+    let count = r.count(MAX_FILES)?;
+    let mut looks = Vec::with_capacity(count.min(1_000));
+    for _ in 0..count {
+        let name = r.text(MAX_TEXT)?;
+        let look = match r.u8()? {
+            0 => Look::List,
+            1 => Look::Kind,
+            _ => return Err(CanonError::Value("an unknown look")),
+        };
+        looks.push((name, look));
+    }
+    strictly_ascending(looks.iter().map(|(name, look)| (name.as_str(), *look)))?;
+    Ok(looks)
+}
+
 impl Canonical for Prediction {
     fn write(&self, w: &mut Writer) {
         w.u16(ACTION_SCHEMA);
         write_names(w, &self.files);
         write_names(w, &self.absent);
+        w.count(self.looks.len());
+        for (name, look) in &self.looks {
+            w.text(name);
+            w.u8(*look as u8);
+        }
         w.count(self.variables.len());
         for (name, how) in &self.variables {
             w.text(name);
@@ -330,6 +450,7 @@ impl Canonical for Prediction {
         }
         let files = read_names(r)?;
         let absent = read_names(r)?;
+        let looks = read_looks(r)?;
         let count = r.count(MAX_VARIABLES)?;
         let mut variables = Vec::with_capacity(count);
         for _ in 0..count {
@@ -345,6 +466,7 @@ impl Canonical for Prediction {
         Ok(Self {
             files,
             absent,
+            looks,
             variables,
         })
     }

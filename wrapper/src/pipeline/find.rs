@@ -50,6 +50,7 @@ pub(super) fn base(
         compiler: compiler.identity,
         compiler_version: compiler.verbose_version.clone(),
         observer: Observer::None,
+        pure: Vec::new(),
         args,
         root: FileInput {
             name: named(roots, &source)?,

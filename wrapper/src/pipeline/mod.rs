@@ -200,7 +200,9 @@ impl Base {
             externs: self.externs.clone(),
             macros: self.macros.clone(),
             native: self.native.clone(),
+            link: Vec::new(),
             files,
+            looked: Vec::new(),
             variables,
         }
     }
