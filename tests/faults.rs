@@ -1,7 +1,7 @@
 //! The node never stands in the way: killed, gone, unreadable, full, older, foreign, in a bad
 //! place. Each time the build goes on and is right.
 
-use crate::harness::{Dev, projects, qnode, qwrap, wait_for};
+use crate::harness::{Dev, files, projects, qnode, qwrap, wait_for};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -182,6 +182,44 @@ fn a_node_that_hangs_is_given_up_and_left_alone() {
             .unwrap()
             .success()
     );
+}
+
+#[test]
+fn a_node_that_wakes_up_late_cost_seconds_and_touches_no_file_of_who_gave_it_up() {
+    use std::os::unix::fs::MetadataExt;
+    let alice = Dev::new("alice");
+    let checkout = checkout(&alice);
+    alice.build(&checkout, &["build"]).succeeded();
+    // What cargo knows of the compiler stays, so that a compile is the first that it asks for.
+    fs::remove_dir_all(checkout.join("target/debug")).unwrap();
+    let asked = alice.count("requests");
+    let pid = alice.pid().to_string();
+    let signal = |signal: &str| {
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.unwrap().success());
+    };
+    signal("-STOP");
+    let began = Instant::now();
+    alice.build(&checkout, &["build"]).succeeded();
+    assert!(
+        began.elapsed() < Duration::from_secs(25),
+        "a silent node costs a build seconds: {:?}",
+        began.elapsed()
+    );
+    let inodes = || -> Vec<u64> {
+        let built = files(&checkout.join("target/debug/deps"), &|_| true);
+        let path = |name: &Path| checkout.join("target/debug/deps").join(name);
+        let inode = |(name, _): &(PathBuf, Vec<u8>)| fs::metadata(path(name)).unwrap().ino();
+        built.iter().map(inode).collect()
+    };
+    let before = inodes();
+    signal("-CONT");
+    // What was asked while it slept is in its hands now: all of it ends before it says so.
+    wait_for("the node to have heard what was asked", || {
+        (alice.count("requests") > asked && alice.json(&["status"])["busy"] == 0).then_some(())
+    });
+    assert_eq!(inodes(), before);
+    runs_right(&alice, &checkout);
 }
 
 #[test]

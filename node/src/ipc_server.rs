@@ -12,15 +12,17 @@ use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::client::{check_peer, with_short_path};
 use quarry_wrapper::ipc::frame::{self, FrameError, HEADER_LEN};
 use quarry_wrapper::ipc::protocol::{
-    CompileRequest, Ended, Finished, FromNode, Mode, PROTOCOL, RunPlan, Surroundings, ToNode,
+    CompileRequest, Ended, Finished, FromNode, PROTOCOL, RunPlan, Surroundings, ToNode,
+    WORKING_EVERY,
 };
 use quarry_wrapper::paths::Rewrites;
+use quarry_wrapper::pipeline::Caller;
 use quarry_wrapper::{run, shim, surroundings};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -174,16 +176,6 @@ async fn compile(
     node: &Arc<Node>,
     request: CompileRequest,
 ) -> Result<(), FrameError> {
-    let fds = match request.mode {
-        Mode::Auto => Vec::new(),
-        Mode::Node => {
-            stream
-                .async_io(tokio::io::Interest::READABLE, || {
-                    surroundings::receive_descriptors(stream)
-                })
-                .await?
-        }
-    };
     let umask = request.umask;
     let around = request.surroundings.clone();
     let inv = Arc::new(match same_view(&request) && view::same_mounts(stream) {
@@ -196,15 +188,18 @@ async fn compile(
             return write(stream, &FromNode::Untouched).await;
         }
     });
-    let answer = {
-        let (node, inv) = (node.clone(), inv.clone());
-        blocking(move || node.worker.begin(&inv, umask)).await?
-    };
-    match answer {
+    match begin(stream, node, &inv, umask).await? {
         Answer::Replay(replay) => write(stream, &FromNode::Replay(replay)).await,
         Answer::Untouched => write(stream, &FromNode::Untouched).await,
-        Answer::Run(plan, started) => match around.filter(|a| may_spawn(a, &fds)) {
+        Answer::Run(plan, started) => match around.filter(confined_alike) {
             Some(around) => {
+                let fds = match descriptors(stream).await {
+                    Ok(fds) => fds,
+                    Err(error) => {
+                        node.worker.abandoned(*started);
+                        return Err(error);
+                    }
+                };
                 let spawn = Spawn {
                     inv,
                     umask,
@@ -217,6 +212,43 @@ async fn compile(
             None => run_there(stream, node, plan, *started).await,
         },
     }
+}
+
+/// Looks, and tells the caller meanwhile that we do.
+async fn begin(
+    stream: &mut UnixStream,
+    node: &Arc<Node>,
+    inv: &Arc<Invocation>,
+    umask: u32,
+) -> Result<Answer, FrameError> {
+    let line = stream.as_fd().try_clone_to_owned()?;
+    let (node, inv) = (node.clone(), inv.clone());
+    let looking = blocking(move || {
+        let waits = || waits(&line);
+        let caller = Caller {
+            umask,
+            waits: &waits,
+        };
+        node.worker.begin(&inv, &caller)
+    });
+    tokio::pin!(looking);
+    let mut tick = tokio::time::interval(WORKING_EVERY);
+    tick.tick().await;
+    loop {
+        tokio::select! {
+            answer = &mut looking => return answer,
+            // Where the caller is gone, what is under way notices by itself.
+            _ = tick.tick() => drop(write(stream, &FromNode::Working).await),
+        }
+    }
+}
+
+/// Whether the other end is still there. One that asked has nothing to say until it is answered.
+fn waits(line: &OwnedFd) -> bool {
+    use rustix::net::{RecvFlags, recv};
+    let mut byte = [0];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    !matches!(recv(line, &mut byte, flags), Ok((0, _)))
 }
 
 /// The caller compiles; we hear how it ended, or that it is gone.
@@ -289,8 +321,18 @@ fn invocation(request: CompileRequest) -> Invocation {
 }
 
 /// Whether a compiler that we spawn would be confined as the caller is.
-fn may_spawn(around: &Surroundings, fds: &[OwnedFd]) -> bool {
-    fds.len() >= 3 && surroundings::confinement().as_deref() == Some(&around.confinement)
+fn confined_alike(around: &Surroundings) -> bool {
+    surroundings::confinement().as_deref() == Some(&around.confinement)
+}
+
+/// The caller's descriptors: at least stdin, stdout and stderr.
+async fn descriptors(stream: &mut UnixStream) -> Result<Vec<OwnedFd>, FrameError> {
+    write(stream, &FromNode::Descriptors).await?;
+    let receive = stream.async_io(tokio::io::Interest::READABLE, || {
+        surroundings::receive_descriptors(&*stream)
+    });
+    let received = tokio::time::timeout(FIRST_WITHIN, receive).await;
+    Ok(received.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??)
 }
 
 /// What spawning a compiler here takes.
@@ -312,6 +354,7 @@ async fn run_here(
     let record = spawn.plan.record;
     let child = Arc::new(AtomicU64::new(0));
     let (pid, gone) = (child.clone(), child);
+    write(stream, &FromNode::Spawned).await?;
     let mut running = tokio::task::spawn_blocking(move || run_dressed(&spawn, &pid));
     let mut byte = [0];
     let outcome = tokio::select! {

@@ -11,7 +11,7 @@ use quarry_wrapper::action::{Description, FileInput, Prediction};
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::protocol::Finished;
 use quarry_wrapper::pipeline::{
-    Begin, Cache, Candidate, Object, Pipeline, Recorded, Staged, Tier, UnsignedEntry,
+    Begin, Cache, Caller, Candidate, Object, Pipeline, Recorded, Staged, Tier, UnsignedEntry,
 };
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -215,7 +215,16 @@ impl Bench {
     }
 
     fn begin(&self) -> Begin {
-        self.pipeline.begin(&self.invocation(), 0o022, &self.peer)
+        self.begin_while(&|| true)
+    }
+
+    /// Begins for a caller that waits as long as `waits` says so.
+    fn begin_while(&self, waits: &dyn Fn() -> bool) -> Begin {
+        let caller = Caller {
+            umask: 0o022,
+            waits,
+        };
+        self.pipeline.begin(&self.invocation(), &caller, &self.peer)
     }
 
     #[track_caller]
@@ -316,6 +325,19 @@ fn a_true_prediction_is_used_and_one_that_lies_about_the_sources_is_not() {
     bench.lie(Tier::Peers, |_| {});
     projects::write(bench.ws(), &[("word.rs", "pub const IT: &str = \"two\";")]);
     assert!(!bench.hits());
+}
+
+#[test]
+fn who_gave_up_waiting_finds_no_file_restored_after_that() {
+    let bench = Bench::new(WORDS);
+    bench.compiled();
+    bench.lie(Tier::Local, |_| {});
+    let deps = bench.ws().join("target/debug/deps");
+    fs::remove_dir_all(&deps).unwrap();
+    fs::create_dir(&deps).unwrap();
+    assert!(matches!(bench.begin_while(&|| false), Begin::Run(_)));
+    assert_eq!(fs::read_dir(&deps).unwrap().count(), 0);
+    assert!(bench.hits(), "and the entry was not blamed for it");
 }
 
 #[test]

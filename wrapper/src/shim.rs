@@ -6,9 +6,9 @@
 //! `QUARRY_COMPILE`, and no file.
 
 use crate::home::Home;
-use crate::ipc::client::{ANSWER_WITHIN, Client};
+use crate::ipc::client::{ANSWER_WITHIN, Client, SILENT_MOST};
 use crate::ipc::protocol::{
-    CompileRequest, Ended, FileId, Finished, FromNode, Mode, Replay, RunPlan, ToNode,
+    CompileRequest, Ended, FileId, Finished, FromNode, Replay, RunPlan, ToNode,
 };
 use crate::paths::Rewrites;
 use crate::run::{self, Showing};
@@ -19,6 +19,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus};
+use std::time::Instant;
 
 const USAGE: &str = "qwrap: the compiler wrapper of Quarry, a peer-to-peer build cache\n\
     usage: RUSTC_WRAPPER=qwrap cargo build\n\
@@ -81,33 +82,43 @@ enum Asked {
 
 /// One round trip.
 fn ask(argv: &[OsString]) -> Asked {
-    let Some((mut client, mode)) = send(argv) else {
+    let Some(mut client) = send(argv) else {
         return Asked::Nobody;
     };
-    let within = match mode {
-        Mode::Auto => Some(ANSWER_WITHIN),
-        // The answer comes when the compile has ended; a node that dies closes the socket.
-        Mode::Node => None,
-    };
-    match (client.receive(within), mode) {
-        (Ok(answer), _) => Asked::Answered(client, answer),
-        (Err(_), Mode::Auto) => Asked::Nobody,
-        (Err(_), Mode::Node) => Asked::LostWhileCompiling,
+    let deadline = Instant::now() + ANSWER_WITHIN;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Asked::Nobody;
+        }
+        match client.receive(Some(SILENT_MOST.min(left))) {
+            Ok(FromNode::Working) => {}
+            Ok(FromNode::Descriptors) => {
+                if surroundings::send_descriptors(client.stream()).is_err() {
+                    return Asked::Nobody;
+                }
+            }
+            // The answer comes when the compile has ended; a node that dies closes the socket.
+            Ok(FromNode::Spawned) => {
+                return match client.receive(None) {
+                    Ok(answer) => Asked::Answered(client, answer),
+                    Err(_) => Asked::LostWhileCompiling,
+                };
+            }
+            Ok(answer) => return Asked::Answered(client, answer),
+            Err(_) => return Asked::Nobody,
+        }
     }
 }
 
-/// Sends the request, with descriptors where the node is to spawn.
-fn send(argv: &[OsString]) -> Option<(Client, Mode)> {
+/// Sends the request.
+fn send(argv: &[OsString]) -> Option<Client> {
     let request = request(argv)?;
     let home = Home::from_env().ok()?;
     home.check().ok()?;
     let mut client = Client::connect_or_start(&home).ok()?;
-    let mode = request.mode;
     client.send(&ToNode::Compile(Box::new(request))).ok()?;
-    if mode == Mode::Node {
-        surroundings::send_descriptors(client.stream()).ok()?;
-    }
-    Some((client, mode))
+    Some(client)
 }
 
 /// Runs the caller's command after a compile that the node ran was lost, without repeating
@@ -140,11 +151,6 @@ fn request(argv: &[OsString]) -> Option<CompileRequest> {
         root_id: file_id("/".as_ref())?,
         cwd: cwd.into_os_string().into_vec(),
         umask: umask(),
-        mode: if surroundings.is_some() {
-            Mode::Node
-        } else {
-            Mode::Auto
-        },
         surroundings,
     })
 }

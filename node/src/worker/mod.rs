@@ -18,7 +18,7 @@ use quarry_wrapper::action::Description;
 use quarry_wrapper::compiler::Bypass;
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::protocol::{Finished, Replay, RunPlan};
-use quarry_wrapper::pipeline::{Begin, Hit, Job, Pipeline, Recorded};
+use quarry_wrapper::pipeline::{Begin, Caller, Hit, Job, Pipeline, Recorded};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
@@ -110,9 +110,9 @@ impl Worker {
     }
 
     /// Classifies, looks up, restores; or says what to run. Blocks.
-    pub fn begin(&self, inv: &Invocation, umask: u32) -> Answer {
+    pub fn begin(&self, inv: &Invocation, caller: &Caller<'_>) -> Answer {
         let asked = Asked::of(inv);
-        match self.pipeline.begin(inv, umask, &self.cache) {
+        match self.pipeline.begin(inv, caller, &self.cache) {
             Begin::Query => {
                 self.counters.ended(Outcome::Query, None);
                 Answer::Untouched

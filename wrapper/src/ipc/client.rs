@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// How long an answer may take before the caller compiles by itself: above the node's own
 /// deadline for fetching from peers.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// How long a node that looks may be silent before it is taken for stuck: several times
+/// [`super::protocol::WORKING_EVERY`], since the machine may be busy.
+pub const SILENT_MOST: Duration = Duration::from_secs(5);
 /// How long a start may take.
 pub const START_WITHIN: Duration = Duration::from_secs(5);
 /// How often a start is looked at while it lasts.

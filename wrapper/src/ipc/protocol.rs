@@ -1,24 +1,23 @@
 //! The messages between qwrap (or the command line) and the node: plain data, no behaviour.
 //!
-//! A wrapper's conversation: [`ToNode::Compile`] → one of [`FromNode::Replay`],
-//! [`FromNode::Untouched`], [`FromNode::Run`]; after `Run`, [`ToNode::Finished`] →
-//! [`FromNode::Recorded`]. In mode [`Mode::Node`] the node may answer [`FromNode::Compiled`].
+//! A wrapper's conversation: [`ToNode::Compile`] → any number of [`FromNode::Working`], then one
+//! of [`FromNode::Replay`], [`FromNode::Untouched`], [`FromNode::Run`]; after `Run`,
+//! [`ToNode::Finished`] → [`FromNode::Recorded`]. Where the node is to spawn, it may answer
+//! [`FromNode::Descriptors`]; the caller sends them, and hears [`FromNode::Spawned`], and then
+//! [`FromNode::Compiled`] or, where the compiler could not be run after all,
+//! [`FromNode::Untouched`]. They travel no earlier: while they lie in the socket of a node that
+//! hangs, whoever reads from the other end of a pipe among them waits too.
 //! The command line's requests are opaque here.
 
 use bincode::{Decode, Encode};
+use std::time::Duration;
 
 /// Version of this protocol. It stands in every frame's header, so that a node and a wrapper of
 /// different ages notice before they decode.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
-/// Who spawns the compiler on a miss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub enum Mode {
-    /// The caller, as the node says.
-    Auto,
-    /// The node, with the caller's descriptors, limits, umask and niceness.
-    Node,
-}
+/// How often a node that looks says that it is alive.
+pub const WORKING_EVERY: Duration = Duration::from_secs(1);
 
 /// Device and inode: whether a path means the same file on both sides of the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -44,9 +43,7 @@ pub struct CompileRequest {
     pub root_id: FileId,
     /// The caller's umask: restored files get the modes that a compile would have given them.
     pub umask: u32,
-    /// Who spawns.
-    pub mode: Mode,
-    /// With [`Mode::Node`]: what the child must inherit besides descriptors.
+    /// Where the node is to spawn the compiler: what the child must inherit besides descriptors.
     pub surroundings: Option<Surroundings>,
 }
 
@@ -120,6 +117,12 @@ pub enum ToNode {
 /// From the node.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum FromNode {
+    /// The node is at it: sent every [`WORKING_EVERY`] until there is an answer.
+    Working,
+    /// The node will run the compiler: send the descriptors.
+    Descriptors,
+    /// The node runs the compiler now: from here on its messages may be shown.
+    Spawned,
     /// The outputs are in place: show this, exit 0.
     Replay(Replay),
     /// Run the caller's command as it came.

@@ -4,7 +4,9 @@
 //! are digested here, now. A peer's prediction may only name regular files under the
 //! invocation's roots, bounded in number and bytes.
 
-use super::{Base, Cache, Candidate, Hit, Pipeline, Tier, digest_seen, read_prediction, restore};
+use super::{
+    Base, Cache, Caller, Candidate, Hit, Pipeline, Tier, digest_seen, read_prediction, restore,
+};
 use crate::action::{
     Description, ExternInput, FileInput, Known, Observer, Prediction, Use, Value, Variable,
 };
@@ -288,14 +290,14 @@ pub(super) struct Trip<'a> {
 
 impl Trip<'_> {
     /// Finds an entry that matches and restores it.
-    pub fn find(&self, umask: u32) -> Option<Hit> {
+    pub fn find(&self, caller: &Caller<'_>) -> Option<Hit> {
         let lookup = self.base.known.lookup();
         let local = self.cache.predict(&lookup, Tier::Local);
         let keys = self.keys(&local, Tier::Local);
         // Every local candidate, then what peers hold under a key that we formed ourselves.
         for tier in [Tier::Local, Tier::Peers] {
             for key in &keys {
-                if let Some(hit) = self.restore_one(&self.cache.get(&key.key, tier), key, umask) {
+                if let Some(hit) = self.restore_one(&self.cache.get(&key.key, tier), key, caller) {
                     return Some(hit);
                 }
             }
@@ -303,7 +305,7 @@ impl Trip<'_> {
         // A key formed from a peer's prediction goes no further than the entries it came with.
         let offered = self.cache.predict(&lookup, Tier::Peers);
         for key in self.keys(&offered, Tier::Peers) {
-            if let Some(hit) = self.restore_one(&offered, &key, umask) {
+            if let Some(hit) = self.restore_one(&offered, &key, caller) {
                 return Some(hit);
             }
         }
@@ -331,7 +333,12 @@ impl Trip<'_> {
         wanted
     }
 
-    fn restore_one(&self, candidates: &[Candidate], wanted: &Wanted, umask: u32) -> Option<Hit> {
+    fn restore_one(
+        &self,
+        candidates: &[Candidate],
+        wanted: &Wanted,
+        caller: &Caller<'_>,
+    ) -> Option<Hit> {
         let mut fits: Vec<_> = candidates
             .iter()
             .filter(|c| c.entry.action == wanted.key && self.width_fits(c.entry.width))
@@ -345,8 +352,8 @@ impl Trip<'_> {
             if !self.cache.bring(candidate) {
                 return None;
             }
-            let hit = restore::restore(self, candidate, umask);
-            if hit.is_none() && candidate.from.is_none() {
+            let hit = restore::restore(self, candidate, caller);
+            if hit.is_none() && candidate.from.is_none() && (caller.waits)() {
                 self.cache.damaged(&candidate.entry);
             }
             hit

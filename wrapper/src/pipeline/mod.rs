@@ -145,6 +145,15 @@ pub trait Cache: Send + Sync {
     fn value_secret(&self) -> [u8; 32];
 }
 
+/// Who asked for a compile.
+pub struct Caller<'a> {
+    /// Its umask: restored files get the modes that a compile would have given them.
+    pub umask: u32,
+    /// Whether it still waits for the answer. One that has given up compiles by itself, and no
+    /// file may appear in its target directory after that.
+    pub waits: &'a dyn Fn() -> bool,
+}
+
 /// What is shared by all trips of a process.
 pub struct Pipeline {
     compilers: Compilers,
@@ -241,13 +250,13 @@ impl Pipeline {
         }
     }
 
-    /// Classifies, forms keys, looks up, restores; or says what to run. `umask` is the caller's.
-    pub fn begin(&self, inv: &Invocation, umask: u32, cache: &dyn Cache) -> Begin {
+    /// Classifies, forms keys, looks up, restores; or says what to run.
+    pub fn begin(&self, inv: &Invocation, caller: &Caller<'_>, cache: &dyn Cache) -> Begin {
         match classify(inv) {
             Class::Query => Begin::Query,
             Class::Bypass(reason) => Begin::Untouched(reason),
             Class::Link(reason, unit) => self.remapped(inv, *unit, reason),
-            Class::Compile(unit) => self.compile(inv, *unit, umask, cache),
+            Class::Compile(unit) => self.compile(inv, *unit, caller, cache),
         }
     }
 
@@ -271,7 +280,13 @@ impl Pipeline {
         self.compilers.identify(inv, unit, self.digests.as_ref())
     }
 
-    fn compile(&self, inv: &Invocation, unit: Unit, umask: u32, cache: &dyn Cache) -> Begin {
+    fn compile(
+        &self,
+        inv: &Invocation,
+        unit: Unit,
+        caller: &Caller<'_>,
+        cache: &dyn Cache,
+    ) -> Begin {
         let Ok(compiler) = self.identify(inv, &unit) else {
             return Begin::Untouched(Bypass::CompilerUnidentified);
         };
@@ -299,7 +314,7 @@ impl Pipeline {
             base: &base,
             cache,
         };
-        if let Some(hit) = trip.find(umask) {
+        if let Some(hit) = trip.find(caller) {
             return Begin::Hit(Box::new(hit));
         }
         let pending = self.places.begin(&output_paths(inv, &unit), &base.macros);

@@ -2,7 +2,7 @@
 //! touched; files appear by rename.
 
 use super::find::Trip;
-use super::{Candidate, Hit, Object};
+use super::{Caller, Candidate, Hit, Object};
 use crate::compiler::depinfo::DepInfo;
 use crate::compiler::rustc::args::Unit;
 use crate::ipc::protocol::Replay;
@@ -35,10 +35,10 @@ impl Drop for Prepared {
     }
 }
 
-/// Restores one entry whose objects are here. `None` where one of them is missing or damaged, or
-/// the disk refuses; then no file of the target directory was touched, or the compile that
+/// Restores one entry whose objects are here. `None` where one of them is missing or damaged, the
+/// disk refuses, or nobody waits for it any more; then no file of the target directory was touched, or the compile that
 /// follows overwrites it.
-pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, umask: u32) -> Option<Hit> {
+pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_>) -> Option<Hit> {
     let entry = &candidate.entry;
     let stdout = message(trip, &entry.stdout)?;
     let stderr = message(trip, &entry.stderr)?;
@@ -56,9 +56,12 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, umask: u32) -> Opt
         prepared
             .0
             .push((at.clone(), dir.join(output.name.as_str())));
-        write_output(trip, output, &at, umask).ok()?;
+        write_output(trip, output, &at, caller.umask).ok()?;
     }
     for (temporary, place) in &prepared.0 {
+        if !(caller.waits)() {
+            return None;
+        }
         fs::rename(temporary, place).ok()?;
     }
     let places: Vec<PathBuf> = prepared.0.drain(..).map(|(_, place)| place).collect();
