@@ -475,3 +475,15 @@ fn the_node_can_spawn_the_compiler_itself() {
     assert_eq!(failed.code, Some(101));
     assert!(failed.err.contains("error[E0308]"), "{}", failed.err);
 }
+
+#[test]
+fn a_node_whose_home_was_removed_ends() {
+    let alice = Dev::new("alice");
+    alice.start();
+    let pid = alice.pid();
+    fs::remove_dir_all(alice.home()).unwrap();
+    let running = Path::new("/proc").join(pid.to_string()).join("fd");
+    wait_for("the node to notice", || {
+        fs::read_dir(&running).is_err().then_some(())
+    });
+}

@@ -209,3 +209,40 @@ fn a_reader_uses_the_team_and_publishes_nothing() {
     alice.build(&here, &["build"]).succeeded();
     assert_eq!(alice.count("hits.peer"), 0, "{}", alice.stats());
 }
+
+#[test]
+fn what_cannot_be_joined_is_said_at_once_and_a_refused_name_leaves_nothing_behind() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    let alice = Dev::new("alice");
+    for cut in ["quarry1abc", "", "127.0.0.1:99999"] {
+        let said = alice.qnode(&["join", cut]);
+        assert_eq!(said.code, Some(1), "{cut:?}");
+        assert!(!said.err.contains("Asking"), "{cut:?}: {}", said.err);
+    }
+    // Nobody listens there; perhaps somebody soon does, so it goes on, and says so.
+    let mut join = alice
+        .command(crate::harness::qnode())
+        .args(["join", "127.0.0.1:1", "--name", "alice"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(join.stderr.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    assert!(next().starts_with("Asking 127.0.0.1:1"));
+    let waiting = next();
+    assert!(
+        waiting.contains("Nobody there yet") && waiting.contains("refused"),
+        "{waiting}"
+    );
+    join.kill().unwrap();
+    join.wait().unwrap();
+
+    let refused = alice.qnode(&["team", "create", " "]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("cannot be used"), "{}", refused.err);
+    assert!(!alice.home().join("root.key").exists());
+    alice
+        .qnode(&["team", "create", "desk", "--name", "alice"])
+        .succeeded();
+}

@@ -59,6 +59,14 @@ pub fn bind(socket: &Path) -> io::Result<UnixListener> {
     UnixListener::from_std(listener)
 }
 
+/// Which socket lies at a path: device and inode; `None` where there is none.
+#[must_use]
+pub fn identity(socket: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let m = fs::symlink_metadata(socket).ok()?;
+    Some((m.dev(), m.ino()))
+}
+
 /// Accepts until the node stops.
 pub async fn serve(listener: UnixListener, node: Arc<Node>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));

@@ -282,13 +282,17 @@ async fn run_on(config: Config, home: Home) -> Result<(), RuntimeError> {
         listen = ?node.swarm.listening(),
         "the node is up"
     );
-    let ticking = tokio::spawn(tick(node.clone()));
+    let ours = ipc_server::identity(&node.home.socket());
+    let ticking = tokio::spawn(tick(node.clone(), ours));
     wait_for_the_end(&node).await;
     tracing::info!("the node ends");
     node.stop();
     ticking.abort();
     let _ = socket.await;
-    let _ = std::fs::remove_file(node.home.socket());
+    // Another node's, where that took the place.
+    if ipc_server::identity(&node.home.socket()) == ours {
+        let _ = std::fs::remove_file(node.home.socket());
+    }
     tokio::task::spawn_blocking(move || {
         node.worker.flush();
         node.joining.close();
@@ -381,17 +385,22 @@ async fn wait_for_the_end(node: &Node) {
     }
 }
 
-async fn tick(node: Arc<Node>) {
+async fn tick(node: Arc<Node>, socket: Option<(u64, u64)>) {
     let mut interval = tokio::time::interval(TICK);
     loop {
         interval.tick().await;
-        let node = node.clone();
+        let busy = node.clone();
         let ticked = tokio::task::spawn_blocking(move || {
-            node.keep_counters();
-            node.keep_limit();
-            node.renew_mark();
-            node.joining.tick();
+            busy.keep_counters();
+            busy.keep_limit();
+            busy.renew_mark();
+            busy.joining.tick();
         });
+        if ipc_server::identity(&node.home.socket()) != socket {
+            tracing::warn!("the home was removed or another node took it: this node ends");
+            node.stop();
+            return;
+        }
         if ticked.await.is_err() {
             return;
         }

@@ -264,6 +264,9 @@ impl Team {
         if let Some(roster) = &state.roster {
             return Err(TeamError::Already(roster.name().to_owned()));
         }
+        // Before a key is made that a refusal would leave behind.
+        quarry_trust::roster::check_typed(name)?;
+        quarry_trust::roster::check_typed(member)?;
         let root = BuilderKey::load_or_create(&self.home.root_key())?;
         let now = now();
         let founder = Member {

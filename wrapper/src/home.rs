@@ -36,7 +36,9 @@ pub enum HomeError {
         user: u32,
     },
     /// It cannot be looked at or made.
-    #[error("{path}: {source}")]
+    #[error(
+        "the home {path} cannot be used ({source}): set QUARRY_HOME to a directory that you can write to"
+    )]
     Io {
         /// The directory.
         path: PathBuf,

@@ -20,7 +20,8 @@ const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is looked at meanwhile.
 const POLL: Duration = Duration::from_millis(10);
 /// What is logged where `RUST_LOG` does not say: our own doings, others' warnings.
-const LOGGED: &str = "warn,quarry_node=info,quarry_wrapper=info,quarry_trust=info";
+/// Kademlia warns wherever a node is alone, which is no fault.
+const LOGGED: &str = "warn,libp2p_kad=error,quarry_node=info,quarry_wrapper=info,quarry_trust=info";
 
 /// The settings of a home, or why they cannot be used.
 ///

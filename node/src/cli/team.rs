@@ -10,6 +10,7 @@ use super::print::{self, Format};
 use super::terminal;
 use crate::control::{InvitedReport, JoinedReport, KnockReport, MemberReport, Request};
 use anyhow::{Result, bail};
+use quarry_trust::ticket::Ticket;
 use std::time::Duration;
 
 /// How long to try with a ticket: its node is there and answers, or is not.
@@ -119,17 +120,11 @@ pub fn join(args: JoinArgs) -> Result<()> {
     let home = ask::home()?;
     lifecycle::ensure(&home)?;
     let member = args.member.name.unwrap_or_else(default_name);
-    let within_s = if is_ticket(&to) {
+    let within_s = if Ticket::looks_like(&to) {
         TICKET_WITHIN_S
     } else {
         APPROVAL_WITHIN_S
     };
-    if !is_ticket(&to) {
-        print::note(format!(
-            "Asking {}; an admin there types `qnode approve` and compares the code",
-            print::clean_line(&to)
-        ));
-    }
     let request = Request::Join {
         to,
         member: member.clone(),
@@ -142,13 +137,6 @@ pub fn join(args: JoinArgs) -> Result<()> {
         &joined,
     ))?;
     Ok(())
-}
-
-/// Tickets are long words of one family; hosts and multiaddrs have dots, colons or slashes, or
-/// are short.
-fn is_ticket(text: &str) -> bool {
-    const SHORTEST: usize = 64;
-    text.len() >= SHORTEST && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 /// `qnode members`.
@@ -312,18 +300,6 @@ mod tests {
         assert!(!same_code("K7QM-2X9E", "K7QM-2X9D"));
         assert!(!same_code("", "K7QM-2X9D"));
         assert!(!same_code("", ""), "an empty code compares nothing");
-    }
-
-    #[test]
-    fn a_ticket_is_told_from_an_address() {
-        assert!(is_ticket(&format!("quarry1{}", "a2".repeat(100))));
-        for address in ["desk", "quarry1", "10.0.0.7:4747", "/ip4/10.0.0.7/tcp/4747"] {
-            assert!(!is_ticket(address), "{address}");
-        }
-        assert!(!is_ticket(&format!(
-            "/ip4/10.0.0.7/tcp/4747/p2p/{}",
-            "A".repeat(52)
-        )));
     }
 
     #[test]

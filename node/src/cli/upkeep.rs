@@ -103,6 +103,10 @@ pub fn purge(args: PurgeArgs) -> Result<()> {
         }
     }
     let freed: FreedReport = ask::report(&request(false), EVENTUALLY)?;
+    if freed.entries == 0 {
+        print::line("there was nothing to remove")?;
+        return Ok(());
+    }
     print::line(freed_text("removed", &freed))?;
     Ok(())
 }

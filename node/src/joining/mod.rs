@@ -18,7 +18,7 @@ use crate::service::membership::MembershipError;
 use crate::store::Store;
 use crate::swarm::Swarm;
 use crate::swarm::door::{
-    Candidate, Door, DoorError, JoinError, join_by_address, join_with_ticket,
+    Candidate, Door, DoorError, JoinError, JoinNews, join_by_address, join_with_ticket,
 };
 use crate::team::{self, Team, TeamError};
 use quarry_trust::BuilderId;
@@ -376,14 +376,8 @@ impl Joining {
                 ticket.root,
             )
         } else {
-            let mut on_code = |code: &str, team: &str, with: &str| {
-                say(Progress::Code {
-                    code: code.to_owned(),
-                    team: team.to_owned(),
-                    with: with.to_owned(),
-                });
-            };
-            let approved = join_by_address(&seed, to, &candidate, key, &mut on_code, deadline)?;
+            let mut on_news = |news: JoinNews<'_>| say(progress(to, within, news));
+            let approved = join_by_address(&seed, to, &candidate, key, &mut on_news, deadline)?;
             (approved.welcome, approved.claim.root)
         };
         self.team
@@ -469,4 +463,21 @@ fn admit(
     // The newcomer dials us once it has the roster; dialling it before would turn us away there.
     swarm.roster_changed();
     Ok(())
+}
+/// What a person who waits for approval reads.
+fn progress(to: &str, within: Duration, news: JoinNews<'_>) -> Progress {
+    match news {
+        JoinNews::Asking => Progress::Line(format!(
+            "Asking {to}; an admin there types `qnode approve` and compares the code"
+        )),
+        JoinNews::Waiting(why) => Progress::Line(format!(
+            "Nobody there yet ({why}); trying for {} minutes, Ctrl-C gives up",
+            within.as_secs().div_ceil(60)
+        )),
+        JoinNews::Code { code, team, admin } => Progress::Code {
+            code: code.to_owned(),
+            team: team.to_owned(),
+            with: admin.to_owned(),
+        },
+    }
 }

@@ -26,14 +26,28 @@ pub(super) fn listen(
         let address: Multiaddr = text.parse().map_err(|e| fail(format!("{e}")))?;
         let first = free(&address)
             .map_err(|e| e.to_string())
-            .and_then(|()| swarm.listen_on(address.clone()).map_err(|e| e.to_string()));
+            .and_then(|()| swarm.listen_on(address.clone()).map_err(|e| chain(&e)));
         if let Err(error) = first {
             let any = any_port(&address).ok_or_else(|| fail(error.clone()))?;
             tracing::warn!(%address, %error, "the listen address is taken: another port is used");
-            swarm.listen_on(any).map_err(|e| fail(e.to_string()))?;
+            swarm.listen_on(any).map_err(|e| fail(chain(&e)))?;
         }
     }
     Ok(addresses.len())
+}
+
+/// An error with what caused it; some of libp2p's say nothing by themselves.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !text.is_empty() && words.last() != Some(&text) {
+            words.push(text);
+        }
+        next = error.source();
+    }
+    words.join(": ")
 }
 
 /// Whether nobody listens there. libp2p binds with SO_REUSEPORT: a second node of the same user

@@ -17,7 +17,7 @@ pub enum RosterError {
     #[error("the signature of a {0} does not hold; ask another member for the roster")]
     Signature(&'static str),
     /// A name that is empty, too long, or not printable.
-    #[error("a name is refused: {0}; choose another")]
+    #[error("the name cannot be used: {0}; choose another")]
     Name(&'static str),
     /// The roster of another team, or a statement made for another team.
     #[error("this belongs to another team; leave this team before you join that one")]

@@ -68,7 +68,9 @@ pub fn check_name(name: &str) -> Result<(), CanonError> {
         return Err(CanonError::Limit);
     }
     if name.is_empty() || name.trim() != name {
-        return Err(CanonError::Value("a name is empty or padded"));
+        return Err(CanonError::Value(
+            "it is empty, or begins or ends with a blank",
+        ));
     }
     // Besides control characters: the invisible ones, and those that turn the line's direction.
     let hidden = |c: char| {
@@ -77,13 +79,16 @@ pub fn check_name(name: &str) -> Result<(), CanonError> {
                 | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
     };
     if name.chars().any(hidden) {
-        return Err(CanonError::Value("a name holds an unprintable character"));
+        return Err(CanonError::Value("it holds an unprintable character"));
     }
     Ok(())
 }
 
 /// As [`check_name`], for what people typed.
-pub(super) fn check_typed(name: &str) -> Result<(), RosterError> {
+///
+/// # Errors
+/// [`RosterError::Name`].
+pub fn check_typed(name: &str) -> Result<(), RosterError> {
     check_name(name).map_err(|error| {
         RosterError::Name(match error {
             CanonError::Value(what) => what,

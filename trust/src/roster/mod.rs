@@ -19,7 +19,7 @@ pub use chain::{Fork, Head, MAX_CHANGES, MAX_FORKS};
 pub use change::{Change, Departure, FreshMark, MAX_HEADS, Op};
 pub use charter::{Charter, MAX_FORMER, MAX_MEMBERS};
 pub use error::{FindError, RosterError};
-pub use member::{Gone, MAX_MEMBER_NAME, Member, Role, check_name};
+pub use member::{Gone, MAX_MEMBER_NAME, Member, Role, check_name, check_typed};
 pub use signed::{Signed, Statement};
 pub use wire::{MAX_WIRE, Merge};
 

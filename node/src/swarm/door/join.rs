@@ -146,9 +146,26 @@ pub fn join_with_ticket(
     })
 }
 
+/// What a newcomer who waits for approval is told meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinNews<'a> {
+    /// The address can be asked, and is.
+    Asking,
+    /// Nobody lets us knock yet, and why; told again where the reason changes.
+    Waiting(&'a str),
+    /// Knocked: the string to compare.
+    Code {
+        /// The string.
+        code: &'a str,
+        /// The team's name.
+        team: &'a str,
+        /// The admin's name.
+        admin: &'a str,
+    },
+}
+
 /// Knocks at an address (`host[:port]` or a multiaddr) until somebody there waits for knocks,
-/// shows the string to compare (`on_code(code, team, admin)`), and waits for the approval. The
-/// given port is tried, and the one above it: people copy the main port.
+/// tells the string to compare, and waits for the approval. The given port is tried, and the one above it: people copy the main port.
 ///
 /// # Errors
 /// [`JoinError`].
@@ -157,15 +174,27 @@ pub fn join_by_address(
     address: &str,
     candidate: &Candidate,
     key: &BuilderKey,
-    on_code: &mut dyn FnMut(&str, &str, &str),
+    on_news: &mut dyn FnMut(JoinNews<'_>),
     deadline: Instant,
 ) -> Result<Approved, JoinError> {
     let place = place(address).ok_or_else(|| JoinError::Address(address.to_owned()))?;
+    on_news(JoinNews::Asking);
     blocking(async {
         let mut caller = Caller::new(seed).map_err(JoinError::Local)?;
-        let greeted = knock_until(&mut caller, &place, address, candidate, key, deadline).await?;
+        let knocking = Knocking {
+            place: &place,
+            typed: address,
+            candidate,
+            key,
+            deadline,
+        };
+        let greeted = knock_until(&mut caller, &knocking, on_news).await?;
         let claim = greeted.claim;
-        on_code(&greeted.code, &claim.team_name, &claim.admin_name);
+        on_news(JoinNews::Code {
+            code: &greeted.code,
+            team: &claim.team_name,
+            admin: &claim.admin_name,
+        });
         let welcome = await_verdict(&mut caller, &claim, &greeted.address, deadline).await?;
         Ok(Approved { welcome, claim })
     })
@@ -178,16 +207,30 @@ struct Greeted {
     address: Multiaddr,
 }
 
+/// Who knocks, where, and until when.
+struct Knocking<'a> {
+    place: &'a Place,
+    typed: &'a str,
+    candidate: &'a Candidate,
+    key: &'a BuilderKey,
+    deadline: Instant,
+}
+
 /// Knocks, round after round, until one is heard or the deadline has come.
 async fn knock_until(
     caller: &mut Caller,
-    place: &Place,
-    typed: &str,
-    candidate: &Candidate,
-    key: &BuilderKey,
-    deadline: Instant,
+    knocking: &Knocking<'_>,
+    on_news: &mut dyn FnMut(JoinNews<'_>),
 ) -> Result<Greeted, JoinError> {
+    let Knocking {
+        place,
+        typed,
+        candidate,
+        key,
+        deadline,
+    } = *knocking;
     let (mut why, mut said) = ("no answer".to_owned(), None);
+    let mut told = String::new();
     loop {
         let round = Instant::now();
         let from = place.clone();
@@ -214,11 +257,16 @@ async fn knock_until(
         if let Some(error) = wrong {
             return Err(error);
         }
+        // What a door said tells more than what no door said.
+        let reason = said.as_ref().unwrap_or(&why);
+        if told != *reason {
+            on_news(JoinNews::Waiting(reason));
+            told.clone_from(reason);
+        }
         let next = round + RETRY_EVERY;
         if next >= deadline {
             let place = typed.to_owned();
-            // What a door said tells more than what no door said.
-            let why = said.unwrap_or(why);
+            let why = told;
             return Err(JoinError::NobodyThere { place, why });
         }
         sleep_until(next.into()).await;

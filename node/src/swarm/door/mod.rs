@@ -19,7 +19,7 @@ pub use claim::{
     CODE_LEN, Candidate, JoinRefusal, MAX_MEMBER_NAME, NONCE_LEN, Nonce, Proof, TeamClaim, Welcome,
     code, commitment,
 };
-pub use join::{Approved, JoinError, join_by_address, join_with_ticket};
+pub use join::{Approved, JoinError, JoinNews, join_by_address, join_with_ticket};
 pub use wire::{MAX_REQUEST, MAX_ROSTER};
 
 use libp2p::swarm::NetworkBehaviour;

@@ -90,7 +90,11 @@ impl Person {
             address,
             &self.candidate(),
             &self.key,
-            on_code,
+            &mut |news| {
+                if let JoinNews::Code { code, team, admin } = news {
+                    on_code(code, team, admin);
+                }
+            },
             deadline,
         )
     }

@@ -327,7 +327,11 @@ impl Between {
             &self.alices_door,
             &own,
             &self.mallory.key,
-            &mut |code, _, _| code.clone_into(&mut seen),
+            &mut |news| {
+                if let JoinNews::Code { code, .. } = news {
+                    code.clone_into(&mut seen);
+                }
+            },
             deadline,
         );
         assert!(
