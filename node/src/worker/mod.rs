@@ -17,6 +17,7 @@ use quarry_trust::{Entry, Verified};
 use quarry_wrapper::compiler::Bypass;
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::protocol::{Finished, Replay, RunPlan};
+use quarry_wrapper::observer::Observer;
 use quarry_wrapper::pipeline::{Begin, Hit, Job, Pipeline, Recorded};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,6 +65,15 @@ impl Worker {
             cache,
             counters,
             team,
+        }
+    }
+
+    /// The same, which observes what macros do, but for those that the user vouches for.
+    #[must_use]
+    pub fn observing(self, observer: Option<Observer>, pure: &[String]) -> Self {
+        Self {
+            pipeline: self.pipeline.observing(observer, pure),
+            ..self
         }
     }
 

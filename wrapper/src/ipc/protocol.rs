@@ -9,7 +9,7 @@ use bincode::{Decode, Encode};
 
 /// Version of this protocol. It stands in every frame's header, so that a node and a wrapper of
 /// different ages notice before they decode.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
 /// Who spawns the compiler on a miss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -69,6 +69,8 @@ pub struct Surroundings {
 pub struct RunPlan {
     /// `[compiler, arguments…]` to spawn in the caller's own context.
     pub argv: Vec<Vec<u8>>,
+    /// Variables to set beside the caller's: the observer's.
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// Placeholder → this checkout's path, applied token by token to stderr before it is shown.
     pub rewrites: Vec<(Vec<u8>, Vec<u8>)>,
     /// Whether the node wants to hear how it ended, with stdout and stderr.
