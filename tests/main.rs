@@ -15,3 +15,4 @@ mod soundness;
 mod team;
 mod tidy;
 mod upkeep;
+mod why;

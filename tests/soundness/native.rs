@@ -243,12 +243,27 @@ fn c_in_a_macro_behind_a_crate_that_was_built_without_us_misses_too() {
 #[test]
 fn a_file_that_the_assembler_reads_is_never_taken_for_another() {
     let alice = Dev::new("alice");
-    let lib = "core::arch::global_asm!(\".section .rodata.word\", \".globl the_word\", \
-               \"the_word: .incbin \\\"l/word.bin\\\"\", \".text\");\n\
-               unsafe extern \"C\" { static the_word: u8; }\n\
-               pub fn said() -> char { unsafe { the_word as char } }";
-    let here = Place::new(&alice, "here", &[("src/lib.rs", lib), ("word.bin", "1")]);
-    assert_eq!(here.fresh().0, "1");
-    here.write(&[("word.bin", "2")]);
-    assert_eq!(here.fresh().0, "2");
+    // The assembler minds neither case nor blanks; `concat!` makes words of pieces.
+    let ways = [
+        "\"the_word: .incbin \\\"l/word.bin\\\"\"",
+        "\"the_word: .INCBIN \\\"l/word.bin\\\"\"",
+        "\"the_word:\", \".include\\\"l/word.s\\\"\"",
+        "\"the_word:\", concat!(\".inc\", \"bin \\\"l/word.bin\\\"\")",
+    ];
+    for (at, way) in ways.iter().enumerate() {
+        let lib = format!(
+            "core::arch::global_asm!(\".section .rodata.word\", \".globl the_word\", {way}, \".text\");\n\
+             unsafe extern \"C\" {{ static the_word: u8; }}\n\
+             pub fn said() -> char {{ unsafe {{ the_word as char }} }}"
+        );
+        let files = [
+            ("src/lib.rs", lib.as_str()),
+            ("word.bin", "1"),
+            ("word.s", ".byte 0x31"),
+        ];
+        let here = Place::new(&alice, &format!("here{at}"), &files);
+        assert_eq!(here.fresh().0, "1", "{way}");
+        here.write(&[("word.bin", "2"), ("word.s", ".byte 0x32")]);
+        assert_eq!(here.fresh().0, "2", "{way}");
+    }
 }

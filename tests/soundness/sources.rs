@@ -148,6 +148,47 @@ fn an_imported_macro_called_include_may_do_as_it_likes_with_the_value() {
 }
 
 #[test]
+fn the_word_env_under_another_name_or_handed_to_a_macro_is_the_value_itself() {
+    let alice = Dev::new("alice");
+    let build = "fn main() { let o = std::env::var(\"OUT_DIR\").unwrap(); \
+                 std::fs::write(o + \"/x.rs\", \"const X: u8 = 1;\").unwrap(); }";
+    let ways = [
+        "macro_rules! my { ($m:ident) => { $m!(concat!(\"OUT_\", \"DIR\")) } } \
+         static N: usize = my!(env).len();",
+        "use std::env as e; static N: usize = e!(concat!(\"OUT_\", \"DIR\")).len();",
+        "#[macro_use] extern crate m; \
+         static N: usize = include_str!(concat!(env!(\"OUT_DIR\"), \"\")).len();",
+    ];
+    let l = package("l", "[dependencies]\nm = { path = \"../m\" }");
+    for (at, way) in ways.iter().enumerate() {
+        let lib = format!(
+            "{way} include!(concat!(env!(\"OUT_DIR\"), \"/x.rs\")); \
+             pub fn said() -> usize {{ N + X as usize - 1 }}"
+        );
+        for name in [format!("here{at}"), format!("over/there{at}")] {
+            let place = Place::new(
+                &alice,
+                &name,
+                &[
+                    ("/Cargo.toml", &members(&["app", "l", "m"]) as &str),
+                    ("Cargo.toml", &l),
+                    ("build.rs", build),
+                    ("src/lib.rs", &lib),
+                    ("/m/Cargo.toml", &package("m", "")),
+                    (
+                        "/m/src/lib.rs",
+                        "#[macro_export] macro_rules! include_str { ($e:expr) => { $e } }",
+                    ),
+                ],
+            );
+            let own = place.at.join("target/debug/build/l-0123456789abcdef/out");
+            let (said, _) = place.fresh();
+            assert_eq!(said, own.as_os_str().len().to_string(), "{way} in {name}");
+        }
+    }
+}
+
+#[test]
 fn manifest_dir_through_a_dependencys_macro_is_everyones_own() {
     let alice = Dev::new("alice");
     let l = package("l", "[dependencies]\nm = { path = \"../m\" }");

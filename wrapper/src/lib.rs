@@ -7,6 +7,7 @@
 
 pub mod action;
 pub mod compiler;
+pub mod difference;
 pub mod digests;
 pub mod home;
 pub mod invocation;

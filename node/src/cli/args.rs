@@ -92,6 +92,18 @@ pub enum Command {
         #[command(flatten)]
         format: FormatArg,
     },
+    /// Say why a compile hit, missed or was bypassed, down to the input that differed
+    Why {
+        /// The crate's name [default: whatever was no hit in this workspace lately]
+        #[arg(value_name = "CRATE", value_parser = key_or_crate)]
+        crate_name: Option<String>,
+        /// All of its compiles that are remembered, not only the latest; without a crate, hits too
+        #[arg(long)]
+        all: bool,
+        /// How to print it.
+        #[command(flatten)]
+        format: FormatArg,
+    },
     /// Print the node's log
     Log {
         /// How many lines from its end
@@ -354,6 +366,8 @@ mod tests {
             "qnode approve bob --code K7QM-2X9D --role reader",
             "qnode stats --reset --format json",
             "qnode show 0123ABCD --format json",
+            "qnode why",
+            "qnode why serde_json --all --format json",
             "qnode log -n 5 -f",
             "qnode gc --limit 5GiB",
             "qnode purge --crate serde --yes",
@@ -366,7 +380,7 @@ mod tests {
     #[test]
     fn help_lists_only_what_works() {
         let help = Cli::command().render_help().to_string();
-        for absent in [" why", " top", "from-wrapper", "detached"] {
+        for absent in [" top", "from-wrapper", "detached"] {
             assert!(!help.contains(absent), "{absent} in\n{help}");
         }
     }

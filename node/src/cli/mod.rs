@@ -18,6 +18,7 @@ mod start;
 mod team;
 mod terminal;
 mod upkeep;
+mod why;
 
 use anyhow::Result;
 use args::{Cli, Command, TeamCommand};
@@ -70,6 +71,11 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Peers(format) => done(inspect::peers(format.format)),
         Command::Stats { reset, format } => done(inspect::stats(reset, format.format)),
         Command::Show { key, format } => done(inspect::show(key, format.format)),
+        Command::Why {
+            crate_name,
+            all,
+            format,
+        } => done(why::why(crate_name, all, format.format)),
         Command::Log { lines, follow } => done(inspect::log(lines, follow)),
         Command::Gc { limit } => done(upkeep::gc(limit)),
         Command::Fsck { repair } => upkeep::fsck(repair),

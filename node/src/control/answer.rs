@@ -4,6 +4,7 @@
 //! here, and nothing is decided that membership, store or policy decide.
 
 use super::inspect;
+use super::why;
 use super::{CheckReport, FreedReport, Progress, Reply, Request};
 use crate::ipc_server;
 use crate::runtime::Node;
@@ -105,6 +106,11 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
         Request::Members => done(&inspect::members(node)?),
         Request::Show { key } => done(&inspect::show(node, &key)?),
         Request::Recent => done(&node.counters.recent()),
+        Request::Why {
+            crate_name,
+            workspace,
+            all,
+        } => done(&why::why(node, crate_name.as_deref(), &workspace, all)?),
         Request::Health => done(&inspect::health(node)),
         Request::TeamCreate { name, member } => done(&joining.found(&name, &member).map_err(text)?),
         Request::Invite { role, expires_s } => {

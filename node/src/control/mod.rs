@@ -6,6 +6,7 @@
 
 pub mod answer;
 mod inspect;
+mod why;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -110,6 +111,15 @@ pub enum Request {
     Health,
     /// The latest compiles, oldest first: a list of [`RecentReport`].
     Recent,
+    /// What made compiles hits, misses or bypasses: a list of [`WhyReport`], newest first.
+    Why {
+        /// Only of this crate; of every crate what was no hit where there is none.
+        crate_name: Option<String>,
+        /// The workspace, whose compiles come first.
+        workspace: String,
+        /// Not only the latest; without a crate, hits too.
+        all: bool,
+    },
 }
 
 /// An answer. Any number of `Progress`, then one of the others.
@@ -393,6 +403,50 @@ pub struct RecentReport {
     pub action: Option<String>,
     /// The working directory.
     pub cwd: String,
+    /// The directory that the compile writes to, absolute.
+    #[serde(default)]
+    pub out_dir: String,
+}
+
+/// `qnode why`: one compile, and what made it what it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyReport {
+    /// How it ended.
+    #[serde(flatten)]
+    pub compile: RecentReport,
+    /// In words.
+    pub explanation: String,
+    /// The entry that came nearest, where the compile was a miss and there is one.
+    pub nearest: Option<NearestReport>,
+    /// The inputs in which this compile and that entry differ, the weightiest first.
+    pub differences: Vec<DifferenceReport>,
+}
+
+/// An entry that is not the one that was looked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NearestReport {
+    /// Its action key.
+    pub action: String,
+    /// Who signed it: a name, or the beginning of the key.
+    pub signed_by: String,
+    /// The member whose node has it; none where it lies here.
+    pub held_by: Option<String>,
+    /// Seconds since 1970, by the builder's clock.
+    pub created: u64,
+}
+
+/// One input that differs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DifferenceReport {
+    /// `compiler`, `argument`, `root`, `dependency`, `macro`, `native`, `link`, `file`, `look`,
+    /// `variable` or `observation`.
+    pub what: String,
+    /// Which of that kind.
+    pub name: String,
+    /// What it was in the nearest entry; empty where it was not there.
+    pub before: String,
+    /// What it was in this compile; empty where it was not there.
+    pub now: String,
 }
 
 /// The node's own view of its health.

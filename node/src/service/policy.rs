@@ -24,6 +24,11 @@ pub const MARK_EVERY: u64 = 24 * 60 * 60;
 /// Outcomes of recent compiles that are kept for people to look at.
 pub const RECENT_MAX: usize = 2_000;
 
+/// How long `why` looks for a crate's entries at teammates, all of them together.
+pub const ELSEWHERE_WITHIN: Duration = Duration::from_secs(5);
+/// Teammates that `why` asks, at most.
+pub const ELSEWHERE_PEERS: usize = 8;
+
 /// How long fetching `bytes` may take.
 #[must_use]
 pub fn fetch_within(bytes: u64) -> Duration {

@@ -37,6 +37,7 @@ mod tests;
 pub use libp2p_swarm::{Libp2pSwarm, SwarmConfig};
 
 use crate::store::{Object, Offer};
+use quarry_trust::digest::Domain;
 use quarry_trust::{ActionKey, Digest, LookupKey, ObjectRef, PeerId, Refusal};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -49,6 +50,15 @@ pub enum Ask {
     Lookup(LookupKey),
     /// Entries under an action key.
     Action(ActionKey),
+    /// The newest entries of a crate, by the [`crate_digest`] of its name: what `why` compares
+    /// with. Costs the peer a walk through its store; never asked on a compile's way.
+    Crate(Digest),
+}
+
+/// What stands for a crate's name in [`Ask::Crate`].
+#[must_use]
+pub fn crate_digest(name: &str) -> Digest {
+    Digest::tagged(Domain("quarry 2026-11 crate v1"), name.as_bytes())
 }
 
 /// Offers in one answer, at most.

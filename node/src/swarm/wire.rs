@@ -30,6 +30,7 @@ const REQUEST_ROSTER: u8 = 1;
 const REQUEST_FILTER: u8 = 2;
 const REQUEST_LOOKUP: u8 = 3;
 const REQUEST_ACTION: u8 = 4;
+const REQUEST_CRATE: u8 = 5;
 const ANSWER_ROSTER: u8 = 1;
 const ANSWER_FILTER: u8 = 2;
 const ANSWER_OFFERS: u8 = 3;
@@ -114,6 +115,7 @@ impl Request {
             Self::Filter => (REQUEST_FILTER, &[]),
             Self::Ask(Ask::Lookup(key)) => (REQUEST_LOOKUP, key.as_bytes()),
             Self::Ask(Ask::Action(key)) => (REQUEST_ACTION, key.as_bytes()),
+            Self::Ask(Ask::Crate(name)) => (REQUEST_CRATE, name.as_bytes()),
         })
     }
 
@@ -121,7 +123,7 @@ impl Request {
         match tag {
             REQUEST_ROSTER => Ok(MAX_ROSTER_BYTES),
             REQUEST_FILTER => Ok(0),
-            REQUEST_LOOKUP | REQUEST_ACTION => Ok(32),
+            REQUEST_LOOKUP | REQUEST_ACTION | REQUEST_CRATE => Ok(32),
             _ => Err(WireError::Corrupt("an unknown request")),
         }
     }
@@ -136,6 +138,7 @@ impl Request {
             REQUEST_ACTION => Ok(Self::Ask(Ask::Action(ActionKey::from_digest(
                 Digest::from_canon(&body)?,
             )))),
+            REQUEST_CRATE => Ok(Self::Ask(Ask::Crate(Digest::from_canon(&body)?))),
             _ => Err(WireError::Corrupt("an unknown request")),
         }
     }

@@ -36,6 +36,7 @@ fn every_request_round_trips() {
         Request::Filter,
         Request::Ask(lookup),
         Request::Ask(action),
+        Request::Ask(Ask::Crate(crate::swarm::crate_digest("serde"))),
     ] {
         let mut out = Cursor::new(Vec::new());
         block_on(request.write(&mut out)).expect("memory");

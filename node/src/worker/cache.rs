@@ -3,17 +3,20 @@
 //! Enters: keys, staged outputs. Leaves: verified entries, objects that are here. Nothing leaves
 //! that the team does not vouch for; nothing is fetched before its entry was verified.
 
+use crate::adopt::read_description;
 use crate::service::counters::Counters;
 use crate::service::policy;
 use crate::store::{self, Offer, Store, StoreError};
-use crate::swarm::{Ask, Swarm, SwarmError};
+use crate::swarm::{Ask, Swarm, SwarmError, crate_digest};
 use crate::team::{self, Team};
 use crate::worker::announcer::Announcer;
+use quarry_trust::canon::Canonical;
 use quarry_trust::verify::Source;
 use quarry_trust::{
     ActionKey, Digest, Entry, LookupKey, ObjectRef, Output, OutputName, PeerId, Refusal, Scope,
     Verified,
 };
+use quarry_wrapper::action::Description;
 use quarry_wrapper::pipeline::{Cache, Candidate, Object, Staged, Tier, UnsignedEntry};
 use std::fs::File;
 use std::io::{self, Write};
@@ -22,6 +25,8 @@ use std::time::Instant;
 
 /// Predictions that one local lookup tries.
 const LOCAL_OFFERS: usize = 16;
+/// A description that is fetched only to be looked at is at most this long, bytes.
+const DESCRIPTION_FETCHED: usize = 4 << 20;
 
 /// The node's cache.
 pub struct NodeCache {
@@ -113,6 +118,7 @@ impl NodeCache {
         let (action, lookup) = match &ask {
             Ask::Action(key) => (Some(key), None),
             Ask::Lookup(key) => (None, Some(key)),
+            Ask::Crate(_) => (None, None),
         };
         let mut all = Vec::new();
         let candidates = self.swarm.candidates(key);
@@ -191,6 +197,48 @@ impl NodeCache {
                 None
             }
         }
+    }
+
+    /// Verified entries of a crate that connected teammates hold, each with its description.
+    pub fn elsewhere(&self, crate_name: &str) -> Vec<(PeerId, Verified<Entry>, Description)> {
+        let deadline = Instant::now() + policy::ELSEWHERE_WITHIN;
+        let connected = self.swarm.peers().into_iter().filter(|p| p.connected);
+        let mut found = Vec::new();
+        for peer in connected.map(|p| p.peer).take(policy::ELSEWHERE_PEERS) {
+            let ask = Ask::Crate(crate_digest(crate_name));
+            let Ok(offers) = self.swarm.ask(&peer, ask, deadline) else {
+                continue;
+            };
+            for candidate in self.believe(offers, Some(peer), None, None) {
+                let entry = candidate.entry;
+                if entry.crate_name == crate_name
+                    && let Some(description) = self.description_from(&peer, &entry, deadline)
+                {
+                    found.push((peer, entry, description));
+                }
+            }
+        }
+        found
+    }
+
+    /// An entry's description, from here or from the peer that has the entry.
+    fn description_from(
+        &self,
+        peer: &PeerId,
+        entry: &Entry,
+        deadline: Instant,
+    ) -> Option<Description> {
+        let here = read_description(self.store.as_ref(), entry);
+        let bytes = here.or_else(|| {
+            let object = &entry.description;
+            let size = usize::try_from(object.size).ok();
+            let mut bytes = Vec::with_capacity(size.filter(|n| *n <= DESCRIPTION_FETCHED)?);
+            self.swarm
+                .fetch(peer, &entry.action, object, &mut bytes, deadline)
+                .ok()?;
+            (Digest::of(&bytes) == object.digest).then_some(bytes)
+        })?;
+        Description::from_canon(&bytes).ok()
     }
 
     /// Tells the team once the entry is durable.

@@ -1,13 +1,14 @@
 //! What the swarm may ask of this node: the roster, the gate, offers and objects for members.
 
 use crate::service::counters::Counters;
-use crate::store::{Object, Offer, Store};
-use crate::swarm::{Ask, Host, MAX_OFFERS, Taken};
+use crate::store::{Object, Offer, Store, StoreError};
+use crate::swarm::{Ask, Host, MAX_OFFERS, Taken, crate_digest};
 use crate::team::Team;
 use crate::worker::voice::Voice;
+use quarry_trust::canon::Canonical;
 use quarry_trust::verify::Source;
 use quarry_trust::{ActionKey, Digest, Entry, PeerId, Refusal, Scope, Verified};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// The node as the swarm sees it.
 pub struct NodeHost {
@@ -19,6 +20,8 @@ pub struct NodeHost {
     pub counters: Arc<Counters>,
     /// How often what members send wrongly is said, and how often that strangers came.
     voices: (Voice, Voice),
+    /// Held during a walk through the store for a member: one at a time.
+    walk: Mutex<()>,
 }
 
 impl NodeHost {
@@ -30,6 +33,7 @@ impl NodeHost {
             team,
             counters,
             voices: <(Voice, Voice)>::default(),
+            walk: Mutex::new(()),
         }
     }
 
@@ -40,6 +44,26 @@ impl NodeHost {
             .verify(&offer.signed, Source::Store, None, None)
             .ok()?;
         (entry.scope != Scope::Private).then_some(entry)
+    }
+
+    /// The newest entries of a crate. While one walk is under way, others find nothing.
+    fn of_crate(&self, name: &Digest) -> Result<Vec<Offer>, StoreError> {
+        let Ok(_walk) = self.walk.try_lock() else {
+            return Ok(Vec::new());
+        };
+        let mut found: Vec<(u64, Offer)> = Vec::new();
+        self.store.each_offer(&mut |offer| {
+            let entry = Entry::from_canon(&offer.signed.bytes).ok();
+            let Some(entry) = entry.filter(|e| crate_digest(&e.crate_name) == *name) else {
+                return;
+            };
+            if self.visible(&offer).is_some() {
+                let at = found.partition_point(|(created, _)| *created > entry.created);
+                found.insert(at, (entry.created, offer));
+                found.truncate(MAX_OFFERS);
+            }
+        })?;
+        Ok(found.into_iter().map(|(_, offer)| offer).collect())
     }
 
     fn name(&self, peer: &PeerId) -> String {
@@ -102,6 +126,7 @@ impl Host for NodeHost {
         let found = match ask {
             Ask::Lookup(key) => self.store.offers(key, MAX_OFFERS),
             Ask::Action(key) => self.store.entries(key),
+            Ask::Crate(name) => self.of_crate(name),
         };
         let mut offers = found.unwrap_or_default();
         offers.retain(|offer| self.visible(offer).is_some());

@@ -13,12 +13,15 @@ use crate::store::Store;
 use crate::swarm::Swarm;
 use crate::team::Team;
 use cache::NodeCache;
-use quarry_trust::{Entry, Verified};
+use quarry_trust::{Entry, PeerId, Verified};
+use quarry_wrapper::action::Description;
 use quarry_wrapper::compiler::Bypass;
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::protocol::{Finished, Replay, RunPlan};
 use quarry_wrapper::observer::Observer;
 use quarry_wrapper::pipeline::{Begin, Hit, Job, Pipeline, Recorded};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,11 +45,38 @@ pub enum Answer {
     Run(RunPlan, Box<Started>),
 }
 
+/// Where a compile was asked for and writes to, and when.
+struct Asked {
+    cwd: String,
+    out_dir: String,
+    at: Instant,
+}
+
+impl Asked {
+    fn of(inv: &Invocation) -> Self {
+        let out_dir = argument(inv, "--out-dir").map(|dir| inv.absolute(Path::new(dir)));
+        Self {
+            cwd: inv.cwd.display().to_string(),
+            out_dir: out_dir.map_or_else(String::new, |dir| dir.display().to_string()),
+            at: Instant::now(),
+        }
+    }
+
+    /// What is known of the compile whatever becomes of it.
+    fn report(self) -> RecentReport {
+        RecentReport {
+            ms: millis(self.at.elapsed()),
+            cwd: self.cwd,
+            out_dir: self.out_dir,
+            ..RecentReport::default()
+        }
+    }
+}
+
 /// A compile that runs.
 pub struct Started {
     job: Job,
-    cwd: String,
-    asked: Instant,
+    asked: Asked,
 }
 
 impl Worker {
@@ -77,6 +107,13 @@ impl Worker {
         }
     }
 
+    /// Entries of a crate that teammates hold, each with its description: what a miss is compared
+    /// with. Blocks, up to a deadline.
+    #[must_use]
+    pub fn elsewhere(&self, crate_name: &str) -> Vec<(PeerId, Verified<Entry>, Description)> {
+        self.cache.elsewhere(crate_name)
+    }
+
     /// Returns when everything that was stored is durable and announced. Blocks.
     pub fn flush(&self) {
         self.cache.flush();
@@ -84,72 +121,54 @@ impl Worker {
 
     /// Classifies, looks up, restores; or says what to run. Blocks.
     pub fn begin(&self, inv: &Invocation, umask: u32) -> Answer {
-        let asked = Instant::now();
-        let cwd = inv.cwd.display().to_string();
+        let asked = Asked::of(inv);
         match self.pipeline.begin(inv, umask, &self.cache) {
             Begin::Query => {
                 self.counters.ended(Outcome::Query, None);
                 Answer::Untouched
             }
             Begin::Untouched(reason) => {
-                self.bypassed(reason, crate_name_of(inv), cwd, asked.elapsed());
+                self.bypassed(reason, crate_name_of(inv), asked);
                 Answer::Untouched
             }
             Begin::Hit(hit) => {
-                self.hit(&hit, cwd, asked.elapsed());
+                self.hit(&hit, asked);
                 Answer::Replay(hit.replay)
             }
             Begin::Run(job) => {
                 let plan = job.plan.clone();
                 if !plan.record {
                     let reason = job.bypass().unwrap_or(Bypass::Interrupted);
-                    self.bypassed(
-                        reason,
-                        job.unit.crate_name.clone(),
-                        cwd.clone(),
-                        asked.elapsed(),
-                    );
+                    self.bypassed(reason, job.unit.crate_name.clone(), Asked::of(inv));
                 }
-                Answer::Run(
-                    plan,
-                    Box::new(Started {
-                        job: *job,
-                        cwd,
-                        asked,
-                    }),
-                )
+                Answer::Run(plan, Box::new(Started { job: *job, asked }))
             }
         }
     }
 
     /// Takes what a finished compile left. Blocks.
     pub fn record(&self, started: Started, finished: &Finished) {
-        let Started { job, cwd, asked } = started;
+        let Started { job, asked } = started;
         let crate_name = job.unit.crate_name.clone();
         match self.pipeline.record(job, finished, &self.cache) {
             Recorded::Stored(entry) => {
                 let recent = RecentReport {
                     outcome: "miss".to_owned(),
-                    ..self.recent(&entry, cwd, asked.elapsed())
+                    ..self.recent(&entry, asked)
                 };
                 self.counters.ended(Outcome::Miss, Some(recent));
             }
             Recorded::NotStored(reason) => {
                 tracing::debug!(crate_name, reason = reason.name(), "not stored");
-                self.bypassed(reason, crate_name, cwd, asked.elapsed());
+                self.bypassed(reason, crate_name, asked);
             }
         }
     }
 
     /// A compile that was begun and whose end nobody reported.
     pub fn abandoned(&self, started: Started) {
-        let Started { job, cwd, asked } = started;
-        self.bypassed(
-            Bypass::Interrupted,
-            job.unit.crate_name,
-            cwd,
-            asked.elapsed(),
-        );
+        let Started { job, asked } = started;
+        self.bypassed(Bypass::Interrupted, job.unit.crate_name, asked);
     }
 
     /// A request that was not even classified, for a reason of the node's own.
@@ -163,7 +182,7 @@ impl Worker {
         self.counters.ended(Outcome::Bypass(reason), Some(recent));
     }
 
-    fn hit(&self, hit: &Hit, cwd: String, took: Duration) {
+    fn hit(&self, hit: &Hit, asked: Asked) {
         let (outcome, name) = match hit.from {
             None => (Outcome::HitLocal, "hit-local"),
             Some(_) => (Outcome::HitPeer, "hit-peer"),
@@ -171,28 +190,25 @@ impl Worker {
         let recent = RecentReport {
             outcome: name.to_owned(),
             from: hit.from.and_then(|p| self.team.peer_name(&p)),
-            ..self.recent(&hit.entry, cwd, took)
+            ..self.recent(&hit.entry, asked)
         };
         self.counters.ended(outcome, Some(recent));
     }
 
-    fn bypassed(&self, reason: Bypass, crate_name: String, cwd: String, took: Duration) {
+    fn bypassed(&self, reason: Bypass, crate_name: String, asked: Asked) {
         let recent = RecentReport {
             crate_name,
             outcome: "bypass".to_owned(),
             reason: reason.name().to_owned(),
-            ms: millis(took),
-            cwd,
-            ..RecentReport::default()
+            ..asked.report()
         };
         self.counters
             .ended(Outcome::Bypass(reason.name()), Some(recent));
     }
 
-    fn recent(&self, entry: &Verified<Entry>, cwd: String, took: Duration) -> RecentReport {
+    fn recent(&self, entry: &Verified<Entry>, asked: Asked) -> RecentReport {
         RecentReport {
             crate_name: entry.crate_name.clone(),
-            ms: millis(took),
             compile_ms: entry.duration_ms,
             signed_by: Some(
                 self.team
@@ -200,8 +216,7 @@ impl Worker {
                     .unwrap_or_else(|| entry.builder.to_hex()[..12].to_owned()),
             ),
             action: Some(entry.action.to_string()),
-            cwd,
-            ..RecentReport::default()
+            ..asked.report()
         }
     }
 }
@@ -210,10 +225,15 @@ fn millis(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The value that follows an argument.
+fn argument<'a>(inv: &'a Invocation, name: &str) -> Option<&'a OsStr> {
+    let at = inv.argv.iter().position(|a| a == name)?;
+    inv.argv.get(at + 1).map(OsString::as_os_str)
+}
+
 /// The crate that a command names, for people; empty where it names none.
 fn crate_name_of(inv: &Invocation) -> String {
-    let at = inv.argv.iter().position(|a| a == "--crate-name");
-    at.and_then(|at| inv.argv.get(at + 1))
+    argument(inv, "--crate-name")
         .map(|name| name.to_string_lossy().chars().take(128).collect())
         .unwrap_or_default()
 }

@@ -141,6 +141,7 @@ impl Host for TestHost {
         let key = match ask {
             Ask::Lookup(key) => key.digest(),
             Ask::Action(key) => key.digest(),
+            Ask::Crate(name) => *name,
         };
         self.offers
             .lock()

@@ -4,8 +4,9 @@
 //! `include!(concat!(env!("NAME"), "literal"))` (or `include_str!`, `include_bytes!`): then its
 //! value can only name a file, which is an input by itself. Must never happen here: the answer
 //! yes about a text that was not understood. So everything else that could be a use is one: the
-//! name as a string literal anywhere, an `env!` whose argument is not a plain literal, a
-//! definition or an import that gives one of these macros another meaning.
+//! name as a string literal anywhere, an `env!` whose argument is not a plain literal, the word
+//! `env` handed to a macro, a definition or an import that gives one of these macros another
+//! meaning or another name.
 
 /// Nesting of comments; rustc itself has no limit.
 const MAX_COMMENT_DEPTH: usize = 64;
@@ -58,6 +59,9 @@ impl<'a> Lexed<'a> {
             }
             approved.extend(include_of_env(&lexemes[at..], name).map(|offset| at + offset));
         }
+        if self.hands_env_to_a_macro() {
+            return VariableUse::Value;
+        }
         let mut seen = VariableUse::None;
         for (at, lexeme) in lexemes.iter().enumerate() {
             match lexeme {
@@ -75,6 +79,41 @@ impl<'a> Lexed<'a> {
         }
         seen
     }
+
+    /// Whether the bare word `env` stands among the arguments of a macro or an attribute, or in a
+    /// macro's definition: what is handed a name can call it.
+    fn hands_env_to_a_macro(&self) -> bool {
+        let lexemes = &self.0;
+        let punct = |at: Option<usize>, wanted: u8| {
+            at.and_then(|at| lexemes.get(at)) == Some(&Lexeme::Punct(wanted))
+        };
+        let mut open: Vec<bool> = Vec::new();
+        for (at, lexeme) in lexemes.iter().enumerate() {
+            match lexeme {
+                Lexeme::Punct(b'(' | b'[' | b'{') => {
+                    let (one, two) = (at.checked_sub(1), at.checked_sub(2));
+                    // `name!(`, `macro_rules! name {`, `#[`, `#![`.
+                    let named = one.is_some_and(|at| matches!(lexemes[at], Lexeme::Ident(_)));
+                    let begins = punct(one, b'!')
+                        || named && punct(two, b'!')
+                        || *lexeme == Lexeme::Punct(b'[') && punct(one, b'#');
+                    open.push(begins || open.last() == Some(&true));
+                }
+                Lexeme::Punct(b')' | b']' | b'}') => {
+                    open.pop();
+                }
+                Lexeme::Ident("env" | "option_env") if open.last() == Some(&true) => {
+                    let called = punct(Some(at + 1), b'!');
+                    let module = punct(Some(at + 1), b':') && punct(Some(at + 2), b':');
+                    if !(called || module) {
+                        return true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        false
+    }
 }
 
 const MACROS: &[&str] = &[
@@ -86,8 +125,9 @@ const MACROS: &[&str] = &[
     "include_bytes",
 ];
 
-/// `macro_rules! concat`, `macro concat`, `as concat`, `use other::concat`: the name may mean
-/// something else.
+/// `macro_rules! concat`, `macro concat`, `as concat`, `use other::concat`,
+/// `#[macro_use] extern crate other`: the name may mean something else. `env as other`: something
+/// else may mean it.
 fn redefines(from: &[Lexeme<'_>]) -> bool {
     match from {
         [
@@ -98,6 +138,8 @@ fn redefines(from: &[Lexeme<'_>]) -> bool {
         ]
         | [Lexeme::Ident("macro" | "as"), Lexeme::Ident(name), ..] => MACROS.contains(name),
         [Lexeme::Ident("use"), rest @ ..] => imports(rest),
+        [Lexeme::Ident(name), Lexeme::Ident("as"), ..] => MACROS.contains(name),
+        [Lexeme::Ident("macro_use"), rest @ ..] => brings_macros(rest),
         _ => false,
     }
 }
@@ -118,6 +160,20 @@ fn imports(after: &[Lexeme<'_>]) -> bool {
         Some("std" | "core" | "alloc") | None => false,
         Some(first) => MACROS.contains(&first) || names.any(|name| MACROS.contains(&name)),
     }
+}
+
+/// Whether what follows `macro_use` takes macros under these names from another crate: any, where
+/// it does not say which. Before a module it only lets out what is defined in the sources.
+fn brings_macros(after: &[Lexeme<'_>]) -> bool {
+    let what = after
+        .iter()
+        .position(|l| matches!(l, Lexeme::Ident("extern" | "mod")));
+    let Some(what) = what.filter(|at| after[*at] == Lexeme::Ident("extern")) else {
+        return false;
+    };
+    let chosen = &after[..what];
+    let named = |l: &Lexeme<'_>| matches!(l, Lexeme::Ident(name) if MACROS.contains(name));
+    chosen.first() != Some(&Lexeme::Punct(b'(')) || chosen.iter().any(named)
 }
 
 /// `env!` or `option_env!` with anything but a plain string literal as its first argument.

@@ -113,3 +113,38 @@ fn what_rustc_could_not_read_is_not_understood() {
         assert!(Lexed::of(text).is_none(), "{text}");
     }
 }
+
+/// Each includes by name alone, and has the value besides.
+#[test]
+fn the_word_itself_may_escape_and_the_names_may_mean_something_else() {
+    let included = r#"include!(concat!(env!("OUT_DIR"), "/x.rs"));"#;
+    assert_eq!(uses(included), VariableUse::IncludesOnly);
+    for text in [
+        r#"macro_rules! my { ($m:ident) => { $m!(concat!("OUT_", "DIR")) } } const N: usize = my!(env).len();"#,
+        r#"macro_rules! my { ($m:ident) => { $m!(concat!("OUT_", "DIR")) } } my! { [option_env] }"#,
+        r#"macro_rules! my { () => { call!(env) } }"#,
+        "#[with(env)] fn f() {}",
+        r#"use std::env as e; const N: usize = e!(concat!("OUT_", "DIR")).len();"#,
+        "use std::{fs, env as e};",
+        "use core::concat as c;",
+        "#[macro_use] extern crate m;",
+        "#[macro_use] #[doc(hidden)] pub extern crate m;",
+        "#[macro_use(log, include_str)] extern crate m;",
+    ] {
+        assert_eq!(
+            uses(&format!("{text} {included}")),
+            VariableUse::Value,
+            "{text}"
+        );
+    }
+    for text in [
+        "#[macro_use(log)] extern crate log;",
+        "#[macro_use] mod macros; extern crate m;",
+        "use std::{env, fs}; fn f(env: u8) -> u8 { env }",
+        r#"fn f() { println!("{:?}", std::env::args()); }"#,
+        r#"fn f() { println!("{}", env!("CARGO_PKG_NAME")); }"#,
+    ] {
+        let found = uses(&format!("{text} {included}"));
+        assert_eq!(found, VariableUse::IncludesOnly, "{text}");
+    }
+}

@@ -206,7 +206,8 @@ fn refuse_verbatim(
 }
 
 /// `global_asm!(".incbin \"file\"")` reads a file when code is generated, and dep-info does not say
-/// so. Looked for in the crate's own text; macros of the usual name are known by it.
+/// so. Looked for in the crate's own text, in any case, since the assembler does not mind; also
+/// pieces that a `concat!` could make the word of. Macros of the usual name are known by it.
 fn refuse_assembler_input(
     files: &[PathBuf],
     read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
@@ -214,16 +215,13 @@ fn refuse_assembler_input(
     let mut assembly = false;
     let mut reads = None;
     for path in files {
-        let bytes = read_input(path, read)?;
+        let bytes = read_input(path, read)?.to_ascii_lowercase();
         let holds = |word: &[u8]| memchr::memmem::find(&bytes, word).is_some();
         if holds(b"incbin!") {
             return Err(InputsError::Assembler(path.clone()));
         }
         assembly |= holds(b"asm!");
-        if [b".incbin".as_slice(), b".include ", b".include\t"]
-            .iter()
-            .any(|word| holds(word))
-        {
+        if DIRECTIVE_PARTS.iter().any(|part| holds(part)) {
             reads = Some(path);
         }
     }
@@ -232,6 +230,26 @@ fn refuse_assembler_input(
         _ => Ok(()),
     }
 }
+
+/// The directives that read files, and string literals that end where one of them may go on in
+/// the next piece.
+const DIRECTIVE_PARTS: &[&[u8]] = &[
+    b"incbin",
+    b".include\"",
+    b".include\\",
+    b".include ",
+    b".include\t",
+    b"\"include ",
+    b"\"include\\",
+    b".i\"",
+    b".in\"",
+    b".inc\"",
+    b".incl\"",
+    b".inclu\"",
+    b".includ\"",
+    b".incb\"",
+    b".incbi\"",
+];
 
 fn read_input(
     path: &Path,
