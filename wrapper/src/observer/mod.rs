@@ -73,7 +73,7 @@ impl Observer {
         }
         let dir = home.observer();
         let splits = |b: &u8| matches!(b, b' ' | b':' | b'$' | b'\n' | b'\t' | b';');
-        if dir.as_os_str().as_bytes().iter().any(|b| splits(b)) {
+        if dir.as_os_str().as_bytes().iter().any(splits) {
             return Err(ObserverError::Path(dir));
         }
         let logs = dir.join("logs");

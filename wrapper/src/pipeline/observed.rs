@@ -31,6 +31,9 @@ const VERDICTS_MAX: usize = 10_000;
 /// sign in its name.
 pub(super) const DIRECTORY: &str = "=directory";
 
+/// Variables as a run plan carries them.
+type Environment = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What a process needs to observe macros.
 #[derive(Default)]
 pub(super) struct Observing {
@@ -70,7 +73,7 @@ impl Observing {
     }
 
     /// A log for a compile, and the variables that lead to it.
-    pub(super) fn begin(&self) -> Option<(Log, Vec<(Vec<u8>, Vec<u8>)>)> {
+    pub(super) fn begin(&self) -> Option<(Log, Environment)> {
         let observer = self.observer.as_ref()?;
         let log = observer.log().ok()?;
         let env = observer.environment(&log);

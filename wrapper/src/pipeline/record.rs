@@ -98,20 +98,7 @@ fn try_record(
     inputs.absent.extend(observed.absent.iter().cloned());
     let looked = observed.sights(r, &mut ways)?;
     let files = digest_files(pipeline, r, &inputs, &mut ways)?;
-    let mut uses: Vec<(String, Use)> = inputs
-        .env
-        .iter()
-        .map(|e| {
-            (
-                e.name.clone(),
-                if e.how == How::Symbolic {
-                    Use::Symbolic
-                } else {
-                    Use::Literal
-                },
-            )
-        })
-        .collect();
+    let mut uses = uses(&inputs);
     uses.extend(observed.variables);
     let variables = variables(&r.inv, &r.roots, &r.base, &uses, &cache.value_secret());
     let private = reads_a_secret(&variables) || observed::unobserved(r);
@@ -138,6 +125,16 @@ fn try_record(
         private,
     };
     cache.put(entry).map_err(store)
+}
+
+/// The variables that dep-info names, and how each enters the key.
+fn uses(inputs: &Inputs) -> Vec<(String, Use)> {
+    let how = |how| match how {
+        How::Symbolic => Use::Symbolic,
+        How::Literal => Use::Literal,
+    };
+    let all = inputs.env.iter();
+    all.map(|e| (e.name.clone(), how(e.how))).collect()
 }
 
 /// Whether the compiler said anything besides which files it wrote.
