@@ -327,17 +327,15 @@ fn before_dlopen(path: usize, caller: usize) {
     }
     // SAFETY: the caller's string.
     let name = unsafe { CStr::from_ptr(path as *const c_char) }.to_bytes();
-    let by_macro = foreign(caller);
-    if by_macro && !name.contains(&b'/') {
-        // Which file that is the loader alone knows.
+    if foreign(caller) {
+        // What such a library can do has not been looked into.
         note(Kind::Raw, Outcome::Done, caller, b"dlopen");
         return;
     }
-    let kind = if by_macro { Kind::Read } else { Kind::Loaded };
     let mut text = [0; TEXT_MAX];
     match absolute(&mut text, AT_FDCWD, name) {
-        Some(text) if name.contains(&b'/') => note(kind, Outcome::Done, caller, text),
-        _ => note(kind, Outcome::Done, caller, name),
+        Some(text) if name.contains(&b'/') => note(Kind::Loaded, Outcome::Done, caller, text),
+        _ => note(Kind::Loaded, Outcome::Done, caller, name),
     }
 }
 
