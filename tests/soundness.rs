@@ -3,6 +3,7 @@
 mod command;
 mod elsewhere;
 mod ground;
+mod macros;
 mod moments;
 mod native;
 mod predictions;

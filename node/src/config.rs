@@ -26,6 +26,8 @@ pub const STORE_LIMIT: u64 = 20 << 30;
 const MAX_FILE: u64 = 1 << 20;
 /// Addresses in one list: a machine's interfaces, a team's static peers.
 const MAX_ADDRESSES: usize = 256;
+/// Macros that are vouched for by name: a person has looked at each.
+const MAX_PURE: usize = 256;
 
 /// The settings of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,9 @@ pub struct Config {
     pub store_limit: u64,
     /// Multiaddrs of teammates that are dialled beside those remembered.
     pub peers: Vec<String>,
+    /// Crate names of procedural macros that the user vouches for: what they read while they run
+    /// is not looked at.
+    pub pure_macros: Vec<String>,
 }
 
 impl Default for Config {
@@ -50,6 +55,7 @@ impl Default for Config {
             mdns: true,
             store_limit: STORE_LIMIT,
             peers: Vec::new(),
+            pure_macros: Vec::new(),
         }
     }
 }
@@ -98,6 +104,7 @@ struct Written {
     mdns: Option<Spanned<Value>>,
     store_limit: Option<Spanned<Value>>,
     peers: Option<Spanned<Value>>,
+    pure_macros: Option<Spanned<Value>>,
 }
 
 impl Config {
@@ -151,6 +158,11 @@ impl Config {
                     .map_err(|(span, what)| wrong(Some(span), what))?;
             }
         }
+        if let Some(value) = &written.pure_macros {
+            self.pure_macros = crates_of(value.get_ref())
+                .map_err(at("pure_macros", value))
+                .map_err(|(span, what)| wrong(Some(span), what))?;
+        }
         if let Some(value) = &written.mdns {
             self.mdns = switch_of(value.get_ref())
                 .map_err(at("mdns", value))
@@ -188,6 +200,14 @@ impl Config {
                 *into =
                     parse_addresses(&value).map_err(|what| ConfigError::Variable { name, what })?;
             }
+        }
+        if let Some(value) = set("QUARRY_PURE_MACROS")? {
+            let names = value.split(',').map(str::trim).filter(|n| !n.is_empty());
+            self.pure_macros =
+                crate_names(names.collect()).map_err(|what| ConfigError::Variable {
+                    name: "QUARRY_PURE_MACROS",
+                    what,
+                })?;
         }
         if let Some(value) = set("QUARRY_MDNS")? {
             self.mdns = parse_switch(&value).map_err(|what| ConfigError::Variable {
@@ -249,6 +269,34 @@ fn list_of(value: &Value) -> Result<Vec<String>, String> {
         .iter()
         .map(|v| v.as_str().ok_or_else(|| usage.to_owned()));
     checked(texts.collect::<Result<Vec<_>, _>>()?)
+}
+
+fn crates_of(value: &Value) -> Result<Vec<String>, String> {
+    let usage = "give a list of crate names, as in [\"my-macros\"]";
+    let items = value.as_array().ok_or(usage)?;
+    let texts = items
+        .iter()
+        .map(|v| v.as_str().ok_or_else(|| usage.to_owned()));
+    crate_names(texts.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// Names as cargo allows them.
+fn crate_names(names: Vec<&str>) -> Result<Vec<String>, String> {
+    if names.len() > MAX_PURE {
+        return Err(format!(
+            "{} names are over the limit of {MAX_PURE}",
+            names.len()
+        ));
+    }
+    let fits = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    for name in &names {
+        if name.is_empty() || !name.chars().all(fits) {
+            return Err(format!(
+                "{name:?} is no crate's name; write it as in \"my-macros\""
+            ));
+        }
+    }
+    Ok(names.into_iter().map(str::to_owned).collect())
 }
 
 fn switch_of(value: &Value) -> Result<bool, String> {

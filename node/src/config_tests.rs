@@ -41,6 +41,16 @@ fn a_whole_file_is_read() {
 }
 
 #[test]
+fn vouched_macros_are_crate_names() {
+    let file = "pure_macros = [\"my-macros\"]";
+    assert_eq!(load(file, &[]).unwrap().pure_macros, ["my-macros"]);
+    let env = [("QUARRY_PURE_MACROS", "one, two_too")];
+    assert_eq!(load(file, &env).unwrap().pure_macros, ["one", "two_too"]);
+    let wrong = load("", &[("QUARRY_PURE_MACROS", "no/path")]).unwrap_err();
+    assert!(wrong.to_string().contains("QUARRY_PURE_MACROS"), "{wrong}");
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_line() {
     let error = load("mdns = true\n\nlistne = []\n", &[])
         .unwrap_err()
@@ -60,6 +70,8 @@ fn a_wrong_value_is_named_with_its_key_and_line() {
         ("mdns = \"maybe\"", "line 1", "`mdns`"),
         ("mdns = true\nstore_limit = -1", "line 2", "`store_limit`"),
         ("store_limit = \"20 parsecs\"", "line 1", "`store_limit`"),
+        ("pure_macros = [\"a b\"]", "line 1", "`pure_macros`"),
+        ("pure_macros = \"mine\"", "line 1", "`pure_macros`"),
     ] {
         let error = load(text, &[]).unwrap_err().to_string();
         assert!(

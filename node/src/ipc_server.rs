@@ -413,6 +413,8 @@ fn run_dressed(spawn: &Spawn, pid: &AtomicU64) -> io::Result<run::Outcome> {
         &spawn.around,
         &spawn.fds,
     )?;
+    let env = spawn.plan.env.iter();
+    command.envs(env.map(|(k, v)| (OsStr::from_bytes(k), OsStr::from_bytes(v))));
     let showing = run::Showing {
         rewrites: Rewrites::new(&spawn.plan.rewrites),
         swallow_notifications: false,

@@ -15,6 +15,7 @@ use crate::team::{self, Team, TeamError};
 use crate::worker::Worker;
 use crate::worker::host::NodeHost;
 use quarry_wrapper::home::{Home, HomeError};
+use quarry_wrapper::observer::Observer;
 use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::File;
@@ -338,7 +339,8 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
                 .map_err(|e| io_error("starting the swarm", io::Error::other(e)))??,
         )
     };
-    let worker = Worker::new(store.clone(), swarm.clone(), team.clone(), counters.clone());
+    let worker = Worker::new(store.clone(), swarm.clone(), team.clone(), counters.clone())
+        .observing(observer(&home), &config.pure_macros);
     let joining = Joining::new(
         &config,
         team.clone(),
@@ -403,6 +405,19 @@ async fn tick(node: Arc<Node>, socket: Option<(u64, u64)>) {
         }
         if ticked.await.is_err() {
             return;
+        }
+    }
+}
+
+/// The observer of macros, where this platform and this home can have one.
+fn observer(home: &Home) -> Option<Observer> {
+    match Observer::install(home) {
+        Ok(observer) => observer,
+        Err(error) => {
+            tracing::warn!(
+                "macros are not observed, so what they are in is kept by this node alone: {error}"
+            );
+            None
         }
     }
 }

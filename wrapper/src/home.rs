@@ -208,6 +208,12 @@ impl Home {
         self.0.join("root.key")
     }
 
+    /// The library that observes macros, and its logs.
+    #[must_use]
+    pub fn observer(&self) -> PathBuf {
+        self.0.join("observer")
+    }
+
     /// The store's directory.
     #[must_use]
     pub fn store(&self) -> PathBuf {

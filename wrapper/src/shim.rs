@@ -190,6 +190,8 @@ fn run_plan(client: &mut Client, plan: &RunPlan, argv: &[OsString]) -> ExitCode 
     };
     let mut command = Command::new(OsStr::from_bytes(compiler));
     command.args(arguments.iter().map(|a| OsStr::from_bytes(a)));
+    let env = plan.env.iter();
+    command.envs(env.map(|(k, v)| (OsStr::from_bytes(k), OsStr::from_bytes(v))));
     let showing = Showing {
         rewrites: Rewrites::new(&plan.rewrites),
         swallow_notifications: false,

@@ -11,7 +11,7 @@ use quarry_trust::canon::Canonical;
 use quarry_trust::roster::Gone;
 use quarry_trust::verify::Source;
 use quarry_trust::{Entry, Scope};
-use quarry_wrapper::action::{Description, Value};
+use quarry_wrapper::action::{Description, Sight, Value};
 
 /// Characters of a key that `show` needs at least.
 const KEY_PREFIX_MIN: usize = 4;
@@ -190,6 +190,14 @@ fn fill_inputs(report: &mut EntryReport, d: &Description) {
                 e.digest
                     .map_or_else(|| "sysroot".to_owned(), |d| d.to_hex()),
             )
+        }))
+        .chain(d.looked.iter().map(|l| {
+            let seen = match &l.sight {
+                Sight::Listing(digest) => format!("lists {}", digest.to_hex()),
+                Sight::File => "a file".to_owned(),
+                Sight::Directory => "a directory".to_owned(),
+            };
+            (l.name.clone(), seen)
         }))
         .collect();
     report.inputs = report.files.len() as u64;

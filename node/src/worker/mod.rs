@@ -18,6 +18,7 @@ use quarry_wrapper::action::Description;
 use quarry_wrapper::compiler::Bypass;
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::protocol::{Finished, Replay, RunPlan};
+use quarry_wrapper::observer::Observer;
 use quarry_wrapper::pipeline::{Begin, Caller, Hit, Job, Pipeline, Recorded};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -94,6 +95,15 @@ impl Worker {
             cache,
             counters,
             team,
+        }
+    }
+
+    /// The same, which observes what macros do, but for those that the user vouches for.
+    #[must_use]
+    pub fn observing(self, observer: Option<Observer>, pure: &[String]) -> Self {
+        Self {
+            pipeline: self.pipeline.observing(observer, pure),
+            ..self
         }
     }
 

@@ -101,6 +101,16 @@ reasons! {
     InputOutside = "input-outside", "An input is reached by climbing out of the workspace, cargo's home or the target directory.";
     AssemblerInput = "assembler-input", "Assembly names a file to read (.incbin, .include), which the compiler does not report.";
     StoreUnavailable = "store-unavailable", "The store took no entry: the disk is full, or it cannot be written.";
+    MacroEnviron = "macro-environ", "A macro can read the whole environment at once.";
+    MacroSpawns = "macro-spawns", "A macro started a process.";
+    MacroSockets = "macro-sockets", "A macro used the network.";
+    MacroWrites = "macro-writes", "A macro changed files or the compiler's environment.";
+    MacroRawCalls = "macro-raw-calls", "A macro makes system calls that cannot be watched.";
+    MacroMachine = "macro-machine", "A macro asked for facts of this machine or user.";
+    MacroLink = "macro-link", "A macro asked where a symbolic link leads.";
+    MacroSpecialFile = "macro-special-file", "A macro read what is neither file nor directory, or may not be read.";
+    MacroLibrary = "macro-library", "A macro is linked with libraries besides the C library.";
+    ObserverIncomplete = "observer-incomplete", "What the macros did was not seen to the end.";
     EnvCompiler = "env-compiler", "A variable changes what the compiler says of itself.";
 }
 

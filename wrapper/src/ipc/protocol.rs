@@ -66,6 +66,8 @@ pub struct Surroundings {
 pub struct RunPlan {
     /// `[compiler, arguments…]` to spawn in the caller's own context.
     pub argv: Vec<Vec<u8>>,
+    /// Variables to set beside the caller's: the observer's.
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// Placeholder → this checkout's path, applied token by token to stderr before it is shown.
     pub rewrites: Vec<(Vec<u8>, Vec<u8>)>,
     /// Whether the node wants to hear how it ended, with stdout and stderr.

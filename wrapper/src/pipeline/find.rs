@@ -4,6 +4,7 @@
 //! are digested here, now. A peer's prediction may only name regular files under the
 //! invocation's roots, bounded in number and bytes.
 
+use super::observed::{self, DIRECTORY};
 use super::{
     Base, Cache, Caller, Candidate, Hit, Pipeline, Tier, digest_seen, read_prediction, restore,
 };
@@ -48,11 +49,21 @@ pub(super) fn base(
     }
     let source = inv.cwd.join(&unit.source);
     let root = digest_seen(digests, &source, seen).map_err(|_| Bypass::UnreadableInput)?;
+    let macros = macros(pipeline, inv, unit, seen)?;
+    let watched = !macros.is_empty() && pipeline.observing.reaches(&compiler.verbose_version);
     let known = Known {
         compiler: compiler.identity,
         compiler_version: compiler.verbose_version.clone(),
-        observer: Observer::None,
-        pure: Vec::new(),
+        observer: if watched {
+            Observer::Preload
+        } else {
+            Observer::None
+        },
+        pure: if watched {
+            pipeline.observing.pure(&macros)
+        } else {
+            Vec::new()
+        },
         args,
         root: FileInput {
             name: named(roots, &source)?,
@@ -60,7 +71,6 @@ pub(super) fn base(
         },
     };
     let externs = externs(digests, inv, unit, seen)?;
-    let macros = macros(pipeline, inv, unit, seen)?;
     let mut native_inputs = Vec::new();
     for path in native::archives(unit, inv)? {
         let digest = digest_seen(digests, &path, seen).map_err(|_| Bypass::UnreadableInput)?;
@@ -225,6 +235,12 @@ fn looks_secret(name: &str) -> bool {
 }
 
 fn value(inv: &Invocation, roots: &Roots, name: &str, how: Use, secret: &[u8; 32]) -> Value {
+    if name == DIRECTORY {
+        return match inv.cwd.to_str() {
+            Some(text) => Value::Public(text.to_owned()),
+            None => Value::Keyed(Digest::keyed(secret, inv.cwd.as_os_str().as_bytes())),
+        };
+    }
     let Some(raw) = inv.var(name) else {
         return Value::Unset;
     };
@@ -255,14 +271,18 @@ pub(super) fn variables(
         .iter()
         .map(|name| (*name, Use::Literal))
         .collect();
-    if !base.macros.is_empty() {
+    if !base.macros.is_empty() && base.known.observer == Observer::None {
         let told = inv.env.iter().filter_map(|(name, _)| name.to_str());
         uses.extend(
             told.filter(|n| n.starts_with("CARGO_PKG_") || *n == "CARGO_CRATE_NAME")
                 .map(|n| (n, Use::Literal)),
         );
     }
-    uses.extend(read.iter().map(|(name, how)| (name.as_str(), *how)));
+    for (name, how) in read {
+        // Who read the value has it, whoever else only named files by it.
+        let known = uses.entry(name).or_insert(*how);
+        *known = (*known).min(*how);
+    }
     uses.into_iter()
         .map(|(name, how)| Variable {
             name: name.to_owned(),
@@ -375,8 +395,8 @@ impl Trip<'_> {
 
     /// Digests what a prediction names; `None` where the files are not as it says.
     fn describe(&self, prediction: &Prediction, tier: Tier) -> Option<Description> {
-        if tier == Tier::Peers && prediction.files.len() + prediction.absent.len() > PEER_FILES_MAX
-        {
+        let named = prediction.files.len() + prediction.absent.len() + prediction.looks.len();
+        if tier == Tier::Peers && named > PEER_FILES_MAX {
             return None;
         }
         let mut files = BTreeMap::new();
@@ -405,6 +425,7 @@ impl Trip<'_> {
             .into_iter()
             .map(|(name, digest)| FileInput { name, digest })
             .collect();
+        let looked = observed::predicted(prediction, tier, |name| self.locate(name, tier))?;
         let secret = self.cache.value_secret();
         let variables = variables(
             self.inv,
@@ -413,7 +434,7 @@ impl Trip<'_> {
             &prediction.variables,
             &secret,
         );
-        Some(self.base.with(files, variables))
+        Some(self.base.with(files, looked, variables))
     }
 
     /// A named file of this checkout. A peer's prediction reaches only what is under a root.

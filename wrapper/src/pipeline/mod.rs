@@ -7,6 +7,7 @@
 
 mod find;
 mod moved;
+mod observed;
 pub mod places;
 mod record;
 mod restore;
@@ -18,6 +19,7 @@ use crate::compiler::{Bypass, Class, classify};
 use crate::digests::{FileDigests, Identity, MemoDigests, Memos};
 use crate::invocation::Invocation;
 use crate::ipc::protocol::{Replay, RunPlan};
+use crate::observer::{Log, Observer};
 use crate::paths::Roots;
 use places::Places;
 use quarry_trust::{
@@ -159,6 +161,7 @@ pub struct Pipeline {
     compilers: Compilers,
     digests: Arc<MemoDigests>,
     places: Places,
+    observing: observed::Observing,
 }
 
 /// A compile that has been asked for and is being run.
@@ -187,6 +190,8 @@ struct Recording {
     started: i128,
     /// Identities of the files that were digested before the compile began.
     seen: HashMap<PathBuf, Identity>,
+    /// Where the observer of macros writes; `None` where none is needed or to be had.
+    log: Option<Log>,
     _pending: places::Pending,
 }
 
@@ -202,6 +207,7 @@ impl Base {
     fn with(
         &self,
         files: Vec<crate::action::FileInput>,
+        looked: Vec<crate::action::Looked>,
         variables: Vec<crate::action::Variable>,
     ) -> Description {
         Description {
@@ -211,7 +217,7 @@ impl Base {
             native: self.native.clone(),
             link: Vec::new(),
             files,
-            looked: Vec::new(),
+            looked,
             variables,
         }
     }
@@ -247,6 +253,17 @@ impl Pipeline {
             compilers: Compilers::default(),
             digests: Arc::new(MemoDigests::new(memos.clone())),
             places: Places::new(memos),
+            observing: observed::Observing::default(),
+        }
+    }
+
+    /// The same, which observes what macros do. `pure` are the crate names of macros that the user
+    /// vouches for: what they read is not looked at.
+    #[must_use]
+    pub fn observing(self, observer: Option<Observer>, pure: &[String]) -> Self {
+        Self {
+            observing: observed::Observing::new(observer, pure),
+            ..self
         }
     }
 
@@ -318,13 +335,21 @@ impl Pipeline {
             return Begin::Hit(Box::new(hit));
         }
         let pending = self.places.begin(&output_paths(inv, &unit), &base.macros);
-        let plan = plan(inv, &unit, &roots, true);
+        let mut plan = plan(inv, &unit, &roots, true);
+        let mut log = None;
+        if base.known.observer == crate::action::Observer::Preload
+            && let Some((opened, env)) = self.observing.begin()
+        {
+            log = Some(opened);
+            plan.env = env;
+        }
         let recording = Recording {
             inv: inv.clone(),
             roots,
             base,
             started,
             seen,
+            log,
             _pending: pending,
         };
         Begin::Run(Box::new(Job {
@@ -376,6 +401,7 @@ fn plan(inv: &Invocation, unit: &Unit, roots: &Roots, record: bool) -> RunPlan {
             .into_iter()
             .map(OsStringExt::into_vec)
             .collect(),
+        env: Vec::new(),
         rewrites: roots.rewrites(),
         record,
     }

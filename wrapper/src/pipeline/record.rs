@@ -6,6 +6,7 @@
 
 use super::find::{named, reads_a_secret, variables};
 use super::moved::Ways;
+use super::observed;
 use super::{Cache, Pipeline, Recording, StagedOutput, UnsignedEntry, output_paths, restore};
 use crate::action::{FileInput, Use, Value, Variable};
 use crate::compiler::Bypass;
@@ -83,7 +84,7 @@ fn try_record(
 
     let dep_bytes = read_dep_info(unit, r)?;
     let dep_info = DepInfo::parse(&dep_bytes).map_err(|_| Bypass::NoDepInfo)?;
-    let inputs = inputs::inputs(unit, &r.inv, &dep_info, &|path| fs::read(path)).map_err(
+    let mut inputs = inputs::inputs(unit, &r.inv, &dep_info, &|path| fs::read(path)).map_err(
         |error| match error {
             InputsError::Assembler(_) => Bypass::AssemblerInput,
             _ => Bypass::UnreadableInput,
@@ -92,24 +93,16 @@ fn try_record(
     unchanged_seen(pipeline, r)?;
     same_archives(unit, r)?;
     let mut ways = Ways::new(r, &r.inv.cwd.join(&unit.out_dir));
+    let observed = observed::observed(pipeline, r)?;
+    inputs.files.extend(observed.files.iter().cloned());
+    inputs.absent.extend(observed.absent.iter().cloned());
+    let looked = observed.sights(r, &mut ways)?;
     let files = digest_files(pipeline, r, &inputs, &mut ways)?;
-    let uses: Vec<(String, Use)> = inputs
-        .env
-        .iter()
-        .map(|e| {
-            (
-                e.name.clone(),
-                if e.how == How::Symbolic {
-                    Use::Symbolic
-                } else {
-                    Use::Literal
-                },
-            )
-        })
-        .collect();
+    let mut uses = uses(&inputs);
+    uses.extend(observed.variables);
     let variables = variables(&r.inv, &r.roots, &r.base, &uses, &cache.value_secret());
-    let private = reads_a_secret(&variables);
-    let description = r.base.with(files, variables);
+    let private = reads_a_secret(&variables) || observed::unobserved(r);
+    let description = r.base.with(files, looked, variables);
     let (action, description_bytes) = description.action();
 
     let outputs = stage_outputs(unit, r, &dep_info, &description.variables, cache)?;
@@ -132,6 +125,16 @@ fn try_record(
         private,
     };
     cache.put(entry).map_err(store)
+}
+
+/// The variables that dep-info names, and how each enters the key.
+fn uses(inputs: &Inputs) -> Vec<(String, Use)> {
+    let how = |how| match how {
+        How::Symbolic => Use::Symbolic,
+        How::Literal => Use::Literal,
+    };
+    let all = inputs.env.iter();
+    all.map(|e| (e.name.clone(), how(e.how))).collect()
 }
 
 /// Whether the compiler said anything besides which files it wrote.
@@ -328,7 +331,10 @@ fn scanner(unit: &Unit, r: &Recording, variables: &[Variable]) -> Scanner {
     let literal: Vec<&OsStr> = variables
         .iter()
         .filter(|v| !matches!(v.value, Value::Symbolic(_)))
-        .filter_map(|v| r.inv.var(&v.name))
+        .filter_map(|v| match v.name.as_str() {
+            observed::DIRECTORY => Some(r.inv.cwd.as_os_str()),
+            name => r.inv.var(name),
+        })
         .collect();
     Scanner::new(&r.roots, &literal, unit.bitcode_only)
 }

@@ -7,6 +7,7 @@ pub mod args;
 mod codegen;
 mod env_use;
 pub mod inputs;
+pub mod macro_symbols;
 pub mod native;
 #[cfg(test)]
 pub(crate) mod testing;

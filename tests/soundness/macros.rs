@@ -1,0 +1,312 @@
+//! What procedural macros ask of the system while they run (7, 8, 9, 16, 27): it is in the key, or
+//! the compile is not kept.
+
+use super::ground::{Place, led, macro_package, members, package};
+use crate::harness::{Dev, team, wait_keys};
+use std::fs;
+
+/// A macro `mac::tell!()` that emits what an expression gives, as a string literal.
+fn telling(expression: &str) -> String {
+    format!(
+        "use std::{{env, fs, path::{{Path, PathBuf}}}};\n\
+         #[allow(unused)] fn here() -> PathBuf {{ env::var_os(\"CARGO_MANIFEST_DIR\").unwrap().into() }}\n\
+         #[proc_macro] pub fn tell(_: proc_macro::TokenStream) -> proc_macro::TokenStream {{\n\
+         let told = {{ {expression} }};\n\
+         format!(\"{{:?}}\", told.to_string()).parse().unwrap() }}\n\
+         #[allow(unused)] fn unused(_: &Path) {{ let _ = fs::metadata(\"\"); }}\n"
+    )
+}
+
+/// A checkout whose library says what the macro emits.
+fn place<'d>(dev: &'d Dev, name: &str, expression: &str, files: &[(&str, &str)]) -> Place<'d> {
+    let (mac, text) = (macro_package("mac", ""), telling(expression));
+    let l = package("l", "[dependencies]\nmac = { path = \"../mac\" }");
+    let all = members(&["app", "l", "mac"]);
+    let mut every = vec![
+        ("/Cargo.toml", all.as_str()),
+        ("/mac/Cargo.toml", &mac),
+        ("/mac/src/lib.rs", &text),
+        ("Cargo.toml", &l),
+        (
+            "src/lib.rs",
+            "pub fn said() -> &'static str { mac::tell!() }",
+        ),
+    ];
+    every.extend(files);
+    Place::new(dev, name, &every)
+}
+
+#[test]
+fn a_variable_that_a_macro_reads_misses_when_it_changes() {
+    let alice = Dev::new("alice");
+    let mut here = place(
+        &alice,
+        "here",
+        "env::var(\"WORD\").map_or(\"unset\".into(), |w| format!(\"<{w}>\"))",
+        &[],
+    );
+    assert_eq!(here.fresh(), led("unset", "1 miss"));
+    here.set("WORD", Some(""));
+    assert_eq!(here.fresh(), led("<>", "1 miss"));
+    here.set("WORD", Some("one"));
+    assert_eq!(here.fresh(), led("<one>", "1 miss"));
+    here.set("OTHER", Some("nobody asks"));
+    assert_eq!(here.fresh(), led("<one>", "1 hit"));
+    here.set("WORD", None);
+    assert_eq!(here.fresh(), led("unset", "1 hit"));
+}
+
+#[test]
+fn a_file_that_a_macro_reads_misses_when_it_changes() {
+    let alice = Dev::new("alice");
+    let here = place(
+        &alice,
+        "here",
+        "fs::read_to_string(here().join(\"word.txt\")).unwrap()",
+        &[("word.txt", "one"), ("other.txt", "1")],
+    );
+    assert_eq!(here.fresh(), led("one", "1 miss"));
+    here.write(&[("word.txt", "two")]);
+    assert_eq!(here.fresh(), led("two", "1 miss"));
+    here.write(&[("other.txt", "2"), ("word.txt", "one")]);
+    assert_eq!(here.fresh(), led("one", "1 hit"));
+}
+
+#[test]
+fn a_file_that_a_thread_of_a_macro_reads_counts_as_well() {
+    let alice = Dev::new("alice");
+    let here = place(
+        &alice,
+        "here",
+        "std::thread::spawn(|| fs::read_to_string(\"l/word.txt\").unwrap()).join().unwrap()",
+        &[("word.txt", "one")],
+    );
+    assert_eq!(here.fresh(), led("one", "1 miss"));
+    here.write(&[("word.txt", "two")]);
+    assert_eq!(here.fresh(), led("two", "1 miss"));
+    here.write(&[("word.txt", "one")]);
+    assert_eq!(here.fresh(), led("one", "1 hit"));
+}
+
+#[test]
+fn a_file_that_comes_into_a_directory_that_a_macro_lists_misses() {
+    let alice = Dev::new("alice");
+    let here = place(
+        &alice,
+        "here",
+        "let mut all: Vec<String> = fs::read_dir(\"l/words\").unwrap()\
+         .map(|e| e.unwrap().file_name().into_string().unwrap()).collect(); all.sort(); all.join(\"+\")",
+        &[("words/a", "1")],
+    );
+    assert_eq!(here.fresh(), led("a", "1 miss"));
+    here.write(&[("words/b", "")]);
+    assert_eq!(here.fresh(), led("a+b", "1 miss"));
+    here.write(&[("words/a", "contents are not listed")]);
+    assert_eq!(here.fresh(), led("a+b", "1 hit"));
+    fs::remove_file(here.l("words/b")).unwrap();
+    assert_eq!(here.fresh(), led("a", "1 hit"));
+}
+
+#[test]
+fn a_file_that_a_macro_looked_for_misses_once_it_is_there() {
+    let alice = Dev::new("alice");
+    let here = place(&alice, "here", "Path::new(\"l/words/now\").exists()", &[]);
+    assert_eq!(here.fresh(), led("false", "1 miss"));
+    assert_eq!(here.fresh(), led("false", "1 hit"));
+    here.write(&[("words/now", "")]);
+    assert_eq!(here.fresh(), led("true", "1 miss"));
+    fs::remove_dir_all(here.l("words")).unwrap();
+    assert_eq!(here.fresh(), led("false", "1 hit"));
+}
+
+#[test]
+fn a_directory_that_becomes_a_file_is_another_sight() {
+    let alice = Dev::new("alice");
+    let here = place(
+        &alice,
+        "here",
+        "Path::new(\"l/thing\").is_dir()",
+        &[("thing/a", "")],
+    );
+    assert_eq!(here.fresh(), led("true", "1 miss"));
+    here.write(&[("thing/b", "")]);
+    assert_eq!(here.fresh(), led("true", "1 hit"));
+    fs::remove_dir_all(here.l("thing")).unwrap();
+    here.write(&[("thing", "")]);
+    assert_eq!(here.fresh(), led("false", "1 miss"));
+}
+
+#[test]
+fn the_size_of_a_file_is_a_part_of_it() {
+    let alice = Dev::new("alice");
+    let here = place(
+        &alice,
+        "here",
+        "fs::metadata(\"l/word.txt\").unwrap().len()",
+        &[("word.txt", "four")],
+    );
+    assert_eq!(here.fresh(), led("4", "1 miss"));
+    here.write(&[("word.txt", "sevenal")]);
+    assert_eq!(here.fresh(), led("7", "1 miss"));
+}
+
+#[test]
+fn what_a_build_script_declares_and_only_a_macro_reads_misses_when_it_changes() {
+    let alice = Dev::new("alice");
+    let here = place(
+        &alice,
+        "here",
+        "fs::read_to_string(here().join(\"word.txt\")).unwrap()",
+        &[
+            (
+                "build.rs",
+                "fn main() { println!(\"cargo:rerun-if-changed=word.txt\"); }",
+            ),
+            ("word.txt", "one"),
+        ],
+    );
+    assert_eq!(here.fresh(), led("one", "1 miss"));
+    here.write(&[("word.txt", "two")]);
+    assert_eq!(here.again(), led("two", "1 miss"), "without a clean build");
+    here.write(&[("word.txt", "one")]);
+    assert_eq!(here.fresh(), led("one", "1 hit"));
+}
+
+#[test]
+fn a_teammate_has_what_macros_read_by_relative_paths_and_only_while_it_is_the_same() {
+    let devs = team(&["alice", "bobby"]);
+    let expression =
+        "env::var(\"CARGO_PKG_NAME\").unwrap() + &fs::read_to_string(\"l/word.txt\").unwrap()";
+    let files = &[("word.txt", "one")];
+    let here = place(&devs[0], "here", expression, files);
+    assert_eq!(here.fresh(), led("lone", "1 miss"));
+    wait_keys(&devs[1], &devs[0]);
+    let there = place(&devs[1], "over-there", expression, files);
+    assert_eq!(there.fresh(), led("lone", "1 peer"));
+    there.write(&[("word.txt", "two")]);
+    assert_eq!(there.fresh(), led("ltwo", "1 miss"));
+}
+
+/// A sum over a path's bytes: no search for the path finds it.
+const SUM: &str = "bytes().fold(7u32, |s, b| s.wrapping_mul(31).wrapping_add(b.into()))";
+
+#[test]
+fn a_path_or_its_hash_that_a_macro_emits_is_everyones_own() {
+    for (what, way) in [
+        ("env::var(\"CARGO_MANIFEST_DIR\").unwrap()", "variable"),
+        ("env::current_dir().unwrap().to_str().unwrap()", "directory"),
+        (
+            "fs::canonicalize(\"l\").unwrap().to_str().unwrap()",
+            "resolved",
+        ),
+    ] {
+        for expression in [format!("{what}.{SUM}"), format!("{what}.to_string()")] {
+            let alice = Dev::new("alice");
+            let one = place(&alice, "one", &expression, &[]);
+            let (said, how) = one.fresh();
+            assert_eq!(how, "1 miss", "{way}");
+            assert_eq!(one.fresh(), led(&said, "1 hit"), "{way}");
+            let other = place(&alice, "the-other", &expression, &[]);
+            let (told, how) = other.fresh();
+            assert_eq!(how, "1 miss", "{way}");
+            assert_ne!(said, told, "{way}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_observed_or_repeated_is_not_kept() {
+    let alice = Dev::new("alice");
+    std::os::unix::fs::symlink("nowhere", alice.path("a-link")).unwrap();
+    let link = format!(
+        "fs::read_link({:?}).unwrap().display().to_string()",
+        alice.path("a-link")
+    );
+    for (expression, reason) in [
+        (
+            "String::from_utf8(std::process::Command::new(\"echo\").arg(\"-n\").arg(\"a\").output().unwrap().stdout).unwrap()",
+            "macro-spawns",
+        ),
+        ("env::vars().count() > 0", "macro-environ"),
+        (
+            "std::net::TcpListener::bind(\"127.0.0.1:0\").is_ok()",
+            "macro-sockets",
+        ),
+        ("fs::write(\"l/written\", \"1\").is_ok()", "macro-writes"),
+        (
+            "fs::read_to_string(\"/proc/self/stat\").is_ok()",
+            "macro-special-file",
+        ),
+        (&link, "macro-link"),
+        (
+            "unsafe extern \"C\" { fn syscall(n: i64, ...) -> i64; } unsafe { syscall(2, c\"/etc/hosts\".as_ptr(), 0) > 0 }",
+            "macro-raw-calls",
+        ),
+        (
+            "unsafe extern \"C\" { fn gethostname(to: *mut u8, n: usize) -> i32; } let mut b = [0; 99]; unsafe { gethostname(b.as_mut_ptr(), 99) }",
+            "macro-machine",
+        ),
+    ] {
+        let here = place(&alice, reason, expression, &[]);
+        for _ in 0..2 {
+            let (_, how) = here.fresh();
+            assert_eq!(how, format!("1 {reason}"), "{expression}");
+        }
+    }
+}
+
+#[test]
+fn a_macro_that_the_user_vouches_for_is_not_looked_at() {
+    let expression = "env::var(\"WORD\").map_or(0, |_| env::vars().count().min(1))";
+    let mut alice = Dev::new("alice");
+    alice.env.push(("QUARRY_PURE_MACROS".into(), "mac".into()));
+    let mut here = place(&alice, "here", expression, &[]);
+    assert_eq!(here.fresh(), led("0", "1 miss"));
+    here.set("WORD", Some("told to nobody"));
+    assert_eq!(here.fresh(), led("0", "1 hit"), "as was asked for");
+
+    let bob = Dev::new("bobby");
+    let there = place(&bob, "there", expression, &[]);
+    assert_eq!(there.fresh(), led("0", "1 macro-environ"), "not vouched");
+}
+
+#[test]
+fn out_dir_that_only_names_files_stays_shared_beside_a_macro() {
+    let files: &[(&str, &str)] = &[
+        (
+            "build.rs",
+            "fn main() { let o = std::env::var(\"OUT_DIR\").unwrap(); \
+             std::fs::write(o + \"/made.rs\", \"pub const MADE: u32 = 4;\").unwrap(); \
+             println!(\"cargo:rerun-if-changed=build.rs\"); }",
+        ),
+        (
+            "src/lib.rs",
+            "include!(concat!(env!(\"OUT_DIR\"), \"/made.rs\"));\n\
+             pub fn said() -> String { format!(\"{}{}\", mac::tell!(), MADE) }",
+        ),
+    ];
+    let alice = Dev::new("alice");
+    let one = place(&alice, "one", "env!(\"CARGO_PKG_NAME\")", files);
+    assert_eq!(one.fresh(), led("mac4", "1 miss"));
+    let other = place(&alice, "the-other", "env!(\"CARGO_PKG_NAME\")", files);
+    assert_eq!(other.fresh(), led("mac4", "1 hit"));
+
+    // The macro itself asks for the directory: then the value may be anywhere in the output.
+    let asks = format!("env::var(\"OUT_DIR\").unwrap().{SUM}");
+    let one = place(&alice, "three", &asks, files);
+    assert_eq!(one.fresh().1, "1 miss");
+    let other = place(&alice, "the-fourth", &asks, files);
+    assert_eq!(other.fresh().1, "1 miss");
+}
+
+#[test]
+fn neither_the_linker_nor_a_macro_sees_the_observer() {
+    let alice = Dev::new("alice");
+    let here = place(
+        &alice,
+        "here",
+        "format!(\"{:?}{:?}\", env::var_os(\"LD_PRELOAD\"), env::var_os(\"QUARRY_OBSERVE\"))",
+        &[],
+    );
+    assert_eq!(here.fresh(), led("NoneNone", "1 miss"));
+}

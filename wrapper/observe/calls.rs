@@ -1,0 +1,357 @@
+//! The functions of the C library that the observer stands in front of, and what it makes of each.
+//!
+//! Enters: a call, with the address that it returns to. Leaves: the real function's answer, and a
+//! note of the question where a macro asked. Must never happen here: a function whose sixth
+//! argument is lost (see [`watched`]), a call that is not passed on.
+
+use super::{
+    __errno_location, ACTIVE, AT_FDCWD, EINVAL, Kind, O_CREAT, O_TRUNC, O_WRONLY_RDWR, Outcome,
+    TEXT_MAX, absolute, foreign, missing, note, note_path, real,
+};
+use core::arch::naked_asm;
+use core::ffi::{CStr, c_char, c_int};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+type Five = extern "C" fn(usize, usize, usize, usize, usize) -> usize;
+
+/// Functions of at most five arguments: the return address is handed on as the sixth, the real
+/// function is called, and the handler sees arguments and answer.
+macro_rules! watched {
+    ($($name:ident, $real:ident, $entry:ident => $handler:expr;)*) => {$(
+        pub(crate) fn $real() -> usize {
+            static REAL: AtomicUsize = AtomicUsize::new(0);
+            // The name is a literal with a null at its end.
+            match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
+                Ok(name) => real(&REAL, name),
+                Err(_) => missing as *const () as usize,
+            }
+        }
+
+        extern "C" fn $entry(
+            a: usize, b: usize, c: usize, d: usize, e: usize, caller: usize,
+        ) -> usize {
+            // SAFETY: a function of the C library, called with the caller's own arguments.
+            let real: Five = unsafe { core::mem::transmute($real()) };
+            let answer = real(a, b, c, d, e);
+            if foreign(caller) {
+                let handler: fn([usize; 5], usize, usize) = $handler;
+                handler([a, b, c, d, e], answer, caller);
+            }
+            answer
+        }
+
+        /// # Safety
+        /// As the C library's function of this name.
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name() {
+            #[cfg(target_arch = "x86_64")]
+            naked_asm!("mov r9, [rsp]", "jmp {}", sym $entry);
+            #[cfg(target_arch = "aarch64")]
+            naked_asm!("mov x5, x30", "b {}", sym $entry);
+        }
+    )*};
+}
+
+/// Functions that must be entered with registers and stack as the caller left them: noted before,
+/// then jumped to.
+macro_rules! passed {
+    ($($name:ident, $real:ident, $entry:ident => $handler:expr;)*) => {$(
+        pub(crate) fn $real() -> usize {
+            static REAL: AtomicUsize = AtomicUsize::new(0);
+            match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
+                Ok(name) => real(&REAL, name),
+                Err(_) => missing as *const () as usize,
+            }
+        }
+
+        extern "C" fn $entry(a: usize, caller: usize) -> usize {
+            if ACTIVE.load(Ordering::Acquire) {
+                let handler: fn(usize, usize) = $handler;
+                handler(a, caller);
+            }
+            $real()
+        }
+
+        /// # Safety
+        /// As the C library's function of this name.
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name() {
+            #[cfg(target_arch = "x86_64")]
+            naked_asm!(
+                "push rdi", "push rsi", "push rdx", "push rcx", "push r8", "push r9", "push rax",
+                "mov rsi, [rsp + 56]",
+                "call {}",
+                "mov r11, rax",
+                "pop rax", "pop r9", "pop r8", "pop rcx", "pop rdx", "pop rsi", "pop rdi",
+                "jmp r11",
+                sym $entry,
+            );
+            #[cfg(target_arch = "aarch64")]
+            naked_asm!(
+                "stp x0, x1, [sp, #-80]!", "stp x2, x3, [sp, #16]", "stp x4, x5, [sp, #32]",
+                "stp x6, x7, [sp, #48]", "stp x8, x30, [sp, #64]",
+                "mov x1, x30",
+                "bl {}",
+                "mov x16, x0",
+                "ldp x8, x30, [sp, #64]", "ldp x6, x7, [sp, #48]", "ldp x4, x5, [sp, #32]",
+                "ldp x2, x3, [sp, #16]", "ldp x0, x1, [sp], #80",
+                "br x16",
+                sym $entry,
+            );
+        }
+    )*};
+}
+
+/// A C `int` answer below zero, in the low half of the register.
+fn negative(answer: usize) -> bool {
+    (answer as u32).cast_signed() < 0
+}
+
+fn fd(argument: usize) -> c_int {
+    (argument as u32).cast_signed()
+}
+
+fn opened(flags: usize) -> Kind {
+    if flags & (O_WRONLY_RDWR | O_CREAT | O_TRUNC) != 0 {
+        Kind::Write
+    } else {
+        Kind::Read
+    }
+}
+
+fn on_open(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(opened(a[1]), negative(answer), caller, AT_FDCWD, a[0]);
+}
+
+fn on_openat(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(opened(a[2]), negative(answer), caller, fd(a[0]), a[1]);
+}
+
+fn on_fopen(a: [usize; 5], answer: usize, caller: usize) {
+    // SAFETY: the mode is a string that the real function has read.
+    let mode = unsafe { CStr::from_ptr(a[1] as *const c_char) }.to_bytes();
+    let reads = mode.first() == Some(&b'r') && !mode.contains(&b'+');
+    let kind = if reads { Kind::Read } else { Kind::Write };
+    note_path(kind, answer == 0, caller, AT_FDCWD, a[0]);
+}
+
+fn on_opendir(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(Kind::List, answer == 0, caller, AT_FDCWD, a[0]);
+}
+
+fn on_fdopendir(a: [usize; 5], answer: usize, caller: usize) {
+    let dot = c".".as_ptr() as usize;
+    note_path(Kind::List, answer == 0, caller, fd(a[0]), dot);
+}
+
+fn on_look(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(Kind::Look, negative(answer), caller, AT_FDCWD, a[0]);
+}
+
+fn on_look_at(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(Kind::Look, negative(answer), caller, fd(a[0]), a[1]);
+}
+
+/// `__xstat` and its like have a version first.
+fn on_look_versioned(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(Kind::Look, negative(answer), caller, AT_FDCWD, a[1]);
+}
+
+fn on_look_at_versioned(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(Kind::Look, negative(answer), caller, fd(a[1]), a[2]);
+}
+
+fn on_readlink(a: [usize; 5], answer: usize, caller: usize) {
+    read_link(answer, caller, AT_FDCWD, a[0]);
+}
+
+fn on_readlinkat(a: [usize; 5], answer: usize, caller: usize) {
+    read_link(answer, caller, fd(a[0]), a[1]);
+}
+
+fn read_link(answer: usize, caller: usize, dir: c_int, path: usize) {
+    // SAFETY: this thread's errno.
+    let no_link = negative(answer) && unsafe { *__errno_location() } == EINVAL;
+    match (negative(answer), no_link) {
+        // Something is there, and is no link.
+        (true, true) => note_path(Kind::Look, false, caller, dir, path),
+        (true, false) => note_path(Kind::Look, true, caller, dir, path),
+        (false, _) => note_path(Kind::Link, false, caller, dir, path),
+    }
+}
+
+fn on_realpath(a: [usize; 5], answer: usize, caller: usize) {
+    if a[0] == 0 {
+        return;
+    }
+    // SAFETY: a string that the real function has just read.
+    let asked = unsafe { CStr::from_ptr(a[0] as *const c_char) }.to_bytes();
+    if asked.first() != Some(&b'/') {
+        note(Kind::Directory, Outcome::Done, caller, b"realpath");
+    }
+    note_path(Kind::Resolve, answer == 0, caller, AT_FDCWD, a[0]);
+}
+
+fn on_getcwd(_: [usize; 5], _: usize, caller: usize) {
+    note(Kind::Directory, Outcome::Done, caller, b"getcwd");
+}
+
+fn on_getenv(a: [usize; 5], _: usize, caller: usize) {
+    if a[0] != 0 {
+        // SAFETY: a name that the real function has read.
+        let name = unsafe { CStr::from_ptr(a[0] as *const c_char) }.to_bytes();
+        note(Kind::Variable, Outcome::Done, caller, name);
+    }
+}
+
+fn on_write(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(Kind::Write, negative(answer), caller, AT_FDCWD, a[0]);
+}
+
+fn on_write_at(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(Kind::Write, negative(answer), caller, fd(a[0]), a[1]);
+}
+
+fn on_setting(_: [usize; 5], _: usize, caller: usize) {
+    note(Kind::Write, Outcome::Done, caller, b"environment");
+}
+
+fn on_spawn(_: [usize; 5], _: usize, caller: usize) {
+    note(Kind::Spawn, Outcome::Done, caller, b"");
+}
+
+fn on_socket(_: [usize; 5], _: usize, caller: usize) {
+    note(Kind::Socket, Outcome::Done, caller, b"");
+}
+
+fn on_machine(_: [usize; 5], _: usize, caller: usize) {
+    note(Kind::Machine, Outcome::Done, caller, b"");
+}
+
+watched! {
+    open, open_real, open_entry => on_open;
+    open64, open64_real, open64_entry => on_open;
+    openat, openat_real, openat_entry => on_openat;
+    openat64, openat64_real, openat64_entry => on_openat;
+    fopen, fopen_real, fopen_entry => on_fopen;
+    fopen64, fopen64_real, fopen64_entry => on_fopen;
+    opendir, opendir_real, opendir_entry => on_opendir;
+    fdopendir, fdopendir_real, fdopendir_entry => on_fdopendir;
+    stat, stat_real, stat_entry => on_look;
+    stat64, stat64_real, stat64_entry => on_look;
+    lstat, lstat_real, lstat_entry => on_look;
+    lstat64, lstat64_real, lstat64_entry => on_look;
+    fstatat, fstatat_real, fstatat_entry => on_look_at;
+    fstatat64, fstatat64_real, fstatat64_entry => on_look_at;
+    statx, statx_real, statx_entry => on_look_at;
+    __xstat, xstat_real, xstat_entry => on_look_versioned;
+    __xstat64, xstat64_real, xstat64_entry => on_look_versioned;
+    __lxstat, lxstat_real, lxstat_entry => on_look_versioned;
+    __lxstat64, lxstat64_real, lxstat64_entry => on_look_versioned;
+    __fxstatat, fxstatat_real, fxstatat_entry => on_look_at_versioned;
+    __fxstatat64, fxstatat64_real, fxstatat64_entry => on_look_at_versioned;
+    access, access_real, access_entry => on_look;
+    eaccess, eaccess_real, eaccess_entry => on_look;
+    euidaccess, euidaccess_real, euidaccess_entry => on_look;
+    faccessat, faccessat_real, faccessat_entry => on_look_at;
+    statfs, statfs_real, statfs_entry => on_look;
+    statfs64, statfs64_real, statfs64_entry => on_look;
+    readlink, readlink_real, readlink_entry => on_readlink;
+    readlinkat, readlinkat_real, readlinkat_entry => on_readlinkat;
+    realpath, realpath_real, realpath_entry => on_realpath;
+    canonicalize_file_name, canonicalize_real, canonicalize_entry => on_realpath;
+    getcwd, getcwd_real, getcwd_entry => on_getcwd;
+    get_current_dir_name, cwd_name_real, cwd_name_entry => on_getcwd;
+    getenv, getenv_real, getenv_entry => on_getenv;
+    secure_getenv, secure_getenv_real, secure_getenv_entry => on_getenv;
+    creat, creat_real, creat_entry => on_write;
+    creat64, creat64_real, creat64_entry => on_write;
+    mkdir, mkdir_real, mkdir_entry => on_write;
+    rmdir, rmdir_real, rmdir_entry => on_write;
+    unlink, unlink_real, unlink_entry => on_write;
+    remove, remove_real, remove_entry => on_write;
+    rename, rename_real, rename_entry => on_write;
+    link, link_real, link_entry => on_write;
+    symlink, symlink_real, symlink_entry => on_write;
+    chmod, chmod_real, chmod_entry => on_write;
+    truncate, truncate_real, truncate_entry => on_write;
+    truncate64, truncate64_real, truncate64_entry => on_write;
+    utimes, utimes_real, utimes_entry => on_write;
+    chdir, chdir_real, chdir_entry => on_write;
+    mkdirat, mkdirat_real, mkdirat_entry => on_write_at;
+    unlinkat, unlinkat_real, unlinkat_entry => on_write_at;
+    renameat, renameat_real, renameat_entry => on_write_at;
+    linkat, linkat_real, linkat_entry => on_write_at;
+    setenv, setenv_real, setenv_entry => on_setting;
+    unsetenv, unsetenv_real, unsetenv_entry => on_setting;
+    putenv, putenv_real, putenv_entry => on_setting;
+    fork, fork_real, fork_entry => on_spawn;
+    system, system_real, system_entry => on_spawn;
+    popen, popen_real, popen_entry => on_spawn;
+    socket, socket_real, socket_entry => on_socket;
+    connect, connect_real, connect_entry => on_socket;
+    getaddrinfo, getaddrinfo_real, getaddrinfo_entry => on_socket;
+    gethostname, gethostname_real, gethostname_entry => on_machine;
+    uname, uname_real, uname_entry => on_machine;
+    getpwuid_r, getpwuid_r_real, getpwuid_r_entry => on_machine;
+    getpwnam_r, getpwnam_r_real, getpwnam_r_entry => on_machine;
+    getpwuid, getpwuid_real, getpwuid_entry => on_machine;
+    getpwnam, getpwnam_real, getpwnam_entry => on_machine;
+}
+
+fn before_spawn(_: usize, caller: usize) {
+    if foreign(caller) {
+        note(Kind::Spawn, Outcome::Done, caller, b"");
+    }
+}
+
+/// What a process does to itself alone: locks, its own number, randomness, fences, yielding,
+/// signals to its own threads, the clock.
+#[cfg(target_arch = "x86_64")]
+const OWN_CALLS: &[usize] = &[24, 39, 186, 202, 228, 230, 234, 318, 324, 334, 449];
+#[cfg(target_arch = "aarch64")]
+const OWN_CALLS: &[usize] = &[98, 113, 115, 124, 131, 172, 178, 278, 283, 293, 449];
+
+fn before_syscall(number: usize, caller: usize) {
+    if !OWN_CALLS.contains(&number) && foreign(caller) {
+        note(Kind::Raw, Outcome::Done, caller, b"");
+    }
+}
+
+/// A library that is loaded, by whomever: which macros a compile runs is seen here.
+fn before_dlopen(path: usize, caller: usize) {
+    if path == 0 {
+        return;
+    }
+    // SAFETY: the caller's string.
+    let name = unsafe { CStr::from_ptr(path as *const c_char) }.to_bytes();
+    if foreign(caller) {
+        // What such a library can do has not been looked into.
+        note(Kind::Raw, Outcome::Done, caller, b"dlopen");
+        return;
+    }
+    let mut text = [0; TEXT_MAX];
+    match absolute(&mut text, AT_FDCWD, name) {
+        Some(text) if name.contains(&b'/') => note(Kind::Loaded, Outcome::Done, caller, text),
+        _ => note(Kind::Loaded, Outcome::Done, caller, name),
+    }
+}
+
+passed! {
+    vfork, vfork_real, vfork_entry => before_spawn;
+    clone, clone_real, clone_entry => before_spawn;
+    execve, execve_real, execve_entry => before_spawn;
+    execv, execv_real, execv_entry => before_spawn;
+    execvp, execvp_real, execvp_entry => before_spawn;
+    execvpe, execvpe_real, execvpe_entry => before_spawn;
+    execl, execl_real, execl_entry => before_spawn;
+    execle, execle_real, execle_entry => before_spawn;
+    execlp, execlp_real, execlp_entry => before_spawn;
+    fexecve, fexecve_real, fexecve_entry => before_spawn;
+    posix_spawn, posix_spawn_real, posix_spawn_entry => before_spawn;
+    posix_spawnp, posix_spawnp_real, posix_spawnp_entry => before_spawn;
+    syscall, syscall_real, syscall_entry => before_syscall;
+    dlopen, dlopen_real, dlopen_entry => before_dlopen;
+}

@@ -1,0 +1,180 @@
+//! The observer of macros as a file of this machine, and the logs that it writes.
+//!
+//! Enters: the home. Leaves: the library that is loaded into compilers, a log for one compile, and
+//! the variables that bring both together. The library itself is `wrapper/observe/observe.rs`,
+//! built by this crate's build script and embedded; where it could not be built there is none.
+//! Must never happen here: a library loaded that does not hold the embedded bytes.
+
+pub mod log;
+
+use crate::digests::{Identity, open_regular};
+use crate::home::Home;
+use quarry_trust::Digest;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use thiserror::Error;
+
+/// The library; empty where this platform has none.
+static LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/observe.so"));
+/// A log that grew larger is not read: a macro that opens ten thousand files writes 2 MiB.
+const LOG_MAX: u64 = 16 << 20;
+
+/// Why macros are not observed.
+#[derive(Debug, Error)]
+pub enum ObserverError {
+    /// The loader splits its list of libraries at these.
+    #[error("{0} has a space, a colon or a dollar sign in it: the loader cannot load from there")]
+    Path(PathBuf),
+    /// The library or the place for logs could not be put there.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The observer, ready to be loaded.
+#[derive(Debug)]
+pub struct Observer {
+    library: PathBuf,
+    /// What the library's file was when its bytes were compared.
+    identity: Identity,
+    logs: PathBuf,
+    count: AtomicU64,
+}
+
+/// The log of one compile; removed with this.
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Observer {
+    /// Puts the library below the home, named by its digest, and clears what logs earlier nodes
+    /// left. `None` where this platform has no observer. Call it with the home locked.
+    ///
+    /// # Errors
+    /// [`ObserverError`].
+    pub fn install(home: &Home) -> Result<Option<Self>, ObserverError> {
+        if LIBRARY.is_empty() {
+            return Ok(None);
+        }
+        let dir = home.observer();
+        let splits = |b: &u8| matches!(b, b' ' | b':' | b'$' | b'\n' | b'\t' | b';');
+        if dir.as_os_str().as_bytes().iter().any(splits) {
+            return Err(ObserverError::Path(dir));
+        }
+        let logs = dir.join("logs");
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            |source| ObserverError::Io { path, source }
+        };
+        let _ = fs::remove_dir_all(&logs);
+        let mut private = DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        private.create(&logs).map_err(at(&logs))?;
+        let library = dir.join(format!("{}.so", Digest::of(LIBRARY).to_hex()));
+        let identity = match holds_library(&library) {
+            Ok(identity) => identity,
+            Err(_) => put(&library)
+                .and_then(|()| holds_library(&library))
+                .map_err(at(&library))?,
+        };
+        Ok(Some(Self {
+            library,
+            identity,
+            logs,
+            count: AtomicU64::new(0),
+        }))
+    }
+
+    /// An empty log for one compile.
+    ///
+    /// # Errors
+    /// What the system said, or that the library is not any more what it was.
+    pub fn log(&self) -> io::Result<Log> {
+        let now = Identity::of(&fs::symlink_metadata(&self.library)?);
+        if now != self.identity {
+            return Err(io::Error::other("the observer's library was changed"));
+        }
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let path = self.logs.join(number.to_string());
+        let mut options = File::options();
+        options.write(true).create_new(true).mode(0o600);
+        options.open(&path)?;
+        Ok(Log { path })
+    }
+
+    /// The variables with which a compiler is observed into a log.
+    #[must_use]
+    pub fn environment(&self, log: &Log) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
+        vec![
+            (b"LD_PRELOAD".to_vec(), bytes(&self.library)),
+            (b"QUARRY_OBSERVE".to_vec(), bytes(&log.path)),
+        ]
+    }
+}
+
+impl Log {
+    /// What was written.
+    ///
+    /// # Errors
+    /// What the system said; `InvalidData` for one that is too large.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let file = open_regular(&self.path)?;
+        file.take(LOG_MAX + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LOG_MAX {
+            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        }
+        Ok(bytes)
+    }
+}
+
+/// The identity of a file that holds the library's very bytes.
+fn holds_library(path: &Path) -> io::Result<Identity> {
+    let before = Identity::of(&fs::symlink_metadata(path)?);
+    let mut bytes = Vec::with_capacity(LIBRARY.len());
+    let file = open_regular(path)?;
+    let opened = Identity::of(&file.metadata()?);
+    file.take(LIBRARY.len() as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes == LIBRARY && before == opened {
+        Ok(opened)
+    } else {
+        Err(io::Error::other("it does not hold what was put there"))
+    }
+}
+
+/// Writes the library beside its place, then renames it there.
+fn put(path: &Path) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let _ = fs::remove_file(&beside);
+    let mut options = File::options();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)?;
+    file.write_all(LIBRARY)?;
+    file.set_permissions(Permissions::from_mode(0o500))?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
