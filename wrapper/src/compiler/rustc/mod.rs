@@ -7,7 +7,9 @@ pub mod args;
 mod codegen;
 mod env_use;
 pub mod inputs;
+pub mod link_line;
 pub mod native;
+pub mod outputs;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokens;
