@@ -140,8 +140,8 @@ impl Compilers {
         unit: &Unit,
         files: &dyn FileDigests,
     ) -> Result<Arc<Compiler>, ProbeError> {
-        let program = resolve(inv, unit)
-            .ok_or_else(|| ProbeError::NotFound(unit.compiler.clone()))?;
+        let program =
+            resolve(inv, unit).ok_or_else(|| ProbeError::NotFound(unit.compiler.clone()))?;
         let sysroot = self.sysroot(&program, inv)?;
         let slot = slot(&self.compilers, (sysroot.clone(), unit.target.clone()));
         let mut memo = slot.lock().unwrap_or_else(PoisonError::into_inner);

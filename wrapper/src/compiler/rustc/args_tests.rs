@@ -252,7 +252,10 @@ fn arguments_that_nobody_has_decided_about_are_not_cached() {
         (&["--out-dir", "/somewhere"], "out-dir-layout"),
         (&["--crate-type", "staticlib"], "compile"),
         (&["--crate-type=dylib"], "compile"),
-        (&["--crate-type=dylib", "--crate-type=cdylib"], "link-several"),
+        (
+            &["--crate-type=dylib", "--crate-type=cdylib"],
+            "link-several",
+        ),
         (&["--crate-type=cdylib", "-Clink-arg=-T"], "link-argument"),
         (
             &["--crate-type=cdylib", "-Clink-args=-s -Wl,-rpath,/x"],
