@@ -270,38 +270,10 @@ fn identify(
         found: BTreeMap::new(),
     };
     parts.take("driver", program)?;
-    for name in PROGRAMS {
-        for dir in &programs {
-            let path = dir.join(name);
-            if path.is_file() {
-                // A script in front of a linker runs what nobody has looked at.
-                if !is_elf(&path) {
-                    return None;
-                }
-                parts.take(&format!("program {name}"), &path)?;
-                break;
-            }
-        }
-    }
-    parts.take("program rust-lld", &own[1].join("rust-lld"));
-    for name in OBJECTS {
-        if let Some(path) = directories
-            .iter()
-            .map(|d| d.join(name))
-            .find(|p| p.is_file())
-        {
-            parts.take(&format!("object {name}"), &path)?;
-        }
-    }
-    for name in LIBRARIES {
-        if let Some(library) = Library::find(name, &directories, files) {
-            for path in &library.read {
-                parts.watched.add(path);
-            }
-            let digest = library.digest;
-            parts.found.insert(format!("linker library {name}"), digest);
-        }
-    }
+    // Not every toolchain has it.
+    let _ = parts.take("program rust-lld", &own[1].join("rust-lld"));
+    parts.programs(&programs)?;
+    parts.libraries(&directories)?;
     parts.own_libraries(&directories)?;
     let parts = parts.found.into_iter().map(|(name, digest)| FileInput {
         name,
@@ -336,6 +308,43 @@ impl Parts<'_> {
         self.watched.add(path);
         let digest = self.files.digest(path).ok()?;
         self.found.insert(format!("linker {name}"), digest);
+        Some(())
+    }
+
+    /// What a driver may run.
+    fn programs(&mut self, directories: &[PathBuf]) -> Option<()> {
+        for name in PROGRAMS {
+            let mut all = directories.iter().map(|dir| dir.join(name));
+            let Some(path) = all.find(|path| path.is_file()) else {
+                continue;
+            };
+            // A script in front of a linker runs what nobody has looked at.
+            if !is_elf(&path) {
+                return None;
+            }
+            self.take(&format!("program {name}"), &path)?;
+        }
+        Some(())
+    }
+
+    /// What a driver adds to a link by itself.
+    fn libraries(&mut self, directories: &[PathBuf]) -> Option<()> {
+        for name in OBJECTS {
+            let mut all = directories.iter().map(|dir| dir.join(name));
+            if let Some(path) = all.find(|path| path.is_file()) {
+                self.take(&format!("object {name}"), &path)?;
+            }
+        }
+        for name in LIBRARIES {
+            let Some(library) = Library::find(name, directories, self.files) else {
+                continue;
+            };
+            for path in &library.read {
+                self.watched.add(path);
+            }
+            let name = format!("linker library {name}");
+            self.found.insert(name, library.digest);
+        }
         Some(())
     }
 

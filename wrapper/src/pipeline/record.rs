@@ -99,20 +99,7 @@ fn try_record(
     let mut files = digest_files(pipeline, r, &inputs, &mut ways)?;
     files.extend(links::libraries(pipeline, unit, r)?);
     files.sort();
-    let uses: Vec<(String, Use)> = inputs
-        .env
-        .iter()
-        .map(|e| {
-            (
-                e.name.clone(),
-                if e.how == How::Symbolic {
-                    Use::Symbolic
-                } else {
-                    Use::Literal
-                },
-            )
-        })
-        .collect();
+    let uses = uses(&inputs);
     let variables = variables(&r.inv, &r.roots, &r.base, &uses, &cache.value_secret());
     let private = reads_a_secret(&variables);
     let description = r.base.with(files, variables);
@@ -138,6 +125,19 @@ fn try_record(
         private,
     };
     cache.put(entry).map_err(store)
+}
+
+/// The variables that were read, and how each enters the key.
+fn uses(inputs: &Inputs) -> Vec<(String, Use)> {
+    let one = |e: &inputs::EnvUse| {
+        let how = if e.how == How::Symbolic {
+            Use::Symbolic
+        } else {
+            Use::Literal
+        };
+        (e.name.clone(), how)
+    };
+    inputs.env.iter().map(one).collect()
 }
 
 /// Whether the compiler said anything besides which files it wrote.
