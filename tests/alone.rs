@@ -11,8 +11,8 @@ fn alice_builds_twice_and_the_second_build_compiles_no_library() {
     alice.build(&checkout, &["build"]).succeeded();
     assert_eq!(
         alice.count("misses"),
-        2,
-        "both libraries were stored: {}",
+        3,
+        "both libraries and the program were stored: {}",
         alice.stats()
     );
     let first = libraries(&checkout.join("target"), "debug");
@@ -139,8 +139,8 @@ fn a_module_edited_and_reverted_misses_and_hits() {
     alice.build(&checkout, &["build"]).succeeded();
     assert_eq!(
         alice.count("misses"),
-        3,
-        "the edited crate alone: {}",
+        5,
+        "the edited crate and the program: {}",
         alice.stats()
     );
     let ran = alice.run(&mut alice.command(checkout.join("target/debug/app")));

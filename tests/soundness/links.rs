@@ -67,7 +67,12 @@ fn everything<'d>(dev: &'d Dev, name: &str) -> Place<'d> {
 fn all(place: &Place<'_>) -> String {
     let work = || {
         let mut command = place.command("build");
-        command.args(["--workspace", "--all-targets"]);
+        command.arg("--workspace");
+        // Tests unwind even so, and cargo would write `c`, which has no hash in its name, twice
+        // into one file.
+        if !place.args.iter().any(|arg| arg.contains("abort")) {
+            command.arg("--all-targets");
+        }
         place.dev.run(&mut command).succeeded();
     };
     ended(place.dev, work, &|_| true)
