@@ -40,7 +40,7 @@ fn purge_by_crate_takes_that_crate_alone() {
     let s = alice.stats();
     assert_eq!(
         (s["hits"]["local"].as_u64(), s["misses"].as_u64()),
-        (Some(1), Some(3)),
+        (Some(2), Some(4)),
         "{s}"
     );
 }
