@@ -11,16 +11,16 @@ fn alice_builds_twice_and_the_second_build_compiles_no_library() {
     alice.build(&checkout, &["build"]).succeeded();
     assert_eq!(
         alice.count("misses"),
-        2,
-        "both libraries were stored: {}",
+        3,
+        "both libraries and the program were stored: {}",
         alice.stats()
     );
     let first = libraries(&checkout.join("target"), "debug");
 
     fs::remove_dir_all(checkout.join("target")).unwrap();
     alice.build(&checkout, &["build"]).succeeded();
-    assert_eq!(alice.count("hits.local"), 2, "{}", alice.stats());
-    assert_eq!(alice.count("misses"), 2);
+    assert_eq!(alice.count("hits.local"), 3, "{}", alice.stats());
+    assert_eq!(alice.count("misses"), 3);
     assert_same_files(&first, &libraries(&checkout.join("target"), "debug"));
 
     let again = alice.build(&checkout, &["build", "-v"]).succeeded();
@@ -46,7 +46,7 @@ fn another_checkout_with_another_cargo_home_hits() {
         alice.path("other-cargo").display().to_string(),
     ));
     alice.build(&there, &["build"]).succeeded();
-    assert_eq!(alice.count("hits.local"), 2, "{}", alice.stats());
+    assert_eq!(alice.count("hits.local"), 3, "{}", alice.stats());
     assert_same_files(
         &libraries(&here.join("target"), "debug"),
         &libraries(&there.join("target"), "debug"),
@@ -65,9 +65,9 @@ fn check_and_release_have_entries_of_their_own() {
     let checkout = alice.path("checkout");
     projects::small(&checkout);
     for (args, misses) in [
-        (&["check"][..], 2),
-        (&["build"], 4),
-        (&["build", "--release"], 6),
+        (&["check"][..], 3),
+        (&["build"], 6),
+        (&["build", "--release"], 9),
     ] {
         alice.build(&checkout, args).succeeded();
         assert_eq!(
@@ -79,9 +79,9 @@ fn check_and_release_have_entries_of_their_own() {
     }
     fs::remove_dir_all(checkout.join("target")).unwrap();
     for (args, hits) in [
-        (&["check"][..], 2),
-        (&["build"], 4),
-        (&["build", "--release"], 6),
+        (&["check"][..], 3),
+        (&["build"], 6),
+        (&["build", "--release"], 9),
     ] {
         alice.build(&checkout, args).succeeded();
         assert_eq!(
@@ -99,6 +99,9 @@ fn every_request_is_counted_once_and_bypasses_have_reasons() {
     let checkout = alice.path("checkout");
     projects::small(&checkout);
     alice.build(&checkout, &["build"]).succeeded();
+    let odd = "-Clink-arg=-Wl,-rpath,/nowhere";
+    let rustc = ["rustc", "-p", "app", "--", odd];
+    alice.build(&checkout, &rustc).succeeded();
     let s = alice.stats();
     let n = |v: &serde_json::Value| v.as_u64().unwrap();
     let ended = n(&s["queries"])
@@ -107,7 +110,7 @@ fn every_request_is_counted_once_and_bypasses_have_reasons() {
         + n(&s["misses"])
         + n(&s["bypasses"]);
     assert_eq!(n(&s["requests"]), ended, "{s}");
-    assert_eq!(n(&s["bypass_reasons"]["link-bin"]), 1, "{s}");
+    assert_eq!(n(&s["bypass_reasons"]["link-argument"]), 1, "{s}");
     assert!(
         n(&s["queries"]) >= 1,
         "cargo asks for the version first: {s}"
@@ -136,15 +139,15 @@ fn a_module_edited_and_reverted_misses_and_hits() {
     alice.build(&checkout, &["build"]).succeeded();
     assert_eq!(
         alice.count("misses"),
-        3,
-        "the edited crate alone: {}",
+        5,
+        "the edited crate and the program: {}",
         alice.stats()
     );
     let ran = alice.run(&mut alice.command(checkout.join("target/debug/app")));
     assert_eq!(ran.out, "hello! desk\n");
     fs::write(&module, text).unwrap();
     alice.build(&checkout, &["build"]).succeeded();
-    assert_eq!(alice.count("hits.local"), 1, "{}", alice.stats());
+    assert_eq!(alice.count("hits.local"), 2, "{}", alice.stats());
     let ran = alice.run(&mut alice.command(checkout.join("target/debug/app")));
     assert_eq!(ran.out, "hello, desk\n");
 }

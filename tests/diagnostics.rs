@@ -37,7 +37,7 @@ fn a_warning_comes_back_on_a_hit_as_cargo_printed_it_first() {
         .succeeded();
     let first = alice.build(&here, &["build"]).succeeded();
     let hit = alice.build(&there, &["build"]).succeeded();
-    assert_eq!(alice.count("hits.local"), 2, "{}", alice.stats());
+    assert_eq!(alice.count("hits.local"), 3, "{}", alice.stats());
     assert_eq!(warnings(&plain.err), warnings(&first.err));
     assert_eq!(warnings(&first.err), warnings(&hit.err));
 }

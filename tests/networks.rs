@@ -126,7 +126,7 @@ fn two_hosts_find_each_other_again_after_a_restart_and_a_new_address() {
     alice.build(&here, &["build"]).succeeded();
     crate::harness::wait_keys(&bob, &alice);
     bob.build(&there, &["build"]).succeeded();
-    assert_eq!(bob.count("hits.peer"), 2, "{}", bob.stats());
+    assert_eq!(bob.count("hits.peer"), 3, "{}", bob.stats());
 
     bob.qnode(&["restart"]).succeeded();
     wait_for("Bob to find Alice after his restart", || connected(&bob));
@@ -198,5 +198,5 @@ fn bob_joins_by_the_bare_host_and_without_a_network_builds_go_on() {
     let checkout = bob.path("checkout");
     projects::small(&checkout);
     bob.build(&checkout, &["build"]).succeeded();
-    assert_eq!(bob.count("misses"), 2, "{}", bob.stats());
+    assert_eq!(bob.count("misses"), 3, "{}", bob.stats());
 }

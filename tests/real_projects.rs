@@ -20,9 +20,7 @@ fn libraries_asked(stats: &serde_json::Value) -> u64 {
         .as_object()
         .unwrap()
         .iter()
-        .filter(|(reason, _)| {
-            reason.starts_with("link-") || reason.starts_with("check-") || *reason == "probe"
-        })
+        .filter(|(reason, _)| *reason == "probe")
         .map(|(_, count)| n(count))
         .sum();
     n(&stats["requests"]) - n(&stats["queries"]) - other

@@ -1,8 +1,10 @@
 //! What makes a hit right, tried case by case with real cargo and rustc.
 
+mod checks;
 mod command;
 mod elsewhere;
 mod ground;
+mod links;
 mod macros;
 mod moments;
 mod native;

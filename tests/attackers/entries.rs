@@ -45,7 +45,7 @@ fn mallory_is_believed_while_she_plays_by_the_rules() {
     let checkout = bob.path("some/other/checkout");
     projects::small(&checkout);
     bob.build(&checkout, &["build"]).succeeded();
-    assert_eq!(bob.count("hits.peer"), 2, "{}\n{}", bob.stats(), bob.log());
+    assert_eq!(bob.count("hits.peer"), 3, "{}\n{}", bob.stats(), bob.log());
 }
 
 #[test]

@@ -198,7 +198,7 @@ impl Mallory {
         bob.build(&checkout, &["build"]).succeeded();
         let took = began.elapsed();
         assert_eq!(bob.count("hits.peer"), 0, "{}", bob.stats());
-        assert_eq!(bob.count("misses"), 2, "{}", bob.stats());
+        assert_eq!(bob.count("misses"), 3, "{}", bob.stats());
         let ran = bob.run(&mut bob.command(checkout.join("target/debug/app")));
         assert_eq!(ran.out, "hello, desk\n");
         assert_same_files(

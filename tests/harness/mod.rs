@@ -5,9 +5,13 @@
 
 pub mod projects;
 
+use quarry_wrapper::ipc::client::with_short_path;
+use quarry_wrapper::ipc::frame;
+use quarry_wrapper::ipc::protocol::{FromNode, ToNode};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -190,6 +194,19 @@ impl Dev {
             value = &value[part];
         }
         value.as_u64().unwrap_or(0)
+    }
+
+    /// The node's latest compiles, oldest first.
+    #[track_caller]
+    pub fn recent(&self) -> Vec<Value> {
+        let stream = with_short_path(&self.home().join("node.sock"), |p| UnixStream::connect(p));
+        let mut stream = stream.expect("the node runs");
+        frame::write(&mut stream, &ToNode::Control(b"\"recent\"".to_vec())).unwrap();
+        let FromNode::Control(answer) = frame::read(&mut stream).unwrap() else {
+            panic!("the answer is one to this request");
+        };
+        let mut answer: Value = serde_json::from_slice(&answer).unwrap();
+        serde_json::from_value(answer["done"].take()).unwrap()
     }
 
     /// A cargo command in a checkout, through qwrap.

@@ -11,7 +11,7 @@ use std::process::Command;
 fn everything<'d>(dev: &'d Dev, name: &str) -> Place<'d> {
     let l = package(
         "l",
-        "[dependencies]\nm = { path = \"../m\" }\nd = { path = \"../d\" }\nv = \"1\"",
+        "[dependencies]\nmac = { path = \"../m\" }\nd = { path = \"../d\" }\nv = \"1\"",
     );
     let place = Place::new(
         dev,
@@ -34,7 +34,7 @@ fn everything<'d>(dev: &'d Dev, name: &str) -> Place<'d> {
                 "/vendor/v/src/lib.rs",
                 "pub fn v(i: usize) -> u8 { [1, 2][i] }",
             ),
-            ("/m/Cargo.toml", &macro_package("m", "")),
+            ("/m/Cargo.toml", &macro_package("mac", "")),
             (
                 "/m/src/lib.rs",
                 "#[proc_macro] pub fn m(_: proc_macro::TokenStream) -> proc_macro::TokenStream { \"3\".parse().unwrap() }",
@@ -52,7 +52,7 @@ fn everything<'d>(dev: &'d Dev, name: &str) -> Place<'d> {
             ("Cargo.toml", &l),
             (
                 "src/lib.rs",
-                "pub fn said() -> String { format!(\"{} {} {}\", v::v(1), m::m!(), d::d()) }",
+                "pub fn said() -> String { format!(\"{} {} {}\", v::v(1), mac::m!(), d::d()) }",
             ),
         ],
     );

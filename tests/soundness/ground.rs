@@ -234,32 +234,39 @@ impl<'d> Place<'d> {
     }
 }
 
-/// How the compiles of libraries ended that `work` led to, by the node's counters.
+/// Crates that are no libraries: the program, and the macros of these tests.
+const OTHERS: &[&str] = &["app", "build_script_build", "gate", "mac"];
+
+/// How the compiles of libraries ended that `work` led to.
 #[track_caller]
 pub fn counted(dev: &Dev, work: impl FnOnce()) -> String {
-    let tally = |dev: &Dev| -> Vec<(String, u64)> {
-        let s = dev.stats();
-        let n = |v: &serde_json::Value| v.as_u64().unwrap_or(0);
-        let mut all = vec![
-            ("hit".to_owned(), n(&s["hits"]["local"])),
-            ("peer".to_owned(), n(&s["hits"]["peer"])),
-            ("miss".to_owned(), n(&s["misses"])),
-        ];
-        for (name, count) in s["bypass_reasons"].as_object().unwrap() {
-            if !name.starts_with("link-") && !name.starts_with("check-") && name != "probe" {
-                all.push((name.clone(), n(count)));
-            }
-        }
-        all
-    };
-    let before = tally(dev);
+    ended(dev, work, &|name| !OTHERS.contains(&name))
+}
+
+/// How the compiles of the crates that `counts` ended that `work` led to.
+#[track_caller]
+pub fn ended(dev: &Dev, work: impl FnOnce(), counts: &dyn Fn(&str) -> bool) -> String {
+    let before = dev.recent().len();
     work();
-    let mut told = Vec::new();
-    for (name, after) in tally(dev) {
-        let then = before.iter().find(|(n, _)| *n == name).map_or(0, |b| b.1);
-        if after > then {
-            told.push(format!("{} {name}", after - then));
+    let mut told: Vec<(String, u32)> = ["hit", "peer", "miss"].map(|n| (n.into(), 0)).into();
+    for compile in dev.recent().split_off(before) {
+        let text = |field: &str| compile[field].as_str().unwrap().to_owned();
+        let name = match text("outcome").as_str() {
+            "hit-local" => "hit".to_owned(),
+            "hit-peer" => "peer".to_owned(),
+            "miss" => "miss".to_owned(),
+            _ => text("reason"),
+        };
+        if name == "probe" || !counts(&text("crate_name")) {
+            continue;
+        }
+        match told.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => told.push((name, 1)),
         }
     }
+    told[3..].sort();
+    told.retain(|(_, count)| *count > 0);
+    let told: Vec<String> = told.iter().map(|(n, c)| format!("{c} {n}")).collect();
     told.join(", ")
 }

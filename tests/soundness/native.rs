@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Compiles C into an archive, as a build script would.
-fn archive(dir: &Path, name: &str, c: &str, flags: &str) {
+pub fn archive(dir: &Path, name: &str, c: &str, flags: &str) {
     fs::create_dir_all(dir).unwrap();
     fs::write(dir.join(format!("{name}.c")), c).unwrap();
     let script = format!(
@@ -26,7 +26,7 @@ fn archive(dir: &Path, name: &str, c: &str, flags: &str) {
 }
 
 /// A build script that compiles `c/word.c` into OUT_DIR and links it statically.
-const BUILD: &str = r#"
+pub const BUILD: &str = r#"
 use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=c/word.c");
@@ -41,7 +41,7 @@ fn main() {
 const EXTERN: &str =
     "unsafe extern \"C\" { fn word() -> u32; } pub fn said() -> u32 { unsafe { word() } }";
 
-fn c(n: u32) -> String {
+pub fn c(n: u32) -> String {
     format!("unsigned word(void) {{ return {n}; }}\n")
 }
 

@@ -233,8 +233,8 @@ fn a_build_whose_node_forgets_everything_meanwhile_is_right() {
     });
     said.succeeded();
     assert_eq!(here.run(), "1");
-    wait_for("the entry", || {
-        (alice.json(&["status"])["store"]["entries"] == 1).then_some(())
+    wait_for("the entries of library and program", || {
+        (alice.json(&["status"])["store"]["entries"] == 2).then_some(())
     });
     assert_eq!(here.fresh(), led("1", "1 hit"));
 }

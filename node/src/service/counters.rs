@@ -154,8 +154,8 @@ mod tests {
             Outcome::HitLocal,
             Outcome::HitPeer,
             Outcome::Miss,
-            Outcome::Bypass("link-bin"),
-            Outcome::Bypass("link-bin"),
+            Outcome::Bypass("link-target"),
+            Outcome::Bypass("link-target"),
         ] {
             counters.ended(outcome, None);
         }
@@ -164,7 +164,7 @@ mod tests {
             s.requests,
             s.queries + s.hits.local + s.hits.peer + s.misses + s.bypasses
         );
-        assert_eq!(s.bypass_reasons["link-bin"], 2);
+        assert_eq!(s.bypass_reasons["link-target"], 2);
         assert_eq!(s.rejected["unsigned"], 0, "named even at zero");
     }
 

@@ -33,19 +33,14 @@ macro_rules! reasons {
 }
 
 reasons! {
-    LinkBin = "link-bin", "Linked programs are not cached yet.";
-    LinkTest = "link-test", "Test programs are not cached yet.";
-    LinkExample = "link-example", "Linked examples are not cached yet.";
-    LinkBuildScript = "link-build-script", "Build-script programs are not cached yet.";
-    LinkProcMacro = "link-proc-macro", "Procedural macros are not cached yet.";
-    LinkDylib = "link-dylib", "Rust dynamic libraries are not cached yet.";
-    LinkCdylib = "link-cdylib", "C dynamic libraries are not cached yet.";
-    LinkStaticlib = "link-staticlib", "C static libraries are not cached yet.";
-    CheckBin = "check-bin", "Checks of programs are not cached yet.";
-    CheckTest = "check-test", "Checks of tests are not cached yet.";
-    CheckProcMacro = "check-proc-macro", "Checks of procedural macros are not cached yet.";
-    CheckOther = "check-other", "Checks of dynamic and C libraries are not cached yet.";
-    Clippy = "clippy", "Lints by clippy are not cached yet.";
+    LinkTarget = "link-target", "Linked for or on another system than Linux with glibc, or for another target than the host's.";
+    LinkSeveral = "link-several", "One command runs the linker more than once.";
+    LinkArgument = "link-argument", "An argument for the linker that Quarry does not know.";
+    LinkInput = "link-input", "The linker was given a file that the key does not hold.";
+    LinkLibrary = "link-library", "A library for the linker was not found where it looks, or refers to files that were not.";
+    LinkerUnidentified = "linker-unidentified", "The linker's own files could not be told apart from others.";
+    EnvLinker = "env-linker", "A variable changes what the linker does.";
+    ClippyCargo = "clippy-cargo", "Lints that look at more than this package (clippy::cargo).";
     UnknownCompiler = "unknown-compiler", "The command is not rustc.";
     CompilerUnidentified = "compiler-unidentified", "The compiler's own files could not be told apart from others.";
     NotUtf8 = "not-utf8", "An argument or the working directory is not UTF-8.";

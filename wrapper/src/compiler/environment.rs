@@ -60,14 +60,12 @@ fn foreign_library_path(inv: &Invocation, unit: &Unit) -> bool {
         &inv.absolute(&unit.out_dir),
         unit.target.as_deref(),
     ));
-    let compiler = Path::new(&unit.compiler);
-    if compiler.is_absolute() {
-        ours.extend(
-            compiler
-                .parent()
-                .and_then(Path::parent)
-                .map(|root| root.join("lib")),
-        );
+    for program in std::iter::once(&unit.compiler).chain(&unit.clippy) {
+        let program = Path::new(program);
+        if program.is_absolute() {
+            let root = program.parent().and_then(Path::parent);
+            ours.extend(root.map(|root| root.join("lib")));
+        }
     }
     let home = || Some(PathBuf::from(inv.nonempty_var("HOME")?).join(".rustup"));
     let rustup = inv

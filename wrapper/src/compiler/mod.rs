@@ -5,14 +5,18 @@
 //! here: taking for known what is not. An argument that Quarry has not decided about is a bypass.
 
 mod bypass;
+pub mod clippy;
 pub mod depinfo;
 mod environment;
+pub mod linker;
 pub mod probe;
 pub mod rustc;
 
 pub use bypass::Bypass;
 pub use environment::KEYED_VARIABLES;
 pub use rustc::args::{Unit, UnitKind};
+use rustc::link_line;
+use rustc::outputs::Linking;
 
 use crate::invocation::Invocation;
 use std::ffi::OsStr;
@@ -28,7 +32,7 @@ pub enum Class {
     Query,
     /// Runs untouched.
     Bypass(Bypass),
-    /// Not cached yet only because of its kind: runs with our remaps and without incremental,
+    /// Not cached only because of how it is linked: runs with our remaps and without incremental,
     /// since what depends on it would differ from checkout to checkout.
     Link(Bypass, Box<Unit>),
     /// Cached.
@@ -49,7 +53,12 @@ pub fn classify(inv: &Invocation) -> Class {
     }
     match Path::new(compiler).file_stem().and_then(OsStr::to_str) {
         Some("rustc") => {}
-        Some("clippy-driver") => return Class::Bypass(Bypass::Clippy),
+        Some("clippy-driver") => {
+            let next = inv.argv.get(1).map(|a| Path::new(a).file_stem());
+            if next != Some(Some(OsStr::new("rustc"))) {
+                return Class::Bypass(Bypass::UnknownCompiler);
+            }
+        }
         _ => return Class::Bypass(Bypass::UnknownCompiler),
     }
     let unit = match Unit::parse(inv) {
@@ -59,11 +68,30 @@ pub fn classify(inv: &Invocation) -> Class {
     if let Some(reason) = environment::poison(inv, &unit) {
         return Class::Bypass(reason);
     }
-    match unit.kind.uncached(unit.emit) {
-        None => Class::Compile(unit),
-        Some(reason) if unit.emit.link => Class::Link(reason, unit),
-        Some(reason) => Class::Bypass(reason),
+    if let Some(reason) = clippy::refused(inv, &unit) {
+        return Class::Bypass(reason);
     }
+    match unlinkable(&unit) {
+        None => Class::Compile(unit),
+        Some(reason) => Class::Link(reason, unit),
+    }
+}
+
+/// Why a link is not cached; `None` for what is linked in known ways, and for what is not linked.
+fn unlinkable(unit: &Unit) -> Option<Bypass> {
+    match unit.linking() {
+        Linking::None | Linking::Archive => return None,
+        Linking::Several => return Some(Bypass::LinkSeveral),
+        Linking::Linker => {}
+    }
+    if unit.packed_debuginfo {
+        return Some(Bypass::SplitDebuginfo);
+    }
+    let known = unit
+        .link_args
+        .iter()
+        .all(|arg| link_line::argument_known(arg));
+    (unit.linker_flavor || !known).then_some(Bypass::LinkArgument)
 }
 
 /// Version, help, print and stdin: whatever else stands in the command.

@@ -6,8 +6,8 @@
 //! it), a remembered identity of files that have changed since, a rustup proxy taken for the
 //! compiler behind it.
 
-mod ask;
-mod components;
+pub(in crate::compiler) mod ask;
+pub(in crate::compiler) mod components;
 
 use crate::compiler::rustc::args::Unit;
 use crate::digests::FileDigests;
@@ -140,7 +140,8 @@ impl Compilers {
         unit: &Unit,
         files: &dyn FileDigests,
     ) -> Result<Arc<Compiler>, ProbeError> {
-        let program = resolve(inv).ok_or_else(|| ProbeError::NotFound(unit.compiler.clone()))?;
+        let program =
+            resolve(inv, unit).ok_or_else(|| ProbeError::NotFound(unit.compiler.clone()))?;
         let sysroot = self.sysroot(&program, inv)?;
         let slot = slot(&self.compilers, (sysroot.clone(), unit.target.clone()));
         let mut memo = slot.lock().unwrap_or_else(PoisonError::into_inner);
@@ -235,9 +236,9 @@ fn slot<K: std::hash::Hash + Eq, T>(map: &Slots<K, T>, key: K) -> Slot<T> {
     Arc::clone(map.entry(key).or_default())
 }
 
-/// The program that the caller would run: argv's first against its directory, or out of its PATH.
-fn resolve(inv: &Invocation) -> Option<PathBuf> {
-    let named = Path::new(inv.argv.first()?);
+/// The program that the caller would run: against its directory, or out of its PATH.
+fn resolve(inv: &Invocation, unit: &Unit) -> Option<PathBuf> {
+    let named = Path::new(inv.argv.get(usize::from(unit.clippy.is_some()))?);
     if named.components().count() > 1 || named.is_absolute() {
         return Some(inv.absolute(named)).filter(|path| is_program(path));
     }

@@ -6,13 +6,15 @@
 
 use super::observed::{self, DIRECTORY};
 use super::{
-    Base, Cache, Caller, Candidate, Hit, Pipeline, Tier, digest_seen, read_prediction, restore,
+    Base, Cache, Caller, Candidate, Hit, Pipeline, Tier, behind, digest_seen, links,
+    read_prediction, restore,
 };
 use crate::action::{
     Description, ExternInput, FileInput, Known, Observer, Prediction, Use, Value, Variable,
 };
+use crate::compiler::clippy;
 use crate::compiler::probe::Compiler;
-use crate::compiler::rustc::args::{SearchKind, Unit};
+use crate::compiler::rustc::args::Unit;
 use crate::compiler::rustc::native;
 use crate::compiler::{Bypass, KEYED_VARIABLES};
 use crate::digests::{FileDigests, Identity};
@@ -24,6 +26,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Files that a peer's prediction may name, and their bytes together.
 const PEER_FILES_MAX: usize = 20_000;
@@ -35,7 +38,7 @@ pub(super) fn base(
     inv: &Invocation,
     unit: &Unit,
     roots: &Roots,
-    compiler: &Compiler,
+    compiler: &Arc<Compiler>,
     seen: &mut HashMap<PathBuf, Identity>,
 ) -> Result<Base, Bypass> {
     let digests = pipeline.digests.as_ref();
@@ -47,12 +50,19 @@ pub(super) fn base(
             .map_err(|_| Bypass::CompilerUnidentified)?;
         args.push([b"target-cpu=native:".as_slice(), cpu.as_bytes()].concat());
     }
+    let mut lints = None;
+    if unit.clippy.is_some() {
+        let configuration = clippy::configuration(inv, roots, digests)?;
+        args.push(configuration.clone());
+        lints = Some(configuration);
+    }
     let source = inv.cwd.join(&unit.source);
     let root = digest_seen(digests, &source, seen).map_err(|_| Bypass::UnreadableInput)?;
-    let macros = macros(pipeline, inv, unit, seen)?;
-    let watched = !macros.is_empty() && pipeline.observing.reaches(&compiler.verbose_version);
+    let behind = behind::behind(pipeline, inv, unit, seen)?;
+    let watched =
+        !behind.macros.is_empty() && pipeline.observing.reaches(&compiler.verbose_version);
     let known = Known {
-        compiler: compiler.identity,
+        compiler: clippy::identity(inv, unit, compiler, digests)?,
         compiler_version: compiler.verbose_version.clone(),
         observer: if watched {
             Observer::Preload
@@ -60,7 +70,7 @@ pub(super) fn base(
             Observer::None
         },
         pure: if watched {
-            pipeline.observing.pure(&macros)
+            pipeline.observing.pure(&behind.macros)
         } else {
             Vec::new()
         },
@@ -71,6 +81,7 @@ pub(super) fn base(
         },
     };
     let externs = externs(digests, inv, unit, seen)?;
+    let (link, linked) = links::base(pipeline, inv, unit, compiler, &behind, seen)?;
     let mut native_inputs = Vec::new();
     for path in native::archives(unit, inv)? {
         let digest = digest_seen(digests, &path, seen).map_err(|_| Bypass::UnreadableInput)?;
@@ -83,8 +94,12 @@ pub(super) fn base(
     Ok(Base {
         known,
         externs,
-        macros,
+        macros: behind.macros.clone(),
         native: native_inputs,
+        link,
+        linked,
+        lints,
+        behind,
     })
 }
 
@@ -128,70 +143,6 @@ fn file_name(path: &Path) -> Result<String, Bypass> {
         .and_then(OsStr::to_str)
         .map(str::to_owned)
         .ok_or(Bypass::NotUtf8)
-}
-
-fn is_library(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == "so" || e == "dylib")
-}
-
-/// Every macro library from outside the sysroot that is reachable through the externs.
-fn macros(
-    pipeline: &Pipeline,
-    inv: &Invocation,
-    unit: &Unit,
-    seen: &mut HashMap<PathBuf, Identity>,
-) -> Result<Vec<FileInput>, Bypass> {
-    let mut all: BTreeMap<String, Digest> = BTreeMap::new();
-    let mut unknown = false;
-    for path in unit.externs.iter().filter_map(|e| e.path.as_ref()) {
-        let path = inv.cwd.join(path);
-        if is_library(&path) {
-            let digest = digest_seen(pipeline.digests.as_ref(), &path, seen);
-            all.insert(
-                file_name(&path)?,
-                digest.map_err(|_| Bypass::UnreadableInput)?,
-            );
-        } else if let Some(closure) = pipeline.places.macros(&path) {
-            all.extend(
-                closure
-                    .iter()
-                    .filter_map(|m| Some((m.name.clone(), m.digest?))),
-            );
-        } else {
-            unknown = true;
-        }
-    }
-    if unknown {
-        // Something was compiled without us: whatever a search directory holds may stand behind it.
-        for dir in unit
-            .search
-            .iter()
-            .filter(|s| s.kind == SearchKind::Dependency)
-            .map(|s| inv.cwd.join(&s.path))
-        {
-            for path in fs::read_dir(&dir)
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|e| e.path())
-            {
-                if is_library(&path) {
-                    let digest = digest_seen(pipeline.digests.as_ref(), &path, seen);
-                    all.insert(
-                        file_name(&path)?,
-                        digest.map_err(|_| Bypass::UnreadableInput)?,
-                    );
-                }
-            }
-        }
-    }
-    Ok(all
-        .into_iter()
-        .map(|(name, digest)| FileInput {
-            name,
-            digest: Some(digest),
-        })
-        .collect())
 }
 
 /// Variables whose values may stand in the key in clear: cargo's own, which say what package and
@@ -277,6 +228,9 @@ pub(super) fn variables(
             told.filter(|n| n.starts_with("CARGO_PKG_") || *n == "CARGO_CRATE_NAME")
                 .map(|n| (n, Use::Literal)),
         );
+    }
+    if base.lints.is_some() {
+        uses.extend(clippy::variables(inv).map(|n| (n, Use::Literal)));
     }
     for (name, how) in read {
         // Who read the value has it, whoever else only named files by it.
@@ -401,7 +355,16 @@ impl Trip<'_> {
         }
         let mut files = BTreeMap::new();
         let mut bytes = 0;
+        let libraries = prediction.files.iter().filter_map(|n| links::library_of(n));
+        if libraries.count() > links::LIBRARIES_MAX {
+            return None;
+        }
         for name in &prediction.files {
+            if let Some(library) = links::library_of(name) {
+                let found = self.base.linked.as_ref()?.library(self.pipeline, library)?;
+                files.insert(name.clone(), Some(found.digest));
+                continue;
+            }
             let path = self.locate(name, tier)?;
             if tier == Tier::Peers {
                 let m = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;

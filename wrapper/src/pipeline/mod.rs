@@ -5,7 +5,9 @@
 //! says what to run and, once that has run, an entry to keep. Must never happen here: a network
 //! call, a signature, a belief in anything that is not [`Verified`].
 
+mod behind;
 mod find;
+mod links;
 mod moved;
 mod observed;
 pub mod places;
@@ -13,15 +15,16 @@ mod record;
 mod restore;
 
 use crate::action::{Description, Known, Prediction};
+use crate::compiler::linker::Linkers;
 use crate::compiler::probe::{Compiler, Compilers, ProbeError};
-use crate::compiler::rustc::args::Unit;
+use crate::compiler::rustc::args::{Unit, UnitKind};
 use crate::compiler::{Bypass, Class, classify};
 use crate::digests::{FileDigests, Identity, MemoDigests, Memos};
 use crate::invocation::Invocation;
 use crate::ipc::protocol::{Replay, RunPlan};
 use crate::observer::{Log, Observer};
 use crate::paths::Roots;
-use places::Places;
+use places::{Behind, Places};
 use quarry_trust::{
     ActionKey, Entry, LookupKey, ObjectRef, OutputKind, PeerId, SignedEntry, Verified,
 };
@@ -159,6 +162,7 @@ pub struct Caller<'a> {
 /// What is shared by all trips of a process.
 pub struct Pipeline {
     compilers: Compilers,
+    linkers: Linkers,
     digests: Arc<MemoDigests>,
     places: Places,
     observing: observed::Observing,
@@ -192,6 +196,8 @@ struct Recording {
     seen: HashMap<PathBuf, Identity>,
     /// Where the observer of macros writes; `None` where none is needed or to be had.
     log: Option<Log>,
+    /// How the linker was run, where it is.
+    witness: Option<links::Witness>,
     _pending: places::Pending,
 }
 
@@ -201,9 +207,28 @@ struct Base {
     externs: Vec<crate::action::ExternInput>,
     macros: Vec<crate::action::FileInput>,
     native: Vec<crate::action::FileInput>,
+    link: Vec<crate::action::FileInput>,
+    linked: Option<links::Linked>,
+    /// Clippy's configuration, where clippy runs.
+    lints: Option<Vec<u8>>,
+    behind: Behind,
 }
 
 impl Base {
+    /// What stands behind the outputs for who uses them. A macro stands for itself: the crates
+    /// that it is made of are in it, and the macros that made it have run.
+    fn behind_outputs(&self, unit: &Unit) -> &Behind {
+        static NOTHING: Behind = Behind {
+            macros: Vec::new(),
+            crates: Vec::new(),
+        };
+        if unit.kind == UnitKind::ProcMacro {
+            &NOTHING
+        } else {
+            &self.behind
+        }
+    }
+
     fn with(
         &self,
         files: Vec<crate::action::FileInput>,
@@ -215,7 +240,7 @@ impl Base {
             externs: self.externs.clone(),
             macros: self.macros.clone(),
             native: self.native.clone(),
-            link: Vec::new(),
+            link: self.link.clone(),
             files,
             looked,
             variables,
@@ -251,6 +276,7 @@ impl Pipeline {
     pub fn new(memos: Option<Arc<dyn Memos>>) -> Self {
         Self {
             compilers: Compilers::default(),
+            linkers: Linkers::default(),
             digests: Arc::new(MemoDigests::new(memos.clone())),
             places: Places::new(memos),
             observing: observed::Observing::default(),
@@ -284,7 +310,7 @@ impl Pipeline {
             return Begin::Untouched(reason);
         };
         let roots = Roots::of(inv, &unit, &compiler.sysroot, &compiler.commit_hash);
-        let plan = plan(inv, &unit, &roots, false);
+        let plan = plan(inv, &unit, &roots, None);
         Begin::Run(Box::new(Job {
             unit,
             plan,
@@ -316,7 +342,7 @@ impl Pipeline {
             Ok(base) => base,
             Err(reason) => {
                 return Begin::Run(Box::new(Job {
-                    plan: plan(inv, &unit, &roots, false),
+                    plan: plan(inv, &unit, &roots, None),
                     unit,
                     recording: None,
                     bypass: Some(reason),
@@ -334,8 +360,11 @@ impl Pipeline {
         if let Some(hit) = trip.find(caller) {
             return Begin::Hit(Box::new(hit));
         }
-        let pending = self.places.begin(&output_paths(inv, &unit), &base.macros);
-        let mut plan = plan(inv, &unit, &roots, true);
+        let paths = output_paths(inv, &unit);
+        let pending = self.places.begin(&paths, base.behind_outputs(&unit));
+        let witness = links::Witness::of(&base, &inv.cwd.join(&unit.out_dir));
+        let mut plan = plan(inv, &unit, &roots, witness.as_ref());
+        plan.record = true;
         let mut log = None;
         if base.known.observer == crate::action::Observer::Preload
             && let Some((opened, env)) = self.observing.begin()
@@ -350,6 +379,7 @@ impl Pipeline {
             started,
             seen,
             log,
+            witness,
             _pending: pending,
         };
         Begin::Run(Box::new(Job {
@@ -367,7 +397,7 @@ impl Pipeline {
         inv: &Invocation,
         unit: &Unit,
         roots: &Roots,
-        compiler: &Compiler,
+        compiler: &Arc<Compiler>,
         seen: &mut HashMap<PathBuf, Identity>,
     ) -> Result<Base, Bypass> {
         find::base(self, inv, unit, roots, compiler, seen)
@@ -393,17 +423,15 @@ impl Pipeline {
     }
 }
 
-fn plan(inv: &Invocation, unit: &Unit, roots: &Roots, record: bool) -> RunPlan {
+fn plan(inv: &Invocation, unit: &Unit, roots: &Roots, witness: Option<&links::Witness>) -> RunPlan {
     use std::os::unix::ffi::OsStringExt;
+    let mut argv = unit.run_argv(inv, roots);
+    argv.extend(witness.map(links::Witness::argument));
     RunPlan {
-        argv: unit
-            .run_argv(inv, roots)
-            .into_iter()
-            .map(OsStringExt::into_vec)
-            .collect(),
+        argv: argv.into_iter().map(OsStringExt::into_vec).collect(),
         env: Vec::new(),
         rewrites: roots.rewrites(),
-        record,
+        record: false,
     }
 }
 

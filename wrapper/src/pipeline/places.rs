@@ -1,21 +1,31 @@
-//! Which macros stand behind an output file: the closure that its dependents' keys must cover.
+//! Which macros and crates stand behind an output file: what its dependents' keys must cover.
 //!
 //! A re-exported macro whose code changes leaves its re-exporter's rmeta as it was, so content of
 //! direct externs is not enough: every unit's key holds the macro libraries reachable through its
-//! externs. What was compiled or restored here is remembered by its *place* (path and identity);
+//! externs. And C that is bundled two crates down changes neither the direct rlib nor its rmeta:
+//! the key of what is linked holds all crates behind it. What was compiled or restored here is remembered by its *place* (path and identity);
 //! a place that is unknown or was changed by others makes the caller fall back on every library
 //! in the search directories.
 
-use crate::action::{FileInput, MAX_FILES};
+use crate::action::{FileInput, MAX_FILES, MAX_TEXT};
 use crate::digests::{Identity, Memos};
-use quarry_trust::canon::{Canonical, Reader, Writer};
+use quarry_trust::canon::{Reader, Writer};
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-type Closure = Arc<Vec<FileInput>>;
+/// What stands behind a file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Behind {
+    /// Macro libraries from outside the sysroot, by file name and content.
+    pub macros: Vec<FileInput>,
+    /// Crates, by what their files' names have in common (`NAME-HASH`), in ascending order.
+    pub crates: Vec<String>,
+}
+
+type Closure = Arc<Behind>;
 
 /// Identity without ctime: cargo's uplift links the file, which moves that.
 type PlaceIdentity = (u64, u64, u64, i128);
@@ -68,8 +78,8 @@ impl Places {
 
     /// A compile that writes these files has begun.
     #[must_use]
-    pub fn begin(&self, paths: &[PathBuf], macros: &[FileInput]) -> Pending {
-        let closure = Arc::new(macros.to_vec());
+    pub fn begin(&self, paths: &[PathBuf], behind: &Behind) -> Pending {
+        let closure = Arc::new(behind.clone());
         let mut table = self.lock();
         for path in paths {
             table.done.remove(path);
@@ -81,9 +91,9 @@ impl Places {
         }
     }
 
-    /// These files are in place, with these macros behind them.
-    pub fn note(&self, paths: &[PathBuf], macros: &[FileInput]) {
-        let closure = Arc::new(macros.to_vec());
+    /// These files are in place, with this behind them.
+    pub fn note(&self, paths: &[PathBuf], behind: &Behind) {
+        let closure = Arc::new(behind.clone());
         for path in paths {
             let Some(identity) = identity(path) else {
                 continue;
@@ -99,9 +109,9 @@ impl Places {
         }
     }
 
-    /// The macros behind a file; `None` where that is not known.
+    /// What stands behind a file; `None` where that is not known.
     #[must_use]
-    pub fn macros(&self, path: &Path) -> Option<Closure> {
+    pub fn behind(&self, path: &Path) -> Option<Closure> {
         let now = identity(path)?;
         let table = self.lock();
         if let Some(closure) = table.running.get(path) {
@@ -129,23 +139,24 @@ fn identity(path: &Path) -> Option<PlaceIdentity> {
 }
 
 fn key(path: &Path) -> Vec<u8> {
-    [b"place-v1:".as_slice(), path.as_os_str().as_bytes()].concat()
+    [b"place-v2:".as_slice(), path.as_os_str().as_bytes()].concat()
 }
 
-fn encode((device, inode, size, modified): PlaceIdentity, closure: &[FileInput]) -> Vec<u8> {
+fn encode((device, inode, size, modified): PlaceIdentity, closure: &Behind) -> Vec<u8> {
     let mut w = Writer::default();
     w.u64(device);
     w.u64(inode);
     w.u64(size);
     w.fixed(&modified.to_le_bytes());
-    w.count(closure.len());
-    for item in closure {
-        item.write(&mut w);
+    w.list(&closure.macros);
+    w.count(closure.crates.len());
+    for name in &closure.crates {
+        w.text(name);
     }
     w.finish()
 }
 
-fn decode(bytes: &[u8]) -> Option<(PlaceIdentity, Vec<FileInput>)> {
+fn decode(bytes: &[u8]) -> Option<(PlaceIdentity, Behind)> {
     let mut r = Reader::new(bytes);
     let identity = (
         r.u64().ok()?,
@@ -153,9 +164,12 @@ fn decode(bytes: &[u8]) -> Option<(PlaceIdentity, Vec<FileInput>)> {
         r.u64().ok()?,
         i128::from_le_bytes(r.array().ok()?),
     );
-    let closure = r.list(MAX_FILES).ok()?;
+    let macros = r.list(MAX_FILES).ok()?;
+    let count = r.count(MAX_FILES).ok()?;
+    let crates = (0..count).map(|_| r.text(MAX_TEXT).ok());
+    let crates = crates.collect::<Option<_>>()?;
     r.finish().ok()?;
-    Some((identity, closure))
+    Some((identity, Behind { macros, crates }))
 }
 
 #[cfg(test)]
@@ -163,11 +177,14 @@ mod tests {
     use super::*;
     use quarry_trust::Digest;
 
-    fn macros() -> Vec<FileInput> {
-        vec![FileInput {
-            name: "libm.so".into(),
-            digest: Some(Digest::of(b"m")),
-        }]
+    fn something() -> Behind {
+        Behind {
+            macros: vec![FileInput {
+                name: "libm.so".into(),
+                digest: Some(Digest::of(b"m")),
+            }],
+            crates: vec!["a-1".into(), "b-2".into()],
+        }
     }
 
     #[test]
@@ -176,11 +193,11 @@ mod tests {
         let rmeta = dir.path().join("liba.rmeta");
         fs::write(&rmeta, b"early").unwrap();
         let places = Places::new(None);
-        let pending = places.begin(std::slice::from_ref(&rmeta), &macros());
-        assert_eq!(*places.macros(&rmeta).unwrap(), macros());
+        let pending = places.begin(std::slice::from_ref(&rmeta), &something());
+        assert_eq!(*places.behind(&rmeta).unwrap(), something());
         drop(pending);
         assert!(
-            places.macros(&rmeta).is_none(),
+            places.behind(&rmeta).is_none(),
             "an interrupted compile leaves no claim"
         );
     }
@@ -191,20 +208,20 @@ mod tests {
         let rlib = dir.path().join("liba.rlib");
         fs::write(&rlib, b"ours").unwrap();
         let places = Places::new(None);
-        places.note(std::slice::from_ref(&rlib), &macros());
+        places.note(std::slice::from_ref(&rlib), &something());
         fs::hard_link(&rlib, dir.path().join("uplifted.rlib")).unwrap();
-        assert!(places.macros(&rlib).is_some());
+        assert!(places.behind(&rlib).is_some());
         fs::remove_file(&rlib).unwrap();
         fs::write(&rlib, b"theirs").unwrap();
-        assert!(places.macros(&rlib).is_none());
+        assert!(places.behind(&rlib).is_none());
     }
 
     #[test]
     fn memos_round_trip() {
         let identity = (1, 2, 3, -4);
         assert_eq!(
-            decode(&encode(identity, &macros())),
-            Some((identity, macros()))
+            decode(&encode(identity, &something())),
+            Some((identity, something()))
         );
         assert_eq!(decode(&[1, 2, 3]), None);
     }

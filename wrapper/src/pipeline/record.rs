@@ -7,9 +7,12 @@
 use super::find::{named, reads_a_secret, variables};
 use super::moved::Ways;
 use super::observed;
-use super::{Cache, Pipeline, Recording, StagedOutput, UnsignedEntry, output_paths, restore};
+use super::{
+    Cache, Pipeline, Recording, StagedOutput, UnsignedEntry, links, output_paths, restore,
+};
 use crate::action::{FileInput, Use, Value, Variable};
 use crate::compiler::Bypass;
+use crate::compiler::clippy;
 use crate::compiler::depinfo::DepInfo;
 use crate::compiler::rustc::args::Unit;
 use crate::compiler::rustc::inputs::{self, How, Inputs, InputsError};
@@ -77,10 +80,10 @@ fn try_record(
     let (Some(stdout), Some(stderr)) = (&finished.stdout, &finished.stderr) else {
         return Err(Bypass::MessagesTooLarge);
     };
-    // Whatever else happens, the files are in place and these macros stand behind them.
+    // Whatever else happens, the files are in place and this stands behind them.
     pipeline
         .places
-        .note(&output_paths(&r.inv, unit), &r.base.macros);
+        .note(&output_paths(&r.inv, unit), r.base.behind_outputs(unit));
 
     let dep_bytes = read_dep_info(unit, r)?;
     let dep_info = DepInfo::parse(&dep_bytes).map_err(|_| Bypass::NoDepInfo)?;
@@ -92,12 +95,16 @@ fn try_record(
     )?;
     unchanged_seen(pipeline, r)?;
     same_archives(unit, r)?;
+    same_lints(pipeline, r, &inputs)?;
     let mut ways = Ways::new(r, &r.inv.cwd.join(&unit.out_dir));
     let observed = observed::observed(pipeline, r)?;
     inputs.files.extend(observed.files.iter().cloned());
     inputs.absent.extend(observed.absent.iter().cloned());
     let looked = observed.sights(r, &mut ways)?;
-    let files = digest_files(pipeline, r, &inputs, &mut ways)?;
+    let mut files = digest_files(pipeline, r, &inputs, &mut ways)?;
+    files.extend(links::libraries(pipeline, unit, r)?);
+    files.sort();
+    files.dedup();
     let mut uses = uses(&inputs);
     uses.extend(observed.variables);
     let variables = variables(&r.inv, &r.roots, &r.base, &uses, &cache.value_secret());
@@ -193,6 +200,27 @@ fn same_archives(unit: &Unit, r: &Recording) -> Result<(), Bypass> {
     }
 }
 
+/// Clippy found the configuration that stands in the key, and ran no lint that reads more.
+fn same_lints(pipeline: &Pipeline, r: &Recording, inputs: &Inputs) -> Result<(), Bypass> {
+    let Some(before) = &r.base.lints else {
+        return Ok(());
+    };
+    if clippy::configuration(&r.inv, &r.roots, pipeline.digests.as_ref())? != *before {
+        return Err(Bypass::ChangedWhileCompiling);
+    }
+    for path in inputs
+        .files
+        .iter()
+        .filter(|p| p.extension().is_some_and(|e| e == "rs"))
+    {
+        let text = fs::read(path).map_err(|_| Bypass::UnreadableInput)?;
+        if clippy::asks_for_cargo(&text) {
+            return Err(Bypass::ClippyCargo);
+        }
+    }
+    Ok(())
+}
+
 /// Whether the file's bytes now are those that stand in the key.
 fn digest_is_known(pipeline: &Pipeline, r: &Recording, path: &Path) -> bool {
     let Ok(digest) = pipeline.digests.digest(path) else {
@@ -204,6 +232,7 @@ fn digest_is_known(pipeline: &Pipeline, r: &Recording, path: &Path) -> bool {
             .macros
             .iter()
             .chain(&r.base.native)
+            .chain(&r.base.link)
             .any(|f| f.digest == digest)
         || r.base.known.root.digest == digest
 }

@@ -65,7 +65,8 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_
         fs::rename(temporary, place).ok()?;
     }
     let places: Vec<PathBuf> = prepared.0.drain(..).map(|(_, place)| place).collect();
-    trip.pipeline.places.note(&places, &trip.base.macros);
+    let behind = trip.base.behind_outputs(trip.unit);
+    trip.pipeline.places.note(&places, behind);
     Some(Hit {
         replay: Replay { stdout, stderr },
         entry: entry.clone(),

@@ -24,7 +24,7 @@ pub(super) struct Component {
 
 /// The state of a file or directory, as far as it can be told without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(in crate::compiler) struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -46,16 +46,16 @@ impl Stamp {
 
 /// Paths and their states; `None` for one that is not there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Watched(Vec<(PathBuf, Option<Stamp>)>);
+pub(in crate::compiler) struct Watched(Vec<(PathBuf, Option<Stamp>)>);
 
 impl Watched {
     /// Takes a path's state now.
-    pub(super) fn add(&mut self, path: &Path) {
+    pub(in crate::compiler) fn add(&mut self, path: &Path) {
         self.0.push((path.to_owned(), stamp(path)));
     }
 
     /// Whether every path is as it was.
-    pub(super) fn unchanged(&self) -> bool {
+    pub(in crate::compiler) fn unchanged(&self) -> bool {
         self.0.iter().all(|(path, before)| stamp(path) == *before)
     }
 }

@@ -9,7 +9,6 @@ use crate::compiler::rustc::codegen::{self, Verdict};
 use crate::compiler::rustc::tokens::{self, Placed, Token};
 use crate::invocation::Invocation;
 use crate::paths::{Roots, target_root};
-use quarry_trust::OutputKind;
 use std::ffi::OsString;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -35,28 +34,6 @@ pub enum UnitKind {
     Cdylib,
     /// A C static library, perhaps beside an rlib.
     Staticlib,
-}
-
-impl UnitKind {
-    /// Why units of this kind are not cached; `None` for those that are.
-    #[must_use]
-    pub const fn uncached(self, emit: Emit) -> Option<Bypass> {
-        Some(match (self, emit.link) {
-            (Self::Lib, _) => return None,
-            (Self::ProcMacro, true) => Bypass::LinkProcMacro,
-            (Self::Bin, true) => Bypass::LinkBin,
-            (Self::Example, true) => Bypass::LinkExample,
-            (Self::BuildScript, true) => Bypass::LinkBuildScript,
-            (Self::Test, true) => Bypass::LinkTest,
-            (Self::Dylib, true) => Bypass::LinkDylib,
-            (Self::Cdylib, true) => Bypass::LinkCdylib,
-            (Self::Staticlib, true) => Bypass::LinkStaticlib,
-            (Self::ProcMacro, false) => Bypass::CheckProcMacro,
-            (Self::Bin | Self::Example | Self::BuildScript, false) => Bypass::CheckBin,
-            (Self::Test, false) => Bypass::CheckTest,
-            (Self::Dylib | Self::Cdylib | Self::Staticlib, false) => Bypass::CheckOther,
-        })
-    }
 }
 
 /// What a unit emits. Dep-info always is among it.
@@ -116,17 +93,6 @@ pub struct NativeLib {
     pub name: String,
 }
 
-/// A file that a compile writes into the output directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expected {
-    /// Its name, without a directory.
-    pub name: String,
-    /// What it is to the restore.
-    pub kind: OutputKind,
-    /// Whether a compile that ended well has written it. Always so for the outputs of libraries.
-    pub required: bool,
-}
-
 /// One argument that enters the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum KeyArg {
@@ -143,10 +109,22 @@ pub(super) enum KeyArg {
 pub struct Unit {
     /// The compiler as the command names it.
     pub compiler: OsString,
+    /// What stands in front of it, as `cargo clippy` does it: `clippy-driver rustc …`.
+    pub clippy: Option<OsString>,
     /// `--crate-name`.
     pub crate_name: String,
-    /// What is built.
+    /// What is built; of several crate types the one that is linked.
     pub kind: UnitKind,
+    /// What the command's crate types make of it; empty where `--test` says it all.
+    pub types: Vec<CrateType>,
+    /// Arguments for the linker (`-C link-arg`, `-C link-args`), as given.
+    pub link_args: Vec<String>,
+    /// `-C linker`, as given.
+    pub linker: Option<PathBuf>,
+    /// `-C linker-flavor` is given: rustc talks to the linker in a way of its own.
+    pub linker_flavor: bool,
+    /// `-C split-debuginfo=packed`: a link leaves a file beside its output.
+    pub packed_debuginfo: bool,
     /// The root file as given: relative for a workspace's members.
     pub source: PathBuf,
     /// `--out-dir` as given.
@@ -176,6 +154,23 @@ pub struct Unit {
     pub(super) stripped: Vec<Range<usize>>,
 }
 
+/// One `--crate-type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CrateType {
+    /// `lib` or `rlib`.
+    Rlib,
+    /// `proc-macro`.
+    ProcMacro,
+    /// `dylib`.
+    Dylib,
+    /// `cdylib`.
+    Cdylib,
+    /// `staticlib`.
+    Staticlib,
+    /// `bin`.
+    Bin,
+}
+
 /// Crates of the sysroot that may be named without a file.
 const SYSROOT_CRATES: &[&str] = &["alloc", "core", "proc_macro", "std", "test"];
 
@@ -189,10 +184,16 @@ impl Unit {
             return Err(Bypass::NotUtf8);
         }
         let mut read = Reading::default();
-        for placed in tokens::split(&inv.argv)? {
+        let first = inv.argv.first();
+        let clippy = first.filter(|program| Path::new(program).ends_with("clippy-driver"));
+        let compiler = usize::from(clippy.is_some());
+        for placed in tokens::split(&inv.argv, compiler + 1)? {
             read.take(placed)?;
         }
-        read.finish(inv)
+        let mut unit = read.finish(inv)?;
+        unit.compiler = inv.argv.get(compiler).cloned().unwrap_or_default();
+        unit.clippy = clippy.cloned();
+        Ok(unit)
     }
 
     /// The command that Quarry runs for the unit: the caller's, without incremental, with our
@@ -201,7 +202,8 @@ impl Unit {
     #[must_use]
     pub fn run_argv(&self, inv: &Invocation, roots: &Roots) -> Vec<OsString> {
         let mut out = Vec::with_capacity(inv.argv.len() + 8);
-        out.extend(inv.argv.first().cloned());
+        let first = 1 + usize::from(self.clippy.is_some());
+        out.extend(inv.argv.iter().take(first).cloned());
         for (from, to) in roots.remaps() {
             let mut arg = OsString::from("--remap-path-prefix=");
             arg.push(from);
@@ -211,7 +213,7 @@ impl Unit {
         }
         let kept = |at: &usize| !self.stripped.iter().any(|range| range.contains(at));
         out.extend(
-            (1..inv.argv.len())
+            (first..inv.argv.len())
                 .filter(kept)
                 .map(|at| inv.argv[at].clone()),
         );
@@ -231,33 +233,6 @@ impl Unit {
             KeyArg::Text(text) => roots.normalise(text.as_bytes()),
         };
         self.key.iter().map(one).collect()
-    }
-
-    /// What the compile writes into the output directory, for a [`UnitKind::Lib`]; in the order
-    /// in which rustc writes it. Empty for other kinds.
-    #[must_use]
-    pub fn outputs(&self) -> Vec<Expected> {
-        if self.kind != UnitKind::Lib {
-            return Vec::new();
-        }
-        let stem = format!("{}{}", self.crate_name, self.extra_filename);
-        [
-            (self.emit.dep_info, format!("{stem}.d"), OutputKind::DepInfo),
-            (
-                self.emit.metadata,
-                format!("lib{stem}.rmeta"),
-                OutputKind::Metadata,
-            ),
-            (self.emit.link, format!("lib{stem}.rlib"), OutputKind::Plain),
-        ]
-        .into_iter()
-        .filter(|(emitted, ..)| *emitted)
-        .map(|(_, name, kind)| Expected {
-            name,
-            kind,
-            required: true,
-        })
-        .collect()
     }
 
     /// The dep-info file's path as the command gives it.
@@ -287,6 +262,10 @@ struct Reading {
     json: bool,
     test: bool,
     bitcode_only: bool,
+    link_args: Vec<String>,
+    linker: Option<PathBuf>,
+    linker_flavor: bool,
+    packed_debuginfo: bool,
     key: Vec<KeyArg>,
     stripped: Vec<Range<usize>>,
 }
@@ -379,6 +358,14 @@ impl Reading {
                 }
                 self.extra_filename = value.to_owned();
             }
+            ("link-arg", Some(value)) => self.link_args.push(value.into()),
+            ("link-args", Some(value)) => {
+                self.link_args
+                    .extend(value.split_whitespace().map(str::to_owned));
+            }
+            ("linker", Some(value)) => self.linker = Some(value.into()),
+            ("linker-flavor", _) => self.linker_flavor = true,
+            ("split-debuginfo", value) => self.packed_debuginfo = value == Some("packed"),
             ("target-cpu", value) => self.cpu_native = value == Some("native"),
             ("linker-plugin-lto", value) => {
                 self.bitcode_only = !matches!(value, Some("n" | "no" | "off" | "false"));
@@ -494,14 +481,21 @@ impl Reading {
         if target_root(&inv.absolute(&out_dir), self.target.as_deref()).is_none() {
             return Err(Bypass::OutDirLayout);
         }
-        let kind = kind(&self.crate_types, self.test, &crate_name, &out_dir)?;
+        let types = types(&self.crate_types, self.test)?;
+        let kind = kind(&types, &crate_name, &out_dir);
         let mut key = self.key;
         // Debug information says where the compile ran.
         key.push(KeyArg::Path("cwd=".into(), inv.cwd.clone()));
         Ok(Unit {
-            compiler: inv.argv.first().cloned().unwrap_or_default(),
+            compiler: OsString::new(),
+            clippy: None,
             crate_name,
             kind,
+            types,
+            link_args: self.link_args,
+            linker: self.linker,
+            linker_flavor: self.linker_flavor,
+            packed_debuginfo: self.packed_debuginfo,
             source,
             out_dir,
             extra_filename: self.extra_filename,
@@ -520,29 +514,54 @@ impl Reading {
     }
 }
 
-/// What is built. Of several crate types the one that is linked decides.
-fn kind(types: &[String], test: bool, name: &str, out_dir: &Path) -> Result<UnitKind, Bypass> {
+/// The crate types of a command, each once; none where `--test` says it all.
+fn types(given: &[String], test: bool) -> Result<Vec<CrateType>, Bypass> {
     if test {
-        return Ok(UnitKind::Test);
+        return Ok(Vec::new());
     }
-    if types.is_empty() {
+    if given.is_empty() {
         return Err(Bypass::NoCrateType);
     }
-    let mut kind = UnitKind::Lib;
-    for ty in types {
-        kind = match ty.as_str() {
-            "lib" | "rlib" => kind,
-            "proc-macro" => UnitKind::ProcMacro,
-            "dylib" => UnitKind::Dylib,
-            "cdylib" => UnitKind::Cdylib,
-            "staticlib" => UnitKind::Staticlib,
-            "bin" if name.starts_with("build_script_") => UnitKind::BuildScript,
-            "bin" if out_dir.file_name().is_some_and(|d| d == "examples") => UnitKind::Example,
-            "bin" => UnitKind::Bin,
+    let mut types = Vec::with_capacity(given.len());
+    for name in given {
+        let one = match name.as_str() {
+            "lib" | "rlib" => CrateType::Rlib,
+            "proc-macro" => CrateType::ProcMacro,
+            "dylib" => CrateType::Dylib,
+            "cdylib" => CrateType::Cdylib,
+            "staticlib" => CrateType::Staticlib,
+            "bin" => CrateType::Bin,
             _ => return Err(Bypass::UnknownArgument),
         };
+        if !types.contains(&one) {
+            types.push(one);
+        }
     }
-    Ok(kind)
+    Ok(types)
+}
+
+/// What is built. Of several crate types the last one that is linked decides.
+fn kind(types: &[CrateType], name: &str, out_dir: &Path) -> UnitKind {
+    let mut kind = if types.is_empty() {
+        UnitKind::Test
+    } else {
+        UnitKind::Lib
+    };
+    for ty in types {
+        kind = match ty {
+            CrateType::Rlib => kind,
+            CrateType::ProcMacro => UnitKind::ProcMacro,
+            CrateType::Dylib => UnitKind::Dylib,
+            CrateType::Cdylib => UnitKind::Cdylib,
+            CrateType::Staticlib => UnitKind::Staticlib,
+            CrateType::Bin if name.starts_with("build_script_") => UnitKind::BuildScript,
+            CrateType::Bin if out_dir.file_name().is_some_and(|d| d == "examples") => {
+                UnitKind::Example
+            }
+            CrateType::Bin => UnitKind::Bin,
+        };
+    }
+    kind
 }
 
 #[cfg(test)]

@@ -85,8 +85,6 @@ fn every_captured_command_is_what_it_is() {
     for (class, name, inv) in all {
         let got = classify(&inv);
         assert_eq!(class_name(&got), class, "{name}");
-        let link = class.starts_with("link-");
-        assert_eq!(matches!(got, Class::Link(..)), link, "{name}");
     }
 }
 
@@ -192,7 +190,9 @@ fn two_homes_give_one_key() {
             "--emit dep-info",
             "cwd=",
         ] {
-            assert!(text.contains(kept), "{name} keeps {kept}");
+            // What is linked for others to load has no hash in its name.
+            let given = kept != "--codegen extra-filename=" || !ua.extra_filename.is_empty();
+            assert!(!given || text.contains(kept), "{name} keeps {kept}");
         }
         for dropped in ["incremental", "out-dir", "dependency"] {
             assert!(!text.contains(dropped), "{name} drops {dropped}");
@@ -214,6 +214,7 @@ fn arguments_that_nobody_has_decided_about_are_not_cached() {
         (&["--codegen", "opt_level=3"], "compile"),
         (&["-Cincremental=/x"], "compile"),
         (&["-C", "link-arg=-fuse-ld=mold"], "compile"),
+        (&["-C", "link-arg=-T", "-Cdebuginfo=0"], "compile"),
         (&["-Clinker-plugin-lto"], "compile"),
         (&["-Clinker-plugin-lto=/plugin.so"], "linker-plugin"),
         (&["-Csplit-debuginfo=packed"], "compile"),
@@ -249,8 +250,26 @@ fn arguments_that_nobody_has_decided_about_are_not_cached() {
         (&["-l", "link-arg=x"], "native-library"),
         (&["-Lnative=/x"], "compile"),
         (&["--out-dir", "/somewhere"], "out-dir-layout"),
-        (&["--crate-type", "staticlib"], "link-staticlib"),
-        (&["--crate-type=dylib"], "link-dylib"),
+        (&["--crate-type", "staticlib"], "compile"),
+        (&["--crate-type=dylib"], "compile"),
+        (
+            &["--crate-type=dylib", "--crate-type=cdylib"],
+            "link-several",
+        ),
+        (&["--crate-type=cdylib", "-Clink-arg=-T"], "link-argument"),
+        (
+            &["--crate-type=cdylib", "-Clink-args=-s -Wl,-rpath,/x"],
+            "link-argument",
+        ),
+        (
+            &["--crate-type=cdylib", "-Clinker-flavor=ld"],
+            "link-argument",
+        ),
+        (&["--crate-type=cdylib", "-Clinker=clang"], "compile"),
+        (
+            &["--crate-type=cdylib", "-Csplit-debuginfo=packed"],
+            "split-debuginfo",
+        ),
         (&["--print=native-static-libs"], "print"),
         (&["--print", "cfg"], "query"),
         (&["-C", "help"], "query"),

@@ -108,11 +108,12 @@ pub fn inputs(
         .filter_map(|file| sibling(file))
         .filter(|sibling| !seen.contains(sibling) && is_absent(sibling, read))
         .collect();
-    let env = variables(inv, depinfo, &files, read)?;
+    let env = variables(unit, inv, depinfo, &files, read)?;
     Ok(Inputs { files, absent, env })
 }
 
 fn variables(
+    unit: &Unit,
     inv: &Invocation,
     depinfo: &DepInfo,
     files: &[PathBuf],
@@ -133,7 +134,9 @@ fn variables(
         if inv.var(name) != value.as_deref().map(OsStr::new) {
             return Err(InputsError::VariableDiffers(name.clone()));
         }
-        let how = if symbolic.contains(&name.as_str()) {
+        // Of this one only the configuration found from there matters, which is in the key.
+        let conf = unit.clippy.is_some() && name == "CLIPPY_CONF_DIR";
+        let how = if conf || symbolic.contains(&name.as_str()) {
             How::Symbolic
         } else {
             How::Literal

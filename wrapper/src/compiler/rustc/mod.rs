@@ -7,8 +7,10 @@ pub mod args;
 mod codegen;
 mod env_use;
 pub mod inputs;
+pub mod link_line;
 pub mod macro_symbols;
 pub mod native;
+pub mod outputs;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokens;

@@ -65,10 +65,10 @@ const SHORT: &[(&str, &str)] = &[
     ("-o", "-o"),
 ];
 
-/// Splits the arguments that follow the compiler.
-pub(super) fn split(argv: &[OsString]) -> Result<Vec<Placed<'_>>, Bypass> {
+/// Splits the arguments from `first` on: those that follow the compiler.
+pub(super) fn split(argv: &[OsString], first: usize) -> Result<Vec<Placed<'_>>, Bypass> {
     let mut out = Vec::with_capacity(argv.len());
-    let mut at = 1;
+    let mut at = first;
     while at < argv.len() {
         let arg = text(&argv[at])?;
         let (token, used) = one(arg, argv.get(at + 1))?;

@@ -1,0 +1,164 @@
+//! Checks and lints of every kind of target (32, 41): what only looks at code is cached, too.
+
+use super::ground::{Place, ended, macro_package, members, package};
+use crate::harness::{Dev, Said};
+
+const WARNS: &str = "pub fn said() -> u8 { let unused = 1; mac::m!() }\n\
+    #[cfg(test)] mod tests { #[test] fn t() { assert_eq!(super::said(), 3) } }";
+
+/// A package with every kind of target, and dynamic libraries beside it.
+fn everything<'d>(dev: &'d Dev, name: &str) -> Place<'d> {
+    let l = package(
+        "l",
+        "[dependencies]\nmac = { path = \"../mac\" }\n[lints.clippy]\nneedless_return = \"warn\"",
+    );
+    let c = package("c", "[lib]\ncrate-type = [\"cdylib\", \"staticlib\"]");
+    let d = package("d", "[lib]\ncrate-type = [\"dylib\"]");
+    Place::new(
+        dev,
+        name,
+        &[
+            (
+                "/Cargo.toml",
+                &members(&["app", "l", "mac", "c", "d"]) as &str,
+            ),
+            ("/mac/Cargo.toml", &macro_package("mac", "")),
+            (
+                "/mac/src/lib.rs",
+                "#[proc_macro] pub fn m(_: proc_macro::TokenStream) -> proc_macro::TokenStream { \"3\".parse().unwrap() }",
+            ),
+            ("/c/Cargo.toml", &c),
+            ("/c/src/lib.rs", "#[no_mangle] pub extern \"C\" fn c() {}"),
+            ("/d/Cargo.toml", &d),
+            ("/d/src/lib.rs", "pub fn d() {}"),
+            ("Cargo.toml", &l),
+            (
+                "build.rs",
+                "fn main() { println!(\"cargo:rerun-if-changed=build.rs\"); }",
+            ),
+            ("src/lib.rs", WARNS),
+            ("tests/t.rs", "#[test] fn t() { assert_eq!(l::said(), 3) }"),
+            ("examples/e.rs", "fn main() { l::said(); }"),
+            ("benches/b.rs", "fn main() { l::said(); }"),
+        ],
+    )
+}
+
+/// What a command over all targets said, and how every compile of it ended.
+fn all(place: &Place<'_>, what: &str) -> (Said, String) {
+    let mut said = None;
+    let work = || {
+        let mut command = place.command(what);
+        said = Some(
+            place
+                .dev
+                .run(command.args(["--workspace", "--all-targets"])),
+        );
+    };
+    let how = ended(place.dev, work, &|_| true);
+    (said.unwrap().succeeded(), how)
+}
+
+fn warnings(said: &Said) -> Vec<String> {
+    let mut lines = said.err.lines().map(str::to_owned).collect::<Vec<_>>();
+    lines.retain(|l| l.contains("warning: unused variable") || l.contains("-->"));
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_check_of_all_targets_elsewhere_hits_everything_and_builds_have_their_own() {
+    let alice = Dev::new("alice");
+    let here = everything(&alice, "here");
+    let mut there = everything(&alice, "quite/another/place");
+    let cargo = alice.path("other-cargo");
+    there.set("CARGO_HOME", Some(cargo.to_str().unwrap()));
+    let (first, how) = all(&here, "check");
+    let misses = how
+        .strip_suffix(" miss")
+        .expect("all are stored")
+        .to_owned();
+    let (second, how) = all(&there, "check");
+    assert_eq!(how, format!("{misses} hit"));
+    assert!(!warnings(&first).is_empty());
+    assert_eq!(warnings(&first), warnings(&second));
+    let (_, how) = all(&there, "check");
+    assert_eq!(how, "", "nothing is left to do");
+    let empty = std::fs::metadata(there.dep("libapp-", ".rmeta")).unwrap();
+    assert_eq!(empty.len(), 0, "nothing can depend on a program");
+    // Only the build script and the macro, which a check builds, are the same.
+    let (_, how) = all(&there, "build");
+    assert!(how.contains(" miss"), "{how}");
+    let tested = alice
+        .run(there.command("test").arg("--workspace"))
+        .succeeded();
+    assert!(tested.out.contains("1 passed"), "{}", tested.out);
+}
+
+#[test]
+fn what_clippy_says_comes_back_and_a_new_configuration_misses() {
+    let alice = Dev::new("alice");
+    let here = everything(&alice, "here");
+    let there = everything(&alice, "over/there");
+    let long = "pub fn said() -> u8 { let unused = 1; return mac::m!(); }\n\
+                pub fn many(_: u8, _: u8, _: u8, _: u8) {}\n";
+    for place in [&here, &there] {
+        place.write(&[("src/lib.rs", long)]);
+    }
+    let many = "this function has too many arguments";
+    let (first, how) = all(&here, "clippy");
+    assert!(how.ends_with(" miss") && !how.contains(','), "{how}");
+    assert!(first.err.contains("unneeded `return`"), "{}", first.err);
+    assert!(!first.err.contains(many), "{}", first.err);
+    let (second, how) = all(&there, "clippy");
+    assert!(how.ends_with(" hit") && !how.contains(','), "{how}");
+    assert!(second.err.contains("unneeded `return`"), "{}", second.err);
+    assert_eq!(warnings(&first), warnings(&second));
+    // Upwards of the package: cargo itself knows nothing of it, so everything is asked again.
+    there.write(&[("/clippy.toml", "too-many-arguments-threshold = 3\n")]);
+    there.clean();
+    let (third, _) = all(&there, "clippy");
+    assert!(third.err.contains(many), "{}", third.err);
+    std::fs::remove_file(there.at.join("clippy.toml")).unwrap();
+    there.clean();
+    let (fourth, how) = all(&there, "clippy");
+    assert!(how.ends_with(" hit") && !how.contains(','), "{how}");
+    assert!(!fourth.err.contains(many), "{}", fourth.err);
+    // A check asks the same of the compiler, and not of clippy.
+    let (checked, how) = all(&there, "check");
+    assert!(how.contains("miss"), "{how}");
+    assert!(!checked.err.contains("unneeded"), "{}", checked.err);
+}
+
+#[test]
+fn what_cargo_and_its_caller_tell_clippy_alone_is_told_apart() {
+    let alice = Dev::new("alice");
+    let lib = "pub fn said() -> u8 { return 1; }";
+    let mut here = Place::new(&alice, "here", &[("src/lib.rs", lib)]);
+    let clippy = |here: &Place<'_>, more: &[&str]| {
+        here.clean();
+        let mut command = here.command("clippy");
+        alice.run(command.args(["-p", "l", "--"]).args(more))
+    };
+    assert!(clippy(&here, &[]).succeeded().err.contains("unneeded"));
+    let denied = clippy(&here, &["-D", "clippy::needless_return"]);
+    assert!(!denied.ok, "{}", denied.err);
+    let allowed = clippy(&here, &["-A", "clippy::needless_return"]).succeeded();
+    assert!(!allowed.err.contains("unneeded"), "{}", allowed.err);
+    // No dep-info names this one.
+    here.set("CLIPPY_DISABLE_DOCS_LINKS", Some("1"));
+    let said = clippy(&here, &[]).succeeded().err;
+    assert!(
+        said.contains("unneeded") && !said.contains("https://"),
+        "{said}"
+    );
+    here.set("CLIPPY_DISABLE_DOCS_LINKS", None);
+    let said = clippy(&here, &[]).succeeded().err;
+    assert!(said.contains("https://"), "{said}");
+    // Lints that look at the lock file are never kept.
+    let how = here.counted(|| drop(clippy(&here, &["-W", "clippy::cargo"])));
+    assert_eq!(how, "1 clippy-cargo");
+    here.write(&[("src/lib.rs", &format!("#![warn(clippy::cargo)]\n{lib}"))]);
+    let how = here.counted(|| drop(clippy(&here, &[])));
+    assert_eq!(how, "1 clippy-cargo");
+}
