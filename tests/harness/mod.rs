@@ -276,6 +276,10 @@ impl Dev {
 
 impl Drop for Dev {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = self.qnode(&["why", "--all"]).out;
+            eprintln!("--- what was compiled, newest first:\n{why}");
+        }
         let _ = self.command(qnode()).arg("stop").output();
         if std::thread::panicking() {
             eprintln!(
