@@ -203,6 +203,36 @@ fn c_two_crates_down_relinks_the_program() {
     assert_eq!(program(&here).0, "3");
 }
 
+/// What the assembler read changes one rlib: neither metadata nor a search directory says so.
+#[test]
+fn assembly_two_crates_down_relinks_the_program() {
+    let alice = Dev::new("alice");
+    let deep = "core::arch::global_asm!(\".section .rodata.word\", \".globl the_word\", \
+               \"the_word: .incbin \\\"deep/word.bin\\\"\", \".text\");\n\
+               unsafe extern \"C\" { static the_word: u8; }\n\
+               pub fn deep() -> char { unsafe { the_word as char } }";
+    let here = Place::new(
+        &alice,
+        "here",
+        &[
+            ("/Cargo.toml", &members(&["app", "l", "deep"]) as &str),
+            ("/deep/Cargo.toml", &package("deep", "")),
+            ("/deep/src/lib.rs", deep),
+            ("/deep/word.bin", "1"),
+            (
+                "Cargo.toml",
+                &package("l", "[dependencies]\ndeep = { path = \"../deep\" }"),
+            ),
+            ("src/lib.rs", "pub fn said() -> char { deep::deep() }"),
+        ],
+    );
+    for (n, how) in [("1", "1 miss"), ("2", "1 miss"), ("1", "1 hit")] {
+        here.write(&[("/deep/word.bin", n)]);
+        here.clean();
+        assert_eq!(program(&here), told(n, how));
+    }
+}
+
 /// A checkout whose library is linked with the system library `word`, which lies in a directory
 /// that only the linker knows of.
 fn with_system_library<'d>(dev: &'d Dev, name: &str, at: &Path) -> Place<'d> {
