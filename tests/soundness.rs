@@ -12,3 +12,4 @@ mod predictions;
 mod sources;
 mod stored;
 mod variants;
+mod verify;

@@ -4,6 +4,7 @@
 //! was checked. An unknown key is refused with file, key and line. Must never happen here: a
 //! default that hides a value somebody wrote wrongly.
 
+use crate::worker::recheck;
 use libp2p::Multiaddr;
 use quarry_wrapper::home::Home;
 use serde::Deserialize;
@@ -45,6 +46,8 @@ pub struct Config {
     /// Crate names of procedural macros that the user vouches for: what they read while they run
     /// is not looked at.
     pub pure_macros: Vec<String>,
+    /// Share of hits that are compiled again and compared, in parts of [`recheck::WHOLE`].
+    pub verify: u64,
 }
 
 impl Default for Config {
@@ -56,6 +59,7 @@ impl Default for Config {
             store_limit: STORE_LIMIT,
             peers: Vec::new(),
             pure_macros: Vec::new(),
+            verify: 0,
         }
     }
 }
@@ -105,6 +109,7 @@ struct Written {
     store_limit: Option<Spanned<Value>>,
     peers: Option<Spanned<Value>>,
     pure_macros: Option<Spanned<Value>>,
+    verify: Option<Spanned<Value>>,
 }
 
 impl Config {
@@ -158,6 +163,11 @@ impl Config {
                     .map_err(|(span, what)| wrong(Some(span), what))?;
             }
         }
+        if let Some(value) = &written.verify {
+            self.verify = share_of(value.get_ref())
+                .map_err(at("verify", value))
+                .map_err(|(span, what)| wrong(Some(span), what))?;
+        }
         if let Some(value) = &written.pure_macros {
             self.pure_macros = crates_of(value.get_ref())
                 .map_err(at("pure_macros", value))
@@ -200,6 +210,12 @@ impl Config {
                 *into =
                     parse_addresses(&value).map_err(|what| ConfigError::Variable { name, what })?;
             }
+        }
+        if let Some(value) = set("QUARRY_VERIFY")? {
+            self.verify = recheck::parse_share(&value).map_err(|what| ConfigError::Variable {
+                name: "QUARRY_VERIFY",
+                what,
+            })?;
         }
         if let Some(value) = set("QUARRY_PURE_MACROS")? {
             let names = value.split(',').map(str::trim).filter(|n| !n.is_empty());
@@ -297,6 +313,14 @@ fn crate_names(names: Vec<&str>) -> Result<Vec<String>, String> {
         }
     }
     Ok(names.into_iter().map(str::to_owned).collect())
+}
+
+fn share_of(value: &Value) -> Result<u64, String> {
+    match value {
+        Value::Integer(_) | Value::Float(_) => recheck::parse_share(&value.to_string()),
+        Value::String(text) => recheck::parse_share(text),
+        other => Err(format!("it is {other}; give a share of hits, as in \"5%\"")),
+    }
 }
 
 fn switch_of(value: &Value) -> Result<bool, String> {

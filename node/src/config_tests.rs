@@ -72,6 +72,9 @@ fn a_wrong_value_is_named_with_its_key_and_line() {
         ("store_limit = \"20 parsecs\"", "line 1", "`store_limit`"),
         ("pure_macros = [\"a b\"]", "line 1", "`pure_macros`"),
         ("pure_macros = \"mine\"", "line 1", "`pure_macros`"),
+        ("verify = \"all\"", "line 1", "`verify`"),
+        ("verify = true", "line 1", "`verify`"),
+        ("verify = 101", "line 1", "`verify`"),
     ] {
         let error = load(text, &[]).unwrap_err().to_string();
         assert!(

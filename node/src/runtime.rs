@@ -339,8 +339,14 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
                 .map_err(|e| io_error("starting the swarm", io::Error::other(e)))??,
         )
     };
-    let worker = Worker::new(store.clone(), swarm.clone(), team.clone(), counters.clone())
-        .observing(observer(&home), &config.pure_macros);
+    let worker = Worker::new(
+        store.clone(),
+        swarm.clone(),
+        team.clone(),
+        counters.clone(),
+        (observer(&home), &config.pure_macros),
+    )
+    .rechecking(config.verify, home.path().join("recheck"));
     let joining = Joining::new(
         &config,
         team.clone(),

@@ -219,7 +219,7 @@ fn fill_inputs(report: &mut EntryReport, d: &Description) {
 /// The node's own part of `qnode doctor`.
 pub(super) fn health(node: &Node) -> Health {
     let mut health = Health {
-        problems: node.incidents.clone(),
+        problems: [node.incidents.clone(), node.counters.alarms()].concat(),
         notes: Vec::new(),
     };
     if let Err(error) = node.store.counts() {

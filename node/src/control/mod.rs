@@ -220,6 +220,18 @@ pub struct Stats {
     pub time_saved_ms: u64,
     /// Strangers turned away at the gate.
     pub strangers: u64,
+    /// Hits that were compiled again to be compared.
+    #[serde(default)]
+    pub verified: Verified,
+}
+
+/// What compiling hits again has shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// How many were.
+    pub checked: u64,
+    /// How many of them gave other bytes.
+    pub differed: u64,
 }
 
 /// Hits by where they came from.

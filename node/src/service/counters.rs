@@ -12,6 +12,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Reasons and names that are counted apart, at most; further ones are counted as `other`.
 const NAMES_MAX: usize = 128;
 
+/// Alarms that are kept for `doctor`; the log has them all.
+const ALARMS_MAX: usize = 20;
+
 /// How one request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -31,6 +34,7 @@ pub enum Outcome {
 struct Inner {
     stats: Stats,
     recent: VecDeque<RecentReport>,
+    alarms: VecDeque<String>,
 }
 
 /// The node's counters, shared by all threads.
@@ -46,7 +50,7 @@ impl Counters {
             .unwrap_or_default();
         Self(Mutex::new(Inner {
             stats,
-            recent: VecDeque::new(),
+            ..Inner::default()
         }))
     }
 
@@ -89,6 +93,25 @@ impl Counters {
     /// Something was refused under a name that is no verdict over an entry.
     pub fn refused_as(&self, name: &'static str) {
         count(&mut self.lock().stats.rejected, name);
+    }
+
+    /// A hit was compiled again: with the same bytes, or what to say of the difference.
+    pub fn rechecked(&self, alarm: Option<String>) {
+        let mut inner = self.lock();
+        inner.stats.verified.checked += 1;
+        if let Some(alarm) = alarm {
+            inner.stats.verified.differed += 1;
+            if inner.alarms.len() >= ALARMS_MAX {
+                inner.alarms.pop_front();
+            }
+            inner.alarms.push_back(alarm);
+        }
+    }
+
+    /// The latest alarms since the node started, oldest first.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<String> {
+        self.lock().alarms.iter().cloned().collect()
     }
 
     /// A stranger was turned away.

@@ -13,20 +13,37 @@ use crate::worker::announcer::Announcer;
 use quarry_trust::canon::Canonical;
 use quarry_trust::verify::Source;
 use quarry_trust::{
-    ActionKey, Digest, Entry, LookupKey, ObjectRef, Output, OutputName, PeerId, Refusal, Scope,
+    ActionKey, BuilderId, Digest, Entry, LookupKey, ObjectRef, Output, OutputName, PeerId, Refusal, Scope,
     Verified,
 };
 use quarry_wrapper::action::Description;
 use quarry_wrapper::pipeline::{Cache, Candidate, Object, Staged, Tier, UnsignedEntry};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// Predictions that one local lookup tries.
 const LOCAL_OFFERS: usize = 16;
+/// Entries that are remembered as set aside, at most: each was an alarm.
+const ASIDE_MAX: usize = 10_000;
+/// Name of the list of what was set aside, in the store's state.
+const ASIDE: &str = "aside-v1";
 /// A description that is fetched only to be looked at is at most this long, bytes.
 const DESCRIPTION_FETCHED: usize = 4 << 20;
+
+/// What was set aside in earlier runs; rubbish is nothing.
+fn read_aside(store: &dyn Store) -> HashSet<(Digest, BuilderId)> {
+    let bytes = store.state(ASIDE).ok().flatten().unwrap_or_default();
+    let list: Vec<(String, String)> = serde_json::from_slice(&bytes).unwrap_or_default();
+    list.iter()
+        .take(ASIDE_MAX)
+        .filter_map(|(action, builder)| {
+            Some((Digest::from_hex(action)?, BuilderId::from_hex(builder)?))
+        })
+        .collect()
+}
 
 /// The node's cache.
 pub struct NodeCache {
@@ -35,6 +52,8 @@ pub struct NodeCache {
     team: Arc<Team>,
     counters: Arc<Counters>,
     announcer: Announcer,
+    /// Entries that compiling again has shown to be wrong, by action and builder.
+    aside: Mutex<HashSet<(Digest, BuilderId)>>,
 }
 
 impl NodeCache {
@@ -47,7 +66,9 @@ impl NodeCache {
         counters: Arc<Counters>,
     ) -> Self {
         let announcer = Announcer::start(store.clone(), swarm.clone());
+        let aside = Mutex::new(read_aside(store.as_ref()));
         Self {
+            aside,
             store,
             swarm,
             team,
@@ -73,6 +94,9 @@ impl NodeCache {
         let mut believed = Vec::with_capacity(offers.len());
         for Offer { prediction, signed } in offers {
             match self.team.verify(&signed, source, action, lookup) {
+                Ok(entry) if self.is_aside(&entry) => {
+                    tracing::debug!(action = %entry.action, "an entry stays set aside");
+                }
                 Ok(entry) => believed.push(Candidate {
                     prediction,
                     signed,
@@ -239,6 +263,35 @@ impl NodeCache {
             (Digest::of(&bytes) == object.digest).then_some(bytes)
         })?;
         Description::from_canon(&bytes).ok()
+    }
+
+    /// Removes an entry that was found to be wrong, and never believes it again.
+    pub fn set_aside(&self, entry: &Entry) {
+        let known = (entry.action.digest(), entry.builder);
+        let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        if aside.len() < ASIDE_MAX && aside.insert(known) {
+            let list: Vec<(String, String)> = aside
+                .iter()
+                .map(|(action, builder)| (action.to_hex(), builder.to_hex()))
+                .collect();
+            let kept = serde_json::to_vec(&list)
+                .map_err(io::Error::other)
+                .and_then(|bytes| {
+                    self.store
+                        .set_state(ASIDE, &bytes)
+                        .map_err(io::Error::other)
+                });
+            if let Err(error) = kept {
+                tracing::warn!(%error, "what was set aside is forgotten when the node ends");
+            }
+        }
+        drop(aside);
+        let _ = self.store.remove(&entry.action, &entry.builder);
+    }
+
+    fn is_aside(&self, entry: &Entry) -> bool {
+        let aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        aside.contains(&(entry.action.digest(), entry.builder))
     }
 
     /// Tells the team once the entry is durable.

@@ -5,6 +5,7 @@ pub mod announcer;
 pub mod cache;
 pub mod host;
 pub mod memos;
+pub mod recheck;
 mod voice;
 
 use crate::control::RecentReport;
@@ -13,6 +14,7 @@ use crate::store::Store;
 use crate::swarm::Swarm;
 use crate::team::Team;
 use cache::NodeCache;
+use recheck::Rechecker;
 use quarry_trust::{Entry, PeerId, Verified};
 use quarry_wrapper::action::Description;
 use quarry_wrapper::compiler::Bypass;
@@ -21,14 +23,15 @@ use quarry_wrapper::ipc::protocol::{Finished, Replay, RunPlan};
 use quarry_wrapper::observer::Observer;
 use quarry_wrapper::pipeline::{Begin, Caller, Hit, Job, Pipeline, Recorded};
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Everything that a request needs, shared by all threads.
 pub struct Worker {
-    pipeline: Pipeline,
-    cache: NodeCache,
+    pipeline: Arc<Pipeline>,
+    cache: Arc<NodeCache>,
+    rechecker: Option<Rechecker>,
     /// The node's counters.
     pub counters: Arc<Counters>,
     /// Keys and roster.
@@ -80,29 +83,41 @@ pub struct Started {
 }
 
 impl Worker {
-    /// A worker over the node's parts.
+    /// A worker over the node's parts. It observes what macros do where there is an observer,
+    /// but for those macros that the user vouches for.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
         swarm: Arc<dyn Swarm>,
         team: Arc<Team>,
         counters: Arc<Counters>,
+        observing: (Option<Observer>, &[String]),
     ) -> Self {
         let memos = Arc::new(memos::StoreMemos(store.clone()));
         let cache = NodeCache::new(store, swarm, team.clone(), counters.clone());
+        let (observer, pure) = observing;
         Self {
-            pipeline: Pipeline::new(Some(memos)),
-            cache,
+            pipeline: Arc::new(Pipeline::new(Some(memos)).observing(observer, pure)),
+            cache: Arc::new(cache),
+            rechecker: None,
             counters,
             team,
         }
     }
 
-    /// The same, which observes what macros do, but for those that the user vouches for.
+    /// The same, which rechecks a share of hits (in parts of [`recheck::WHOLE`]) by compiling
+    /// again in the directory `scratch`.
     #[must_use]
-    pub fn observing(self, observer: Option<Observer>, pure: &[String]) -> Self {
+    pub fn rechecking(self, share: u64, scratch: PathBuf) -> Self {
+        let parts = recheck::Parts {
+            pipeline: self.pipeline.clone(),
+            cache: self.cache.clone(),
+            counters: self.counters.clone(),
+            team: self.team.clone(),
+            scratch,
+        };
         Self {
-            pipeline: self.pipeline.observing(observer, pure),
+            rechecker: Some(Rechecker::start(parts, share)),
             ..self
         }
     }
@@ -120,9 +135,9 @@ impl Worker {
     }
 
     /// Classifies, looks up, restores; or says what to run. Blocks.
-    pub fn begin(&self, inv: &Invocation, caller: &Caller<'_>) -> Answer {
+    pub fn begin(&self, inv: &Arc<Invocation>, caller: &Caller<'_>) -> Answer {
         let asked = Asked::of(inv);
-        match self.pipeline.begin(inv, caller, &self.cache) {
+        match self.pipeline.begin(inv, caller, self.cache.as_ref()) {
             Begin::Query => {
                 self.counters.ended(Outcome::Query, None);
                 Answer::Untouched
@@ -133,6 +148,9 @@ impl Worker {
             }
             Begin::Hit(hit) => {
                 self.hit(&hit, asked);
+                if let Some(rechecker) = &self.rechecker {
+                    rechecker.hit(inv, &hit.entry, &hit.prediction);
+                }
                 Answer::Replay(hit.replay)
             }
             Begin::Run(job) => {
@@ -150,7 +168,7 @@ impl Worker {
     pub fn record(&self, started: Started, finished: &Finished) {
         let Started { job, asked } = started;
         let crate_name = job.unit.crate_name.clone();
-        match self.pipeline.record(job, finished, &self.cache) {
+        match self.pipeline.record(job, finished, self.cache.as_ref()) {
             Recorded::Stored(entry) => {
                 let recent = RecentReport {
                     outcome: "miss".to_owned(),

@@ -348,7 +348,7 @@ impl Trip<'_> {
     }
 
     /// Digests what a prediction names; `None` where the files are not as it says.
-    fn describe(&self, prediction: &Prediction, tier: Tier) -> Option<Description> {
+    pub(super) fn describe(&self, prediction: &Prediction, tier: Tier) -> Option<Description> {
         let named = prediction.files.len() + prediction.absent.len() + prediction.looks.len();
         if tier == Tier::Peers && named > PEER_FILES_MAX {
             return None;

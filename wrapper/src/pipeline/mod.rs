@@ -11,6 +11,7 @@ mod links;
 mod moved;
 mod observed;
 pub mod places;
+pub mod recheck;
 mod record;
 mod restore;
 
@@ -268,6 +269,8 @@ pub struct Hit {
     pub entry: Verified<Entry>,
     /// The peer that had it; `None` where it lay here.
     pub from: Option<PeerId>,
+    /// The prediction that led to it, canonical.
+    pub prediction: Vec<u8>,
 }
 
 impl Pipeline {

@@ -71,6 +71,7 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_
         replay: Replay { stdout, stderr },
         entry: entry.clone(),
         from: candidate.from,
+        prediction: candidate.prediction.clone(),
     })
 }
 

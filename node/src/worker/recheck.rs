@@ -1,0 +1,213 @@
+//! Rechecks a share of hits in the background: compiles them again and compares the bytes.
+//!
+//! Enters: hits, as they happen. Leaves: an alarm that names crate, output and builder where the
+//! bytes differ; that entry is set aside and not used again. One compile at a time; hits that
+//! come while too many wait are left unchecked. Must never happen here: a build that waits.
+
+use super::cache::NodeCache;
+use crate::service::counters::Counters;
+use crate::team::Team;
+use quarry_trust::{Entry, Verified};
+use quarry_wrapper::invocation::Invocation;
+use quarry_wrapper::pipeline::Pipeline;
+use quarry_wrapper::pipeline::recheck::Rechecked;
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Hits that wait to be rechecked, at most.
+const QUEUE: usize = 64;
+/// How long one compile may take.
+const WITHIN: Duration = Duration::from_secs(15 * 60);
+/// The whole, of which a share is taken.
+pub const WHOLE: u64 = 10_000;
+
+/// A hit to look at.
+struct Restored {
+    inv: Arc<Invocation>,
+    entry: Verified<Entry>,
+    prediction: Vec<u8>,
+}
+
+/// The queue to the rechecking thread, which ends when this is dropped.
+pub struct Rechecker {
+    queue: SyncSender<Restored>,
+    /// Share of hits that are rechecked, in parts of [`WHOLE`].
+    share: u64,
+    /// What the hits so far add up to, in parts of [`WHOLE`].
+    sum: AtomicU64,
+}
+
+/// What the thread works with.
+pub struct Parts {
+    /// Compiles again.
+    pub pipeline: Arc<Pipeline>,
+    /// Where entries are set aside.
+    pub cache: Arc<NodeCache>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// Who builders are.
+    pub team: Arc<Team>,
+    /// A private directory of ours to compile in.
+    pub scratch: PathBuf,
+}
+
+impl Rechecker {
+    /// Starts the thread. `share` is in parts of [`WHOLE`].
+    #[must_use]
+    pub fn start(parts: Parts, share: u64) -> Self {
+        let (queue, restored) = sync_channel(QUEUE);
+        std::thread::spawn(move || work(&parts, &restored));
+        Self {
+            queue,
+            share,
+            sum: AtomicU64::new(0),
+        }
+    }
+
+    /// A hit happened: it is rechecked where its turn has come. What the caller's environment
+    /// says (`QUARRY_VERIFY`) goes before the setting.
+    pub fn hit(&self, inv: &Arc<Invocation>, entry: &Verified<Entry>, prediction: &[u8]) {
+        let asked = inv.var("QUARRY_VERIFY").and_then(|v| v.to_str());
+        let share = asked.map_or(Ok(self.share), parse_share);
+        if !self.is_due(share.unwrap_or(self.share)) {
+            return;
+        }
+        let restored = Restored {
+            inv: inv.clone(),
+            entry: entry.clone(),
+            prediction: prediction.to_owned(),
+        };
+        if self.queue.try_send(restored).is_err() {
+            tracing::debug!("a hit is not rechecked: too many wait");
+        }
+    }
+
+    /// Whether this hit's turn has come: spread evenly, every hit where the share is the whole.
+    fn is_due(&self, share: u64) -> bool {
+        let before = self.sum.fetch_add(share, Ordering::Relaxed);
+        before / WHOLE != (before + share) / WHOLE
+    }
+}
+
+/// Reads a share: `5%`, `0.5%`, or a number of percent without the sign.
+///
+/// # Errors
+/// What is right instead.
+pub fn parse_share(text: &str) -> Result<u64, String> {
+    let usage = || format!("{text:?} is no share of hits: write it as in 5%, 0.5%, 100%");
+    let number = text.trim().trim_end_matches('%').trim_end();
+    let percent: f64 = number.parse().map_err(|_| usage())?;
+    if !(0.0..=100.0).contains(&percent) {
+        return Err(usage());
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and 10,000"
+    )]
+    let parts = (percent * 100.0).round() as u64;
+    Ok(parts)
+}
+
+fn work(parts: &Parts, queue: &Receiver<Restored>) {
+    for restored in queue {
+        let Ok(scratch) = Scratch::new(&parts.scratch) else {
+            tracing::warn!(
+                "a hit is not rechecked: {} cannot be written",
+                parts.scratch.display()
+            );
+            continue;
+        };
+        let found = parts.pipeline.recheck(
+            &restored.inv,
+            (&restored.entry, &restored.prediction),
+            &scratch.0,
+            WITHIN,
+            parts.cache.as_ref(),
+        );
+        drop(scratch);
+        told(parts, &restored.entry, &found);
+    }
+}
+
+fn told(parts: &Parts, entry: &Verified<Entry>, found: &Rechecked) {
+    let crate_name = &entry.crate_name;
+    match found {
+        Rechecked::Same => parts.counters.rechecked(None),
+        Rechecked::Unknown(why) => tracing::debug!(crate_name, why, "a recheck shows nothing"),
+        Rechecked::Differs(output) => {
+            let builder = match parts.team.builder_name(&entry.builder) {
+                Some(name) => format!("{name} ({})", entry.builder),
+                None => entry.builder.to_string(),
+            };
+            let alarm = format!(
+                "compiling {crate_name} again gave another {output} than the entry {} that \
+                 {builder} signed: the entry is set aside. Either the compile is not \
+                 deterministic, or the entry is wrong: `qnode purge --builder` removes all that \
+                 this builder signed",
+                entry.action
+            );
+            tracing::error!("{alarm}");
+            parts.counters.rechecked(Some(alarm));
+            parts.cache.set_aside(entry);
+        }
+    }
+}
+
+/// An empty directory, gone when dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(at: &Path) -> io::Result<Self> {
+        match fs::remove_dir_all(at) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        fs::DirBuilder::new().mode(0o700).create(at)?;
+        Ok(Self(at.to_owned()))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_share(share: u64) -> Rechecker {
+        Rechecker {
+            queue: sync_channel(1).0,
+            share,
+            sum: AtomicU64::new(0),
+        }
+    }
+
+    #[test]
+    fn a_share_of_hits_is_taken_evenly() {
+        for (share, taken) in [(0, 0), (WHOLE / 20, 5), (WHOLE / 2, 50), (WHOLE, 100)] {
+            let rechecker = with_share(share);
+            let due = (0..100).filter(|_| rechecker.is_due(share)).count();
+            assert_eq!(due, taken, "of a hundred at {share}");
+        }
+    }
+
+    #[test]
+    fn shares_are_read_as_people_write_them() {
+        for (text, parts) in [("0", 0), ("5%", 500), ("0.5 %", 50), ("100%", WHOLE), (" 7 ", 700)] {
+            assert_eq!(parse_share(text), Ok(parts), "{text}");
+        }
+        for text in ["", "%", "-1%", "101%", "much", "NaN", "inf%"] {
+            assert!(parse_share(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Recheck: compiles once more, out of the way, what was restored, and compares the bytes.
+//!
+//! Enters: an invocation that was a hit, the entry that was restored, a private directory. Leaves:
+//! whether the compiler makes the same of it here. Nothing is written outside that directory.
+//! Must never happen here: a verdict about inputs that have changed since.
+
+use super::find::Trip;
+use super::{Cache, Pipeline, Tier, read_prediction};
+use crate::compiler::{Class, classify};
+use crate::invocation::Invocation;
+use crate::paths::Roots;
+use quarry_trust::{Digest, Entry, OutputKind, digest::Hasher};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often the end of a compile is looked for.
+const POLL: Duration = Duration::from_millis(50);
+const CHUNK: usize = 512 * 1024;
+/// Variables that hand a jobserver's descriptors down: ours are not the caller's.
+const JOBSERVER: [&str; 3] = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
+
+/// What compiling again showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rechecked {
+    /// The same bytes.
+    Same,
+    /// Other bytes in this output, by its file name.
+    Differs(String),
+    /// Nothing, and why: an input changed meanwhile, the compile failed or took too long.
+    Unknown(&'static str),
+}
+
+impl Pipeline {
+    /// Compiles again what `entry` was restored for, into `scratch` (a private, empty directory),
+    /// within `within`, and compares. Blocks.
+    pub fn recheck(
+        &self,
+        inv: &Invocation,
+        (entry, prediction): (&Entry, &[u8]),
+        scratch: &Path,
+        within: Duration,
+        cache: &dyn Cache,
+    ) -> Rechecked {
+        let Class::Compile(unit) = classify(inv) else {
+            return Rechecked::Unknown("the command is not cached any more");
+        };
+        let Ok(compiler) = self.identify(inv, &unit) else {
+            return Rechecked::Unknown("the compiler is gone");
+        };
+        let roots = Roots::of(inv, &unit, &compiler.sysroot, &compiler.commit_hash);
+        let argv = elsewhere(unit.run_argv(inv, &roots), scratch);
+        match run(inv, &argv, within) {
+            Ok(Some(status)) if status.success() => {}
+            Ok(Some(_)) => return Rechecked::Unknown("the compile failed"),
+            Ok(None) => return Rechecked::Unknown("the compile took too long"),
+            Err(_) => return Rechecked::Unknown("the compiler could not be run"),
+        }
+        let mut seen = HashMap::new();
+        let Ok(base) = self.base(inv, &unit, &roots, &compiler, &mut seen) else {
+            return Rechecked::Unknown("an input is gone");
+        };
+        let trip = Trip {
+            pipeline: self,
+            inv,
+            unit: &unit,
+            roots: &roots,
+            base: &base,
+            cache,
+        };
+        let described =
+            read_prediction(prediction).and_then(|p| trip.describe(&p, Tier::Local));
+        if described.map(|d| d.action().0) != Some(entry.action) {
+            return Rechecked::Unknown("an input changed meanwhile");
+        }
+        compare(entry, scratch)
+    }
+}
+
+/// The command with another output directory.
+fn elsewhere(mut argv: Vec<OsString>, scratch: &Path) -> Vec<OsString> {
+    for at in 0..argv.len() {
+        if argv[at] == "--out-dir" && at + 1 < argv.len() {
+            argv[at + 1] = scratch.into();
+        } else if argv[at].as_encoded_bytes().starts_with(b"--out-dir=") {
+            let mut arg = OsString::from("--out-dir=");
+            arg.push(scratch);
+            argv[at] = arg;
+        }
+    }
+    argv
+}
+
+/// Runs a command in silence; `None` where it was ended for taking too long.
+fn run(inv: &Invocation, argv: &[OsString], within: Duration) -> io::Result<Option<ExitStatus>> {
+    let Some((program, arguments)) = argv.split_first() else {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    };
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(&inv.cwd)
+        .env_clear()
+        .envs(inv.env.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    for name in JOBSERVER {
+        command.env_remove(name);
+    }
+    let mut child = Ended(command.spawn()?);
+    let deadline = Instant::now() + within;
+    while Instant::now() < deadline {
+        if let Some(status) = child.0.try_wait()? {
+            return Ok(Some(status));
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(None)
+}
+
+/// A child that does not outlive this.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // Both fail where it has ended, which is as well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Dep-info files name paths and are not compared.
+fn compare(entry: &Entry, scratch: &Path) -> Rechecked {
+    let compared = entry
+        .outputs
+        .iter()
+        .filter(|o| o.kind != OutputKind::DepInfo);
+    for output in compared {
+        match digest(&scratch.join(output.name.as_str())) {
+            Ok(digest) if digest == output.object.digest => {}
+            Ok(_) => return Rechecked::Differs(output.name.as_str().to_owned()),
+            Err(_) => return Rechecked::Unknown("an output is missing"),
+        }
+    }
+    Rechecked::Same
+}
+
+fn digest(path: &Path) -> io::Result<Digest> {
+    let mut file = File::open(path)?;
+    let mut hasher = Hasher::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(n) => hasher.update(&chunk[..n]),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
