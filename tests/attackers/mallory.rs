@@ -84,7 +84,7 @@ pub fn mallory_and_bob() -> (Mallory, Dev) {
         RedbStore::open(&home.store()).ok()
     });
     let (honest, objects) = holdings(&store.0);
-    assert_eq!(honest.len(), 2, "two libraries were built");
+    assert_eq!(honest.len(), 3, "two libraries and a program were built");
     let mallory = Mallory {
         team: Team::load(&home).unwrap(),
         honest,
