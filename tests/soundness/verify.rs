@@ -31,7 +31,9 @@ fn what_is_right_is_compiled_again_and_found_the_same() {
     });
     assert_eq!(verified(&alice), (hits, 0));
     let left = alice.home().join("recheck");
-    wait_for("the directory to be gone", || (!left.exists()).then_some(()));
+    wait_for("the directory to be gone", || {
+        (!left.exists()).then_some(())
+    });
 }
 
 #[test]

@@ -106,6 +106,13 @@ fn stats_text(s: &Stats) -> String {
         ("time saved", print::millis(s.time_saved_ms)),
         ("strangers", format!("{} turned away", s.strangers)),
     ];
+    if s.verified.checked > 0 {
+        let (checked, differed) = (s.verified.checked, s.verified.differed);
+        rows.push((
+            "verified",
+            format!("{checked} compiled again, {differed} differed"),
+        ));
+    }
     let refused: Vec<String> = s
         .rejected
         .iter()

@@ -40,6 +40,7 @@ fn stats_tell_the_share_and_the_reasons() {
         },
         time_saved_ms: 1500,
         strangers: 0,
+        ..Stats::default()
     };
     let text = stats_text(&stats);
     assert!(

@@ -13,8 +13,8 @@ use crate::worker::announcer::Announcer;
 use quarry_trust::canon::Canonical;
 use quarry_trust::verify::Source;
 use quarry_trust::{
-    ActionKey, BuilderId, Digest, Entry, LookupKey, ObjectRef, Output, OutputName, PeerId, Refusal, Scope,
-    Verified,
+    ActionKey, BuilderId, Digest, Entry, LookupKey, ObjectRef, Output, OutputName, PeerId, Refusal,
+    Scope, Verified,
 };
 use quarry_wrapper::action::Description;
 use quarry_wrapper::pipeline::{Cache, Candidate, Object, Staged, Tier, UnsignedEntry};

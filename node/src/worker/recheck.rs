@@ -15,9 +15,9 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Hits that wait to be rechecked, at most.
@@ -203,7 +203,13 @@ mod tests {
 
     #[test]
     fn shares_are_read_as_people_write_them() {
-        for (text, parts) in [("0", 0), ("5%", 500), ("0.5 %", 50), ("100%", WHOLE), (" 7 ", 700)] {
+        for (text, parts) in [
+            ("0", 0),
+            ("5%", 500),
+            ("0.5 %", 50),
+            ("100%", WHOLE),
+            (" 7 ", 700),
+        ] {
             assert_eq!(parse_share(text), Ok(parts), "{text}");
         }
         for text in ["", "%", "-1%", "101%", "much", "NaN", "inf%"] {

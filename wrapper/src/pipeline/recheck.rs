@@ -72,8 +72,7 @@ impl Pipeline {
             base: &base,
             cache,
         };
-        let described =
-            read_prediction(prediction).and_then(|p| trip.describe(&p, Tier::Local));
+        let described = read_prediction(prediction).and_then(|p| trip.describe(&p, Tier::Local));
         if described.map(|d| d.action().0) != Some(entry.action) {
             return Rechecked::Unknown("an input changed meanwhile");
         }
