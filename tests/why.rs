@@ -136,6 +136,9 @@ fn what_is_bypassed_says_its_reason_and_an_unknown_crate_is_an_error() {
             .unwrap()
             .contains("RUSTC_LOG")
     );
+    // What a variable of the environment does to the hit rate is doctor's to say, with the crates.
+    let doctor = dev.qnode(&["doctor"]).out;
+    assert!(doctor.contains("words (env-compiler-log)"), "{doctor}");
     let listed = dev.qnode(&["why"]).succeeded().out;
     assert!(
         listed.contains("words: bypass (env-compiler-log)"),

@@ -1,6 +1,7 @@
 //! The node's own socket, under whatever else runs as the same user.
 
 use crate::harness::{Dev, SOON, projects, wait_for};
+use quarry_wrapper::ipc::protocol::PROTOCOL;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -60,15 +61,18 @@ fn garbage_and_endless_frames() {
     let pid = dev.pid();
     say(&dev, b"GET / HTTP/1.1\r\nHost: alice\r\n\r\n");
     say(&dev, &[0; 100_000]);
-    say(&dev, &header(1, u32::MAX));
-    say(&dev, &[header(1, 4), b"\xff\xff\xff\xff".to_vec()].concat());
+    say(&dev, &header(PROTOCOL, u32::MAX));
+    say(
+        &dev,
+        &[header(PROTOCOL, 4), b"\xff\xff\xff\xff".to_vec()].concat(),
+    );
     // A vector of 2^60 elements, inside a frame of honest length.
     let vector = [&[1, 0, 0, 0, 1, 1][..], &(1_u64 << 60).to_le_bytes()].concat();
     let length = u32::try_from(vector.len()).unwrap();
-    say(&dev, &[header(1, length), vector].concat());
+    say(&dev, &[header(PROTOCOL, length), vector].concat());
     // As much as a frame may hold, of nothing that is a request.
     let whole = vec![0xee; 32 << 20];
-    say(&dev, &[header(1, 32 << 20), whole].concat());
+    say(&dev, &[header(PROTOCOL, 32 << 20), whole].concat());
     all_is_well(&dev, pid);
 }
 
@@ -80,12 +84,12 @@ fn half_a_frame_is_waited_for_and_then_given_up() {
     let mut halves: Vec<UnixStream> = (1..10)
         .map(|length| {
             let mut stream = connect(&dev);
-            stream.write_all(&header(1, 1000)[..length]).unwrap();
+            stream.write_all(&header(PROTOCOL, 1000)[..length]).unwrap();
             stream
         })
         .collect();
     let mut body = connect(&dev);
-    body.write_all(&header(1, 1000)).unwrap();
+    body.write_all(&header(PROTOCOL, 1000)).unwrap();
     body.write_all(&[0; 999]).unwrap();
     halves.push(body);
     all_is_well(&dev, pid);
@@ -102,7 +106,11 @@ fn another_version_of_the_protocol_is_told_ours() {
     dev.start();
     let pid = dev.pid();
     let back = say(&dev, &header(0, 0));
-    assert_eq!(&back[..6], &header(1, 0)[..6], "the header has our version");
+    assert_eq!(
+        &back[..6],
+        &header(PROTOCOL, 0)[..6],
+        "the header has our version"
+    );
     all_is_well(&dev, pid);
 }
 

@@ -1,5 +1,6 @@
 //! Reports on the node: status, peers, members, one entry, health.
 
+use super::hindrance;
 use super::{EntryReport, Health, MemberReport, PeerReport, Status, StoreStatus};
 use crate::adopt::read_description;
 use crate::joining::role_name;
@@ -220,7 +221,7 @@ fn fill_inputs(report: &mut EntryReport, d: &Description) {
 pub(super) fn health(node: &Node) -> Health {
     let mut health = Health {
         problems: [node.incidents.clone(), node.counters.alarms()].concat(),
-        notes: Vec::new(),
+        notes: hindrance::notes(&node.counters.recent()),
     };
     if let Err(error) = node.store.counts() {
         health.problems.push(format!(

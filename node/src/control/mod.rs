@@ -5,6 +5,7 @@
 //! `--format json`. Extend them; do not rename them.
 
 pub mod answer;
+mod hindrance;
 mod inspect;
 mod why;
 
@@ -418,6 +419,10 @@ pub struct RecentReport {
     /// The directory that the compile writes to, absolute.
     #[serde(default)]
     pub out_dir: String,
+    /// What in the command keeps teammates from hitting: `outside` (the source lies neither in
+    /// the workspace nor in cargo's home), `native-cpu` (`-C target-cpu=native`).
+    #[serde(default)]
+    pub hindrances: Vec<String>,
 }
 
 /// `qnode why`: one compile, and what made it what it was.

@@ -52,6 +52,7 @@ pub enum Answer {
 struct Asked {
     cwd: String,
     out_dir: String,
+    hindrances: Vec<String>,
     at: Instant,
 }
 
@@ -61,6 +62,7 @@ impl Asked {
         Self {
             cwd: inv.cwd.display().to_string(),
             out_dir: out_dir.map_or_else(String::new, |dir| dir.display().to_string()),
+            hindrances: hindrances(inv),
             at: Instant::now(),
         }
     }
@@ -71,6 +73,7 @@ impl Asked {
             ms: millis(self.at.elapsed()),
             cwd: self.cwd,
             out_dir: self.out_dir,
+            hindrances: self.hindrances,
             ..RecentReport::default()
         }
     }
@@ -241,6 +244,24 @@ impl Worker {
 
 fn millis(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What in a command keeps teammates from hitting, by the names that reports use.
+fn hindrances(inv: &Invocation) -> Vec<String> {
+    let home = |name: &str, below: &str| inv.var(name).map(|dir| Path::new(dir).join(below));
+    let cargo = home("CARGO_HOME", "").or_else(|| home("HOME", ".cargo"));
+    let outside = inv.argv.iter().skip(1).any(|arg| {
+        let source = Path::new(arg);
+        let is_source = source.extension().is_some_and(|e| e == "rs") && source.is_absolute();
+        is_source && cargo.as_ref().is_some_and(|home| !source.starts_with(home))
+    });
+    let native = inv.argv.iter().any(|arg| {
+        let arg = arg.as_encoded_bytes();
+        arg.ends_with(b"target-cpu=native")
+    });
+    let named = [(outside, "outside"), (native, "native-cpu")];
+    let found = named.iter().filter(|(is_so, _)| *is_so);
+    found.map(|(_, name)| (*name).to_owned()).collect()
 }
 
 /// The value that follows an argument.
