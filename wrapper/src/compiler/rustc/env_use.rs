@@ -228,13 +228,14 @@ fn include_of_env(from: &[Lexeme<'_>], name: &str) -> Option<usize> {
     if !closes(lexeme) {
         return None;
     }
-    // Then literals alone, at least one, up to both closing marks.
+    // Then literals alone, at least one, up to both closing marks. One with escapes
+    // (`"\\version.expr"`) is as constant as any.
     let mut literals = 0;
     loop {
         lexeme = next()?;
         if lexeme == Lexeme::Punct(b',') {
             lexeme = next()?;
-            if let Lexeme::Text(Some(_)) = lexeme {
+            if let Lexeme::Text(_) = lexeme {
                 literals += 1;
                 continue;
             }

@@ -148,3 +148,12 @@ fn the_word_itself_may_escape_and_the_names_may_mean_something_else() {
         assert_eq!(found, VariableUse::IncludesOnly, "{text}");
     }
 }
+
+/// As a crate that names a file for each system does.
+#[test]
+fn a_literal_with_escapes_names_a_file_as_well_as_any() {
+    let windows = r#"include!(concat!(env!("OUT_DIR"), "\\version.expr"));"#;
+    assert_eq!(uses(windows), VariableUse::IncludesOnly);
+    let computed = r#"include!(concat!(env!("OUT_DIR"), name!()));"#;
+    assert_eq!(uses(computed), VariableUse::Value);
+}
