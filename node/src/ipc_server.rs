@@ -240,8 +240,9 @@ async fn begin(
         node.worker.begin(&inv, &caller)
     });
     tokio::pin!(looking);
-    let mut tick = tokio::time::interval(WORKING_EVERY);
-    tick.tick().await;
+    let first = tokio::time::Instant::now() + WORKING_EVERY;
+    // A first tick that is due now would cost every request a round of the timer.
+    let mut tick = tokio::time::interval_at(first, WORKING_EVERY);
     loop {
         tokio::select! {
             answer = &mut looking => return answer,
