@@ -12,7 +12,8 @@ const CRATES_NAMED: usize = 5;
 /// One line for each cause among the latest compiles, the most frequent first.
 pub(super) fn notes(recent: &[RecentReport]) -> Vec<String> {
     let mut met: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for compile in recent {
+    // What has no name is a build script's trial compile.
+    for compile in recent.iter().filter(|c| !c.crate_name.is_empty()) {
         let reason = (compile.outcome == "bypass").then_some(compile.reason.as_str());
         let causes = reason
             .into_iter()
@@ -94,6 +95,7 @@ mod tests {
             compile("b", "macro-spawns", &["native-cpu"]),
             compile("c", "probe", &[]),
             compile("d", "", &[]),
+            compile("", "probe", &["outside"]),
         ]);
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].starts_with("a, b (macro-spawns): "));
