@@ -49,6 +49,7 @@ pub enum Answer {
 }
 
 /// Where a compile was asked for and writes to, and when.
+#[derive(Clone)]
 struct Asked {
     cwd: String,
     out_dir: String,
@@ -160,7 +161,7 @@ impl Worker {
                 let plan = job.plan.clone();
                 if !plan.record {
                     let reason = job.bypass().unwrap_or(Bypass::Interrupted);
-                    self.bypassed(reason, job.unit.crate_name.clone(), Asked::of(inv));
+                    self.bypassed(reason, job.unit.crate_name.clone(), asked.clone());
                 }
                 Answer::Run(plan, Box::new(Started { job: *job, asked }))
             }

@@ -5,6 +5,7 @@
 //! happen here: a crate left out; where nothing is remembered, whatever a search directory holds
 //! counts.
 
+use super::find::file_name;
 use super::places::Behind;
 use super::{Pipeline, digest_seen};
 use crate::action::FileInput;
@@ -17,13 +18,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-fn file_name(path: &Path) -> Result<String, Bypass> {
-    path.file_name()
-        .and_then(OsStr::to_str)
-        .map(str::to_owned)
-        .ok_or(Bypass::NotUtf8)
-}
 
 fn is_library(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "so" || e == "dylib")

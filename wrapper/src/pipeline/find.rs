@@ -138,7 +138,7 @@ pub(super) fn named(roots: &Roots, path: &Path) -> Result<String, Bypass> {
         .ok_or(Bypass::NotUtf8)
 }
 
-fn file_name(path: &Path) -> Result<String, Bypass> {
+pub(super) fn file_name(path: &Path) -> Result<String, Bypass> {
     path.file_name()
         .and_then(OsStr::to_str)
         .map(str::to_owned)

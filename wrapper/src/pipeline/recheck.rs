@@ -7,20 +7,19 @@
 use super::find::Trip;
 use super::{Cache, Pipeline, Tier, read_prediction};
 use crate::compiler::{Class, classify};
+use crate::digests::FileDigests;
 use crate::invocation::Invocation;
 use crate::paths::Roots;
-use quarry_trust::{Digest, Entry, OutputKind, digest::Hasher};
+use quarry_trust::{Entry, OutputKind};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// How often the end of a compile is looked for.
 const POLL: Duration = Duration::from_millis(50);
-const CHUNK: usize = 512 * 1024;
 /// Variables that hand a jobserver's descriptors down: ours are not the caller's.
 const JOBSERVER: [&str; 3] = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
 
@@ -76,7 +75,7 @@ impl Pipeline {
         if described.map(|d| d.action().0) != Some(entry.action) {
             return Rechecked::Unknown("an input changed meanwhile");
         }
-        compare(entry, scratch)
+        compare(entry, scratch, self.digests.as_ref())
     }
 }
 
@@ -134,31 +133,17 @@ impl Drop for Ended {
 }
 
 /// Dep-info files name paths and are not compared.
-fn compare(entry: &Entry, scratch: &Path) -> Rechecked {
+fn compare(entry: &Entry, scratch: &Path, digests: &dyn FileDigests) -> Rechecked {
     let compared = entry
         .outputs
         .iter()
         .filter(|o| o.kind != OutputKind::DepInfo);
     for output in compared {
-        match digest(&scratch.join(output.name.as_str())) {
+        match digests.digest(&scratch.join(output.name.as_str())) {
             Ok(digest) if digest == output.object.digest => {}
             Ok(_) => return Rechecked::Differs(output.name.as_str().to_owned()),
             Err(_) => return Rechecked::Unknown("an output is missing"),
         }
     }
     Rechecked::Same
-}
-
-fn digest(path: &Path) -> io::Result<Digest> {
-    let mut file = File::open(path)?;
-    let mut hasher = Hasher::new();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match file.read(&mut chunk) {
-            Ok(0) => return Ok(hasher.finish()),
-            Ok(n) => hasher.update(&chunk[..n]),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
 }
