@@ -11,6 +11,7 @@ use quarry_wrapper::ipc::protocol::{FromNode, ToNode};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -90,6 +91,7 @@ impl Dev {
     /// A developer with nothing yet. Directories of different developers differ in length, so
     /// that a path that leaks into an output shows.
     pub fn new(name: &str) -> Self {
+        tell_failures_at_once();
         let dir = tempfile::Builder::new()
             .prefix(&format!("q-{name}-"))
             .tempdir()
@@ -274,19 +276,35 @@ impl Dev {
     }
 }
 
+/// Says on stderr what failed when it fails, not only at the end: what is cut off there is found
+/// here, beside the tests that ran at the time.
+fn tell_failures_at_once() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let thread = std::thread::current();
+            tell(&format!("FAILED {}: {info}", thread.name().unwrap_or("?")));
+            usual(info);
+        }));
+    });
+}
+
+/// Not a macro: what those print is held back until the end.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 impl Drop for Dev {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let why = self.qnode(&["why", "--all"]).out;
-            eprintln!("--- what was compiled, newest first:\n{why}");
+            tell(&format!("--- what was compiled, newest first:\n{why}"));
         }
         let _ = self.command(qnode()).arg("stop").output();
         if std::thread::panicking() {
-            eprintln!(
-                "--- log of {}:\n{}",
-                self.dir.path().display(),
-                tail(&self.log())
-            );
+            let log = tail(&self.log()).to_owned();
+            tell(&format!("--- log of {}:\n{log}", self.dir.path().display()));
         }
     }
 }

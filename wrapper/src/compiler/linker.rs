@@ -14,9 +14,9 @@ mod library;
 
 use crate::action::FileInput;
 use crate::compiler::Bypass;
-use crate::compiler::probe::Compiler;
 use crate::compiler::probe::ask::ask;
 use crate::compiler::probe::components::Watched;
+use crate::compiler::probe::{ATTEMPTS, Compiler};
 use crate::compiler::rustc::args::Unit;
 use crate::digests::FileDigests;
 use crate::invocation::Invocation;
@@ -140,13 +140,7 @@ impl Linkers {
             return Ok(Arc::clone(&known.linker));
         }
         drop(memo);
-        let mut watched = Watched::default();
-        let linker = identify(&question.program, &asked, compiler, files, &mut watched)
-            .ok_or(Bypass::LinkerUnidentified)?;
-        // Every stamp was taken before the file was read: no change may have come since.
-        if !watched.unchanged() {
-            return Err(Bypass::LinkerUnidentified);
-        }
+        let (linker, watched) = settled(&question.program, &asked, compiler, files)?;
         let linker = Arc::new(linker);
         let mut memo = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if memo.len() >= MAX_MEMO {
@@ -231,6 +225,26 @@ fn is_elf(path: &Path) -> bool {
     let mut magic = [0; 4];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
     read.is_ok() && magic == *b"\x7fELF"
+}
+
+/// A linker whose files did not change while they were looked at. A backup that links them
+/// elsewhere, or an upgrade, may change them just then: it is looked at again.
+fn settled(
+    program: &Path,
+    asked: &Invocation,
+    compiler: &Compiler,
+    files: &dyn FileDigests,
+) -> Result<(Linker, Watched), Bypass> {
+    for _ in 0..ATTEMPTS {
+        let mut watched = Watched::default();
+        let linker = identify(program, asked, compiler, files, &mut watched)
+            .ok_or(Bypass::LinkerUnidentified)?;
+        // Every stamp was taken before the file was read: no change may have come since.
+        if watched.unchanged() {
+            return Ok((linker, watched));
+        }
+    }
+    Err(Bypass::LinkerUnidentified)
 }
 
 fn identify(

@@ -1,8 +1,12 @@
 //! Libraries and linkers on a machine of their own making.
 
 use super::*;
+use crate::compiler::probe::Compilers;
+use crate::compiler::rustc::testing::Checkout;
 use crate::digests::MemoDigests;
 use std::fs;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const SHARED: &str = "\x7fELF shared";
 
@@ -73,4 +77,52 @@ fn what_stands_in_front_of_a_compiler_is_not_taken_for_it() {
     assert!(is_driver(&at("clang-19", b"\x7fELF")));
     assert!(!is_driver(&at("cc", b"#!/bin/sh\nexec gcc \"$@\"\n")));
     assert!(!is_driver(&at("ccache", b"\x7fELF")));
+}
+
+/// Real digests; a directory changes during the first of them.
+struct Restless {
+    files: MemoDigests,
+    directory: PathBuf,
+    changes: AtomicUsize,
+}
+
+impl FileDigests for Restless {
+    fn digest(&self, path: &Path) -> io::Result<Digest> {
+        let left = self.changes.load(Ordering::Relaxed);
+        if left > 0 {
+            self.changes.store(left - 1, Ordering::Relaxed);
+            fs::write(self.directory.join(left.to_string()), "")?;
+        }
+        self.files.digest(path)
+    }
+}
+
+#[test]
+fn a_linker_whose_directory_changes_meanwhile_is_looked_at_again() {
+    let checkout = Checkout::new("p", &[("src/lib.rs", "")]);
+    let dir = tempfile::tempdir().unwrap();
+    let mut inv = checkout.invocation();
+    let unit = checkout.unit().0;
+    let still = MemoDigests::new(None);
+    let compiler = Compilers::new().identify(&inv, &unit, &still).unwrap();
+    let path = inv.var("PATH").unwrap().to_owned();
+    let path = std::iter::once(dir.path().to_owned()).chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(path).unwrap();
+    inv.env.retain(|(name, _)| name != "PATH");
+    inv.env.push(("PATH".into(), path));
+    let identify = |changes| {
+        let files = Restless {
+            files: MemoDigests::new(None),
+            directory: dir.path().to_owned(),
+            changes: AtomicUsize::new(changes),
+        };
+        Linkers::default().identify(&inv, &unit, &compiler, &files)
+    };
+    let calm = identify(0).unwrap();
+    assert_eq!(identify(1).unwrap(), calm);
+    assert_eq!(
+        identify(usize::MAX),
+        Err(Bypass::LinkerUnidentified),
+        "it never comes to rest"
+    );
 }

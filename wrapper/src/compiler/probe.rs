@@ -29,7 +29,7 @@ pub const COMPILER: Domain = Domain("quarry 2026-11 compiler v1");
 /// Compilers that are remembered; beyond it all are forgotten and found again.
 const MAX_MEMO: usize = 64;
 /// Attempts to see a toolchain that does not change while it is looked at.
-const ATTEMPTS: usize = 3;
+pub(in crate::compiler) const ATTEMPTS: usize = 3;
 
 /// A compiler, identified.
 #[derive(Debug, Clone, PartialEq, Eq)]

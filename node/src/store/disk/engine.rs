@@ -114,6 +114,8 @@ pub(super) struct Engine {
     dir: PathBuf,
     slot: RwLock<Slot>,
     pending: Mutex<Pending>,
+    /// Held from taking the flag until what it stands for is durable.
+    committing: Mutex<()>,
     wake: Condvar,
 }
 
@@ -139,6 +141,7 @@ impl Engine {
                 epoch: 0,
             }),
             pending: Mutex::default(),
+            committing: Mutex::default(),
             wake: Condvar::new(),
         };
         let totals = engine.read(|txn| Ok(Totals::read(&txn.open_table(tables::TOTALS)?)?))?;
@@ -225,13 +228,16 @@ impl Engine {
     }
 
     fn commit(&self) -> Result<(), StoreError> {
-        let idle = {
+        // Whoever took the flag before may still be on its way to the disk.
+        let _one = self
+            .committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        {
             let mut pending = self.pending();
-            !std::mem::take(&mut pending.written) && pending.uses.is_empty()
-        };
-        if idle {
-            // Whoever took the flag may still be at its fsync. There is one writer at a time.
-            return self.run(|db| Ok(db.begin_write()?.abort()?));
+            if !std::mem::take(&mut pending.written) && pending.uses.is_empty() {
+                return Ok(());
+            }
         }
         self.write_durably(|_| Ok(()))
     }
