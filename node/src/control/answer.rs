@@ -153,6 +153,7 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
         Request::Flush => {
             node.worker.flush();
             node.store.flush().map_err(text)?;
+            node.swarm.publish();
             done(&node.store.counts().map_err(text)?.entries)
         }
         Request::Stop => {

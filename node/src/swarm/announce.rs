@@ -124,6 +124,11 @@ impl Announcer {
         Some(self.last_batch.map_or(now, |last| last + BATCH_EVERY))
     }
 
+    /// What waits is due now.
+    pub(super) const fn hurry(&mut self) {
+        self.last_batch = None;
+    }
+
     /// A batch to publish now, if one is due. Full batches follow each other at once.
     pub(super) fn next(&mut self, now: Instant) -> Option<Batch> {
         let rested = self.last_batch.is_none_or(|last| now >= last + BATCH_EVERY);

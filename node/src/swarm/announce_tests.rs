@@ -44,6 +44,13 @@ fn first_key_goes_at_once_the_next_wait_for_company() {
     assert_eq!(announcer.due(start), Some(start + BATCH_EVERY));
     let batch = announcer.next(start + BATCH_EVERY).expect("due");
     assert_eq!((batch.sequence, batch.keys), (2, vec![2, 3]));
+    announcer.queue([4], start + BATCH_EVERY);
+    assert_eq!(announcer.next(start + BATCH_EVERY), None);
+    announcer.hurry();
+    let batch = announcer
+        .next(start + BATCH_EVERY)
+        .expect("the one in a hurry");
+    assert_eq!((batch.sequence, batch.keys), (3, vec![4]));
 }
 
 #[test]

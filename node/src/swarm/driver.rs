@@ -185,6 +185,13 @@ impl Driver {
                 self.book.learn(peer, addresses, Instant::now());
                 self.dial_due();
             }
+            Command::Publish { done } => {
+                self.take_queued();
+                self.announcer.hurry();
+                self.publish();
+                // Who asked may have given up.
+                let _ = done.try_send(());
+            }
         }
     }
 

@@ -32,6 +32,8 @@ pub(super) enum Command {
         peer: PeerId,
         addresses: Vec<Multiaddr>,
     },
+    /// What was queued so far is to be published now; says when that is done.
+    Publish { done: SyncSender<()> },
 }
 
 /// What a blocking call came to.

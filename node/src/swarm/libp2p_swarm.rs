@@ -25,6 +25,8 @@ use zeroize::Zeroizing;
 const MAX_COMMANDS: usize = 256;
 /// Listening is a bind and one event; more means that the machine stands still.
 const LISTEN_WITHIN: Duration = Duration::from_secs(5);
+/// The driver's turns are short; longer than this it is not waited for.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(3);
 /// Goodbye is bounded by this, whatever the peers do.
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(1);
 /// A caller that gave a peer less than this says nothing about the peer by giving up.
@@ -168,6 +170,14 @@ impl Swarm for Libp2pSwarm {
 
     fn announce(&self, keys: &[Digest]) {
         self.shared.announce(keys);
+    }
+
+    fn publish(&self) {
+        let (done, published) = sync_channel(1);
+        if self.commands.try_send(Command::Publish { done }).is_ok() {
+            // Where it ends first, peers learn the keys from the next filter.
+            let _ = published.recv_timeout(PUBLISHED_WITHIN);
+        }
     }
 
     fn provide(&self, keys: &[Digest]) {

@@ -171,6 +171,8 @@ impl Swarm for MemorySwarm {
         }
     }
 
+    fn publish(&self) {}
+
     fn provide(&self, _: &[Digest]) {}
 
     fn seek(&self, _: &Digest) {}

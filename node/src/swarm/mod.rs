@@ -149,6 +149,9 @@ pub trait Swarm: Send + Sync + 'static {
     ) -> Result<(), SwarmError>;
     /// Tells the members that keys are held here now. Queued and batched; never blocks.
     fn announce(&self, keys: &[Digest]);
+    /// Waits until all that was announced has been published to whoever is connected; at most a
+    /// few seconds.
+    fn publish(&self);
     /// Offers keys that were expensive to build to Kademlia: queued, paced, bounded; the oldest
     /// go first. Never blocks.
     fn provide(&self, keys: &[Digest]);

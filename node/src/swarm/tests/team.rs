@@ -131,6 +131,28 @@ fn what_alice_holds_and_builds_becomes_a_candidate() {
 }
 
 #[test]
+fn what_was_published_has_left_before_the_next_batch_is_due() {
+    let runtime = runtime();
+    let (alice, bob) = two_desks(&runtime);
+    until("a connection that announces", || {
+        let key = Digest::of(b"first");
+        alice.swarm.announce(&[key]);
+        bob.swarm.candidates(&key) == [alice.peer]
+    });
+    let told = |n: u32| bob.swarm.candidates(&Digest::of(&n.to_le_bytes())) == [alice.peer];
+    let start = Instant::now();
+    for n in 0..40_u32 {
+        alice.swarm.announce(&[Digest::of(&n.to_le_bytes())]);
+        alice.swarm.publish();
+        until("the announcement arrives", || told(n));
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "20 pauses are 2 s"
+    );
+}
+
+#[test]
 fn keys_that_alice_held_before_bob_came_are_in_her_filter() {
     let runtime = runtime();
     let team = roster(1, &[peer(1), peer(2)]);
