@@ -150,18 +150,20 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
             all,
             dry_run,
         } => purge(node, builder.as_deref(), crate_name, all, dry_run),
-        Request::Flush => {
-            node.worker.flush();
-            node.store.flush().map_err(text)?;
-            node.swarm.publish();
-            done(&node.store.counts().map_err(text)?.entries)
-        }
+        Request::Flush => flush(node),
         Request::Stop => {
             node.worker.flush();
             node.store.flush().map_err(text)?;
             done(&std::process::id())
         }
     }
+}
+
+fn flush(node: &Node) -> Answer {
+    node.worker.flush();
+    node.store.flush().map_err(text)?;
+    node.swarm.publish();
+    done(&node.store.counts().map_err(text)?.entries)
 }
 
 fn freed(node: &Node, report: crate::store::GcReport) -> Answer {
