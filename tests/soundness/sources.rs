@@ -115,6 +115,30 @@ fn out_dir_that_only_names_included_files_is_shared_until_their_content_differs(
 }
 
 #[test]
+fn a_path_that_a_build_script_sets_and_only_an_include_reads_is_shared() {
+    let alice = Dev::new("alice");
+    let build = "fn main() { println!(\"cargo:rerun-if-changed=build.rs\"); \
+                 let at = std::env::var(\"OUT_DIR\").unwrap() + \"/x.rs\"; \
+                 std::fs::write(&at, \"const X: u8 = 1;\").unwrap(); \
+                 println!(\"cargo:rustc-env=MADE={at}\"); }";
+    let only = "include!(env!(\"MADE\"));\npub fn said() -> u8 { X }";
+    let value = "include!(env!(\"MADE\"));\npub fn said() -> String { format!(\"{X} in {}\", env!(\"MADE\")) }";
+    let files = |lib| [("src/lib.rs", lib), ("build.rs", build)];
+    let here = Place::new(&alice, "here", &files(only));
+    let there = Place::new(&alice, "over/there", &files(only));
+    assert_eq!(here.fresh(), led("1", "1 miss"));
+    assert_eq!(there.fresh(), led("1", "1 hit"));
+    there.nothing_left();
+    here.write(&[("src/lib.rs", value)]);
+    there.write(&[("src/lib.rs", value)]);
+    for place in [&here, &there] {
+        let (said, how) = place.again();
+        assert!(said.contains(place.at.to_str().unwrap()), "{said}");
+        assert_eq!(how, "1 miss", "the value itself is everyone's own");
+    }
+}
+
+#[test]
 fn an_imported_macro_called_include_may_do_as_it_likes_with_the_value() {
     let alice = Dev::new("alice");
     let l = package("l", "[dependencies]\nm = { path = \"../m\" }");

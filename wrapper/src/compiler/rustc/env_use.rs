@@ -1,8 +1,8 @@
 //! Whether a crate uses a variable only to name files that it includes.
 //!
 //! Enters: the text of a source file. Leaves: whether every use of a variable in it stands as
-//! `include!(concat!(env!("NAME"), "literal"))` (or `include_str!`, `include_bytes!`): then its
-//! value can only name a file, which is an input by itself. Must never happen here: the answer
+//! `include!(concat!(env!("NAME"), "literal"))` or `include!(env!("NAME"))` (or `include_str!`,
+//! `include_bytes!`): then its value can only name a file, which is an input by itself. Must never happen here: the answer
 //! yes about a text that was not understood. So everything else that could be a use is one: the
 //! name as a string literal anywhere, an `env!` whose argument is not a plain literal, the word
 //! `env` handed to a macro, a definition or an import that gives one of these macros another
@@ -192,8 +192,8 @@ fn opaque_env(from: &[Lexeme<'_>]) -> bool {
     }
 }
 
-/// Matches `include!(concat!(env!("NAME"), "literal"…))` at the start. Gives the offset of the
-/// literal with the variable's name.
+/// Matches `include!(concat!(env!("NAME"), "literal"…))` or `include!(env!("NAME"))` at the start.
+/// Gives the offset of the literal with the variable's name.
 fn include_of_env(from: &[Lexeme<'_>], name: &str) -> Option<usize> {
     let mut at = 0;
     let mut next = || {
@@ -210,13 +210,17 @@ fn include_of_env(from: &[Lexeme<'_>], name: &str) -> Option<usize> {
         opens.then_some(())
     };
     call(&["include", "include_str", "include_bytes"])?;
-    call(&["concat"])?;
+    // Each macro's name, its mark and its bracket are three.
+    let whole = from.get(3) == Some(&Lexeme::Ident("env"));
+    if !whole {
+        call(&["concat"])?;
+    }
     call(&["env"])?;
     let closes = |lexeme| matches!(lexeme, Lexeme::Punct(b')' | b']' | b'}'));
     if next()? != Lexeme::Text(Some(name)) {
         return None;
     }
-    let offset = 9;
+    let offset = if whole { 6 } else { 9 };
     // env! may have a message of its own: `env!("NAME", "not set")`.
     let mut lexeme = next()?;
     if lexeme == Lexeme::Punct(b',') {
@@ -228,22 +232,24 @@ fn include_of_env(from: &[Lexeme<'_>], name: &str) -> Option<usize> {
     if !closes(lexeme) {
         return None;
     }
-    // Then literals alone, at least one, up to both closing marks. One with escapes
-    // (`"\\version.expr"`) is as constant as any.
-    let mut literals = 0;
-    loop {
-        lexeme = next()?;
-        if lexeme == Lexeme::Punct(b',') {
+    if !whole {
+        // Then literals alone, at least one, up to both closing marks. One with escapes
+        // (`"\\version.expr"`) is as constant as any.
+        let mut literals = 0;
+        loop {
             lexeme = next()?;
-            if let Lexeme::Text(_) = lexeme {
-                literals += 1;
-                continue;
+            if lexeme == Lexeme::Punct(b',') {
+                lexeme = next()?;
+                if let Lexeme::Text(_) = lexeme {
+                    literals += 1;
+                    continue;
+                }
             }
+            break;
         }
-        break;
-    }
-    if !closes(lexeme) || literals == 0 {
-        return None;
+        if !closes(lexeme) || literals == 0 {
+            return None;
+        }
     }
     lexeme = next()?;
     if lexeme == Lexeme::Punct(b',') {

@@ -17,10 +17,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Variables whose value is a directory of this checkout, so that literal they bind an entry to
-/// it.
-pub const DIRECTORY_VARIABLES: &[&str] = &["OUT_DIR", "CARGO_MANIFEST_DIR"];
-
 /// How a variable's value enters the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum How {
@@ -119,10 +115,11 @@ fn variables(
     files: &[PathBuf],
     read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Vec<EnvUse>, InputsError> {
+    // A path, which binds an entry to this checkout if it stands in the key as it is.
     let wanted: Vec<&str> = depinfo
         .env
         .iter()
-        .filter(|(name, value)| value.is_some() && DIRECTORY_VARIABLES.contains(&name.as_str()))
+        .filter(|(_, value)| value.as_ref().is_some_and(|v| v.starts_with('/')))
         .map(|(name, _)| name.as_str())
         .collect();
     let symbolic = if wanted.is_empty() {
