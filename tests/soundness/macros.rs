@@ -206,11 +206,36 @@ fn a_path_or_its_hash_that_a_macro_emits_is_everyones_own() {
             let (said, how) = one.fresh();
             assert_eq!(how, "1 miss", "{way}");
             assert_eq!(one.fresh(), led(&said, "1 hit"), "{way}");
+            alice.flush();
             let other = place(&alice, "the-other", &expression, &[]);
             let (told, how) = other.fresh();
             assert_eq!(how, "1 miss", "{way}");
             assert_ne!(said, told, "{way}");
         }
+    }
+}
+
+#[test]
+fn a_macro_that_finds_its_files_by_the_packages_directory_is_shared_where_that_does_not_matter() {
+    for expression in [
+        "fs::read_to_string(here().join(\"t.txt\")).unwrap()",
+        "{ let mut all: Vec<_> = fs::read_dir(here().join(\"d\")).unwrap().map(|e| e.unwrap().path()).collect(); \
+         all.sort(); all.iter().map(|p| fs::read_to_string(p).unwrap()).collect::<String>() }",
+    ] {
+        let alice = Dev::new("alice");
+        let files = [("t.txt", "text"), ("d/1", "te"), ("d/2", "xt")];
+        let one = place(&alice, "one", expression, &files);
+        assert_eq!(one.fresh(), led("text", "1 miss"));
+        alice.flush();
+        let other = place(&alice, "the/other", expression, &files);
+        assert_eq!(other.fresh(), led("text", "1 hit"));
+        other.nothing_left();
+        other.write(&[("t.txt", "new"), ("d/1", "n"), ("d/2", "ew")]);
+        assert_eq!(other.fresh(), led("new", "1 miss"));
+        assert_eq!(one.fresh(), led("text", "1 hit"));
+        alice.flush();
+        one.write(&[("t.txt", "new"), ("d/1", "n"), ("d/2", "ew")]);
+        assert_eq!(one.fresh(), led("new", "1 hit"));
     }
 }
 

@@ -270,7 +270,7 @@ impl Bench {
             duration_ms: 1,
         };
         match self.pipeline.record(*job, &finished, &self.peer) {
-            Recorded::Stored(_) => {}
+            Recorded::Stored(..) => {}
             Recorded::NotStored(reason) => panic!("not kept: {reason}"),
         }
     }

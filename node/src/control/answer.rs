@@ -160,6 +160,7 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
 }
 
 fn flush(node: &Node) -> Answer {
+    node.worker.wait_loosened();
     node.worker.flush();
     node.store.flush().map_err(text)?;
     node.swarm.publish();

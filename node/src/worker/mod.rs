@@ -83,6 +83,7 @@ impl Asked {
 /// A compile that runs.
 pub struct Started {
     job: Job,
+    inv: Arc<Invocation>,
     asked: Asked,
 }
 
@@ -133,6 +134,14 @@ impl Worker {
         self.cache.elsewhere(crate_name)
     }
 
+    /// Returns when what was to be compiled once more to be shared has been. Blocks, for minutes
+    /// at the most.
+    pub fn wait_loosened(&self) {
+        if let Some(rechecker) = &self.rechecker {
+            rechecker.wait_loosened();
+        }
+    }
+
     /// Returns when everything that was stored is durable and announced. Blocks.
     pub fn flush(&self) {
         self.cache.flush();
@@ -163,17 +172,28 @@ impl Worker {
                     let reason = job.bypass().unwrap_or(Bypass::Interrupted);
                     self.bypassed(reason, job.unit.crate_name.clone(), asked.clone());
                 }
-                Answer::Run(plan, Box::new(Started { job: *job, asked }))
+                let inv = inv.clone();
+                Answer::Run(
+                    plan,
+                    Box::new(Started {
+                        job: *job,
+                        inv,
+                        asked,
+                    }),
+                )
             }
         }
     }
 
     /// Takes what a finished compile left. Blocks.
     pub fn record(&self, started: Started, finished: &Finished) {
-        let Started { job, asked } = started;
+        let Started { job, inv, asked } = started;
         let crate_name = job.unit.crate_name.clone();
         match self.pipeline.record(job, finished, self.cache.as_ref()) {
-            Recorded::Stored(entry) => {
+            Recorded::Stored(entry, prediction) => {
+                if let Some(rechecker) = &self.rechecker {
+                    rechecker.stored(&inv, &entry, prediction);
+                }
                 let recent = RecentReport {
                     outcome: "miss".to_owned(),
                     ..self.recent(&entry, asked)
@@ -189,7 +209,7 @@ impl Worker {
 
     /// A compile that was begun and whose end nobody reported.
     pub fn abandoned(&self, started: Started) {
-        let Started { job, asked } = started;
+        let Started { job, asked, .. } = started;
         self.bypassed(Bypass::Interrupted, job.unit.crate_name, asked);
     }
 

@@ -1,8 +1,11 @@
-//! Rechecks a share of hits in the background: compiles them again and compares the bytes.
+//! Compiles a second time in the background, and compares the bytes: a share of hits, to find
+//! what is wrong; and what only the package's directory keeps from being shared, to show that the
+//! directory does not matter.
 //!
-//! Enters: hits, as they happen. Leaves: an alarm that names crate, output and builder where the
-//! bytes differ; that entry is set aside and not used again. One compile at a time; hits that
-//! come while too many wait are left unchecked. Must never happen here: a build that waits.
+//! Enters: hits and new entries, as they happen. Leaves: an alarm that names crate, output and
+//! builder where a hit's bytes differ; that entry is set aside and not used again. Or a second
+//! entry for everyone. One compile at a time; what comes while too many wait is left out. Must
+//! never happen here: a build that waits.
 
 use super::cache::NodeCache;
 use crate::service::counters::Counters;
@@ -10,33 +13,59 @@ use crate::team::Team;
 use quarry_trust::{Entry, Verified};
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::pipeline::Pipeline;
+use quarry_wrapper::pipeline::loosen;
 use quarry_wrapper::pipeline::recheck::Rechecked;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Hits that wait to be rechecked, at most.
+/// Entries that wait to be compiled again, at most.
 const QUEUE: usize = 64;
+/// How long somebody who asks waits for what is to be shared.
+const WAIT: Duration = Duration::from_secs(5 * 60);
 /// How long one compile may take.
 const WITHIN: Duration = Duration::from_secs(15 * 60);
 /// The whole, of which a share is taken.
 pub const WHOLE: u64 = 10_000;
 
-/// A hit to look at.
-struct Restored {
+/// Why something is compiled a second time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Recheck,
+    Loosen,
+}
+
+/// An entry to look at.
+struct Second {
+    purpose: Purpose,
     inv: Arc<Invocation>,
     entry: Verified<Entry>,
     prediction: Vec<u8>,
 }
 
+/// How many entries wait to be shared, the one at work included.
+#[derive(Default)]
+struct Waiting {
+    count: Mutex<usize>,
+    less: Condvar,
+}
+
+impl Waiting {
+    fn change(&self, by: impl FnOnce(&mut usize)) {
+        by(&mut self.count.lock().unwrap_or_else(PoisonError::into_inner));
+        self.less.notify_all();
+    }
+}
+
 /// The queue to the rechecking thread, which ends when this is dropped.
 pub struct Rechecker {
-    queue: SyncSender<Restored>,
+    queue: SyncSender<Second>,
+    waiting: Arc<Waiting>,
     /// Share of hits that are rechecked, in parts of [`WHOLE`].
     share: u64,
     /// What the hits so far add up to, in parts of [`WHOLE`].
@@ -61,10 +90,13 @@ impl Rechecker {
     /// Starts the thread. `share` is in parts of [`WHOLE`].
     #[must_use]
     pub fn start(parts: Parts, share: u64) -> Self {
-        let (queue, restored) = sync_channel(QUEUE);
-        std::thread::spawn(move || work(&parts, &restored));
+        let (queue, seconds) = sync_channel(QUEUE);
+        let waiting = Arc::new(Waiting::default());
+        let counted = waiting.clone();
+        std::thread::spawn(move || work(&parts, &seconds, &counted));
         Self {
             queue,
+            waiting,
             share,
             sum: AtomicU64::new(0),
         }
@@ -78,14 +110,46 @@ impl Rechecker {
         if !self.is_due(share.unwrap_or(self.share)) {
             return;
         }
-        let restored = Restored {
+        self.take(Second {
+            purpose: Purpose::Recheck,
             inv: inv.clone(),
             entry: entry.clone(),
             prediction: prediction.to_owned(),
-        };
-        if self.queue.try_send(restored).is_err() {
-            tracing::debug!("a hit is not rechecked: too many wait");
+        });
+    }
+
+    /// An entry was stored: where only the package's directory binds it to its checkout, it is
+    /// compiled again under another.
+    pub fn stored(&self, inv: &Arc<Invocation>, entry: &Verified<Entry>, prediction: Vec<u8>) {
+        if loosen::is_bound(&prediction) {
+            self.take(Second {
+                purpose: Purpose::Loosen,
+                inv: inv.clone(),
+                entry: entry.clone(),
+                prediction,
+            });
         }
+    }
+
+    fn take(&self, second: Second) {
+        let loosens = second.purpose == Purpose::Loosen;
+        if loosens {
+            self.waiting.change(|n| *n += 1);
+        }
+        if self.queue.try_send(second).is_err() {
+            tracing::debug!("not compiled a second time: too many wait");
+            if loosens {
+                self.waiting.change(|n| *n -= 1);
+            }
+        }
+    }
+
+    /// Returns when nothing waits to be shared, or after [`WAIT`]. Blocks.
+    pub fn wait_loosened(&self) {
+        let Waiting { count, less } = &*self.waiting;
+        let count = count.lock().unwrap_or_else(PoisonError::into_inner);
+        // Who asks has waited long enough either way.
+        let _ = less.wait_timeout_while(count, WAIT, |n| *n > 0);
     }
 
     /// Whether this hit's turn has come: spread evenly, every hit where the share is the whole.
@@ -115,24 +179,39 @@ pub fn parse_share(text: &str) -> Result<u64, String> {
     Ok(parts)
 }
 
-fn work(parts: &Parts, queue: &Receiver<Restored>) {
-    for restored in queue {
-        let Ok(scratch) = Scratch::new(&parts.scratch) else {
-            tracing::warn!(
-                "a hit is not rechecked: {} cannot be written",
+fn work(parts: &Parts, queue: &Receiver<Second>, waiting: &Waiting) {
+    for second in queue {
+        match Scratch::new(&parts.scratch) {
+            Ok(scratch) => compile(parts, &second, &scratch.0),
+            Err(error) => tracing::warn!(
+                %error,
+                "nothing is compiled a second time: {} cannot be written",
                 parts.scratch.display()
+            ),
+        }
+        if second.purpose == Purpose::Loosen {
+            waiting.change(|n| *n -= 1);
+        }
+    }
+}
+
+fn compile(parts: &Parts, second: &Second, scratch: &Path) {
+    let Second { inv, entry, .. } = second;
+    let stored = (&**entry, second.prediction.as_slice());
+    let (pipeline, cache) = (&parts.pipeline, parts.cache.as_ref());
+    match second.purpose {
+        Purpose::Recheck => {
+            let found = pipeline.recheck(inv, stored, scratch, WITHIN, cache);
+            told(parts, entry, &found);
+        }
+        Purpose::Loosen => {
+            let found = pipeline.loosen(inv, stored, scratch, WITHIN, cache);
+            tracing::info!(
+                crate_name = entry.crate_name,
+                ?found,
+                "compiled with its package in another directory"
             );
-            continue;
-        };
-        let found = parts.pipeline.recheck(
-            &restored.inv,
-            (&restored.entry, &restored.prediction),
-            &scratch.0,
-            WITHIN,
-            parts.cache.as_ref(),
-        );
-        drop(scratch);
-        told(parts, &restored.entry, &found);
+        }
     }
 }
 
@@ -187,6 +266,7 @@ mod tests {
     fn with_share(share: u64) -> Rechecker {
         Rechecker {
             queue: sync_channel(1).0,
+            waiting: Arc::default(),
             share,
             sum: AtomicU64::new(0),
         }

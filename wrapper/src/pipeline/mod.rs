@@ -8,6 +8,7 @@
 mod behind;
 mod find;
 mod links;
+pub mod loosen;
 mod moved;
 mod observed;
 pub mod places;

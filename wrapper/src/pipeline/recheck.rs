@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// How often the end of a compile is looked for.
 const POLL: Duration = Duration::from_millis(50);
+/// The niceness of such compiles.
+const LOWEST: i32 = 19;
 /// Variables that hand a jobserver's descriptors down: ours are not the caller's.
 const JOBSERVER: [&str; 3] = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
 
@@ -80,7 +82,7 @@ impl Pipeline {
 }
 
 /// The command with another output directory.
-fn elsewhere(mut argv: Vec<OsString>, scratch: &Path) -> Vec<OsString> {
+pub(super) fn elsewhere(mut argv: Vec<OsString>, scratch: &Path) -> Vec<OsString> {
     for at in 0..argv.len() {
         if argv[at] == "--out-dir" && at + 1 < argv.len() {
             argv[at + 1] = scratch.into();
@@ -94,7 +96,11 @@ fn elsewhere(mut argv: Vec<OsString>, scratch: &Path) -> Vec<OsString> {
 }
 
 /// Runs a command in silence; `None` where it was ended for taking too long.
-fn run(inv: &Invocation, argv: &[OsString], within: Duration) -> io::Result<Option<ExitStatus>> {
+pub(super) fn run(
+    inv: &Invocation,
+    argv: &[OsString],
+    within: Duration,
+) -> io::Result<Option<ExitStatus>> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     };
@@ -111,6 +117,10 @@ fn run(inv: &Invocation, argv: &[OsString], within: Duration) -> io::Result<Opti
         command.env_remove(name);
     }
     let mut child = Ended(command.spawn()?);
+    // Whoever builds meanwhile goes first.
+    if let Some(pid) = rustix::process::Pid::from_raw(child.0.id().cast_signed()) {
+        let _ = rustix::process::setpriority_process(Some(pid), LOWEST);
+    }
     let deadline = Instant::now() + within;
     while Instant::now() < deadline {
         if let Some(status) = child.0.try_wait()? {
@@ -133,7 +143,7 @@ impl Drop for Ended {
 }
 
 /// Dep-info files name paths and are not compared.
-fn compare(entry: &Entry, scratch: &Path, digests: &dyn FileDigests) -> Rechecked {
+pub(super) fn compare(entry: &Entry, scratch: &Path, digests: &dyn FileDigests) -> Rechecked {
     let compared = entry
         .outputs
         .iter()

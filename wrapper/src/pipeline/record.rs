@@ -37,7 +37,7 @@ const SCAN_CHUNK: usize = 1 << 20;
 /// What became of a finished compile.
 pub enum Recorded {
     /// It was stored.
-    Stored(Box<Verified<Entry>>),
+    Stored(Box<Verified<Entry>>, Vec<u8>),
     /// It was not, for this reason.
     NotStored(Bypass),
 }
@@ -62,7 +62,7 @@ pub(super) fn record(
     cache: &dyn Cache,
 ) -> Recorded {
     match try_record(pipeline, unit, recording, finished, cache) {
-        Ok(entry) => Recorded::Stored(Box::new(entry)),
+        Ok((entry, prediction)) => Recorded::Stored(Box::new(entry), prediction),
         Err(reason) => Recorded::NotStored(reason),
     }
 }
@@ -73,7 +73,7 @@ fn try_record(
     r: &Recording,
     finished: &Finished,
     cache: &dyn Cache,
-) -> Result<Verified<Entry>, Bypass> {
+) -> Result<(Verified<Entry>, Vec<u8>), Bypass> {
     if !finished.success {
         return Err(Bypass::FailedCompile);
     }
@@ -114,11 +114,12 @@ fn try_record(
 
     let outputs = stage_outputs(unit, r, &dep_info, &description.variables, cache)?;
     let store = |_| Bypass::StoreUnavailable;
+    let prediction = description.prediction().to_canon();
     let entry = UnsignedEntry {
         lookup: r.base.known.lookup(),
         action,
         description: cache.stage_bytes(&description_bytes).map_err(store)?,
-        prediction: description.prediction().to_canon(),
+        prediction: prediction.clone(),
         crate_name: unit.crate_name.clone(),
         outputs,
         stdout: cache
@@ -131,7 +132,7 @@ fn try_record(
         duration_ms: finished.duration_ms,
         private,
     };
-    cache.put(entry).map_err(store)
+    Ok((cache.put(entry).map_err(store)?, prediction))
 }
 
 /// The variables that dep-info names, and how each enters the key.

@@ -1,0 +1,277 @@
+//! Loosen: shows, by compiling once more, that an entry does not depend on what the package's
+//! directory is called, and stores it a second time under a key that does not hold the name.
+//!
+//! Macros that read files find them through `CARGO_MANIFEST_DIR`; so its value, which is another
+//! in each checkout, is in the key, since a macro could emit it, or a hash of it. Here the same
+//! command runs with a copy of the package under another name. Where every byte agrees, the name
+//! stands in the second key as a placeholder.
+//!
+//! Enters: an invocation, the entry and prediction that were just stored for it, a private
+//! directory. Leaves: a second entry, or why there is none. Nothing else is written outside that
+//! directory. Must never happen here: a second entry for bytes that were not compared.
+
+use super::find::{Trip, reads_a_secret};
+use super::recheck::{Rechecked, compare, elsewhere, run};
+use super::{Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, read_prediction};
+use crate::action::{Observer, Prediction, Use};
+use crate::compiler::rustc::args::Unit;
+use crate::compiler::{Class, classify};
+use crate::invocation::Invocation;
+use crate::paths::Roots;
+use quarry_trust::canon::Canonical;
+use quarry_trust::{Entry, ObjectRef};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// In which variables cargo says where the package lies.
+const DIRECTORY: &str = "CARGO_MANIFEST_DIR";
+const MANIFEST: &str = "CARGO_MANIFEST_PATH";
+/// Files of a package that are copied, and their bytes: a site with its pictures.
+const MAX_FILES: usize = 20_000;
+const MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What compiling under another name showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loosened {
+    /// The same bytes: a second entry is stored.
+    Stored,
+    /// Other bytes in this output: the name matters.
+    Differs(String),
+    /// Nothing, and why.
+    Unknown(&'static str),
+}
+
+/// Whether the package's directory alone binds what was stored under this prediction to its
+/// checkout.
+#[must_use]
+pub fn is_bound(prediction: &[u8]) -> bool {
+    let Some(prediction) = read_prediction(prediction) else {
+        return false;
+    };
+    let literal = |name: &str| {
+        let mut all = prediction.variables.iter();
+        all.any(|(n, how)| n == name && *how == Use::Literal)
+    };
+    let bound = literal(DIRECTORY) || literal(MANIFEST);
+    bound && !literal("OUT_DIR") && !literal(super::observed::DIRECTORY)
+}
+
+impl Pipeline {
+    /// Compiles what `entry` was just stored for once more, with a copy of the package in
+    /// `scratch` (a private, empty directory), within `within`; stores a second entry where the
+    /// bytes agree. Blocks.
+    pub fn loosen(
+        &self,
+        inv: &Invocation,
+        (entry, prediction): (&Entry, &[u8]),
+        scratch: &Path,
+        within: Duration,
+        cache: &dyn Cache,
+    ) -> Loosened {
+        let Class::Compile(unit) = classify(inv) else {
+            return Loosened::Unknown("the command is not cached any more");
+        };
+        let Ok(compiler) = self.identify(inv, &unit) else {
+            return Loosened::Unknown("the compiler is gone");
+        };
+        let roots = Roots::of(inv, &unit, &compiler.sysroot, &compiler.commit_hash);
+        if let Err(found) = self.compiled_alike(inv, (&unit, &roots), entry, scratch, within) {
+            return found;
+        }
+        let mut seen = HashMap::new();
+        let Ok(base) = self.base(inv, &unit, &roots, &compiler, &mut seen) else {
+            return Loosened::Unknown("an input is gone");
+        };
+        if !base.macros.is_empty() && base.known.observer == Observer::None {
+            return Loosened::Unknown("nobody saw what the macros read");
+        }
+        let trip = Trip {
+            pipeline: self,
+            inv,
+            unit: &unit,
+            roots: &roots,
+            base: &base,
+            cache,
+        };
+        let Some(bound) = read_prediction(prediction) else {
+            return Loosened::Unknown("the prediction cannot be read");
+        };
+        let now = trip.describe(&bound, Tier::Local);
+        if now.map(|d| d.action().0) != Some(entry.action) {
+            return Loosened::Unknown("an input changed meanwhile");
+        }
+        let loose = without_the_name(bound);
+        let Some(described) = trip.describe(&loose, Tier::Local) else {
+            return Loosened::Unknown("an input changed meanwhile");
+        };
+        let (action, bytes) = described.action();
+        if action == entry.action {
+            return Loosened::Unknown("the package lies outside the checkout");
+        }
+        let stored = cache.stage_bytes(&bytes).and_then(|description| {
+            cache.put(UnsignedEntry {
+                action,
+                description,
+                prediction: loose.to_canon(),
+                private: reads_a_secret(&described.variables),
+                ..again(entry)
+            })
+        });
+        match stored {
+            Ok(_) => Loosened::Stored,
+            Err(_) => Loosened::Unknown("the store took no entry"),
+        }
+    }
+
+    /// Compiles with the package in another directory; an error where the bytes differ, or where
+    /// that cannot be told.
+    fn compiled_alike(
+        &self,
+        inv: &Invocation,
+        (unit, roots): (&Unit, &Roots),
+        entry: &Entry,
+        scratch: &Path,
+        within: Duration,
+    ) -> Result<(), Loosened> {
+        let outputs = scratch.join("out");
+        let Some(moved) = Moved::new(inv, roots, scratch) else {
+            return Err(Loosened::Unknown("the package cannot be copied"));
+        };
+        let mut argv = elsewhere(unit.run_argv(inv, roots), &outputs);
+        argv.insert(1 + usize::from(unit.clippy.is_some()), moved.remap);
+        if fs::create_dir(&outputs).is_err() {
+            return Err(Loosened::Unknown("the directory cannot be written to"));
+        }
+        match run(&moved.inv, &argv, within) {
+            Ok(Some(status)) if status.success() => {}
+            Ok(_) => return Err(Loosened::Unknown("the compile failed or took too long")),
+            Err(_) => return Err(Loosened::Unknown("the compiler could not be run")),
+        }
+        match compare(entry, &outputs, self.digests.as_ref()) {
+            Rechecked::Same => Ok(()),
+            Rechecked::Differs(output) => Err(Loosened::Differs(output)),
+            Rechecked::Unknown(why) => Err(Loosened::Unknown(why)),
+        }
+    }
+}
+
+/// The prediction under which the package's directory counts as a placeholder.
+fn without_the_name(mut prediction: Prediction) -> Prediction {
+    for (name, how) in &mut prediction.variables {
+        if name == DIRECTORY || name == MANIFEST {
+            *how = Use::Symbolic;
+        }
+    }
+    prediction
+}
+
+/// What an entry says, to be signed once more. Its objects are held by the entry itself.
+fn again(entry: &Entry) -> UnsignedEntry {
+    let staged = |object: ObjectRef| Staged {
+        object,
+        pin: Box::new(()),
+    };
+    let outputs = entry.outputs.iter().map(|o| StagedOutput {
+        name: o.name.as_str().to_owned(),
+        kind: o.kind,
+        executable: o.executable,
+        staged: staged(o.object),
+    });
+    UnsignedEntry {
+        lookup: entry.lookup,
+        action: entry.action,
+        description: staged(entry.description),
+        prediction: Vec::new(),
+        crate_name: entry.crate_name.clone(),
+        outputs: outputs.collect(),
+        stdout: staged(entry.stdout),
+        stderr: staged(entry.stderr),
+        width: entry.width,
+        duration_ms: entry.duration_ms,
+        private: false,
+    }
+}
+
+/// An invocation whose package lies elsewhere.
+struct Moved {
+    inv: Invocation,
+    /// The argument that gives the copy the name that the package has.
+    remap: OsString,
+}
+
+impl Moved {
+    fn new(inv: &Invocation, roots: &Roots, scratch: &Path) -> Option<Self> {
+        let package = inv.var(DIRECTORY).map(PathBuf::from)?;
+        let manifest = inv.var(MANIFEST).map(PathBuf::from);
+        let name = remapped(&package, roots)?;
+        // Another length, another depth, another last name.
+        let copy = scratch.join("a package under another name").join("p");
+        let mut left = (MAX_FILES, MAX_BYTES);
+        let target = roots.root(crate::paths::RootKind::Target);
+        copy_tree(&package, &copy, target, &mut left).ok()?;
+        let mut moved = inv.clone();
+        moved
+            .env
+            .retain(|(name, _)| name != DIRECTORY && name != MANIFEST);
+        moved.env.push((DIRECTORY.into(), copy.clone().into()));
+        if let Some(file) = manifest {
+            let file = copy.join(file.strip_prefix(&package).ok()?);
+            moved.env.push((MANIFEST.into(), file.into()));
+        }
+        let mut remap = OsString::from("--remap-path-prefix=");
+        remap.push(&copy);
+        remap.push("=");
+        remap.push(name);
+        Some(Self { inv: moved, remap })
+    }
+}
+
+/// What the remaps make of a directory; `None` where they leave it as it is.
+fn remapped(dir: &Path, roots: &Roots) -> Option<PathBuf> {
+    let remaps = roots.remaps();
+    // The last match wins.
+    remaps.iter().rev().find_map(|(from, to)| {
+        let rest = dir.strip_prefix(from).ok()?;
+        Some(if rest.as_os_str().is_empty() {
+            PathBuf::from(to)
+        } else {
+            Path::new(to).join(rest)
+        })
+    })
+}
+
+/// Copies directories and regular files. Links and whatever else there is stay away: who asked
+/// about one of these was not kept. So do the target directory and git's.
+fn copy_tree(
+    from: &Path,
+    to: &Path,
+    target: Option<&Path>,
+    left: &mut (usize, u64),
+) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for item in fs::read_dir(from)? {
+        let item = item?;
+        let (source, kind) = (item.path(), item.file_type()?);
+        let (files, bytes) = *left;
+        let size = if kind.is_file() {
+            item.metadata()?.len()
+        } else {
+            0
+        };
+        *left = (
+            files.checked_sub(1).ok_or(io::ErrorKind::FileTooLarge)?,
+            bytes.checked_sub(size).ok_or(io::ErrorKind::FileTooLarge)?,
+        );
+        let copy = to.join(item.file_name());
+        if kind.is_file() {
+            fs::copy(&source, &copy)?;
+        } else if kind.is_dir() && Some(source.as_path()) != target && item.file_name() != ".git" {
+            copy_tree(&source, &copy, target, left)?;
+        }
+    }
+    Ok(())
+}
