@@ -22,7 +22,7 @@ use quarry_trust::canon::Canonical;
 use quarry_trust::{Entry, ObjectRef};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -269,6 +269,12 @@ fn copy_tree(
         let copy = to.join(item.file_name());
         if kind.is_file() {
             fs::copy(&source, &copy)?;
+            // Times are in no key; here they are no difference either.
+            let modified = item.metadata()?.modified()?;
+            File::options()
+                .append(true)
+                .open(&copy)?
+                .set_modified(modified)?;
         } else if kind.is_dir() && Some(source.as_path()) != target && item.file_name() != ".git" {
             copy_tree(&source, &copy, target, left)?;
         }
