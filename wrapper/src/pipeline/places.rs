@@ -309,7 +309,10 @@ mod tests {
             ..Behind::default()
         };
         restarted.note(std::slice::from_ref(&rlib), &everybodys);
-        assert!(!Places::new(Some(store)).is_private(&rlib), "restored since");
+        assert!(
+            !Places::new(Some(store)).is_private(&rlib),
+            "restored since"
+        );
     }
 
     #[test]
