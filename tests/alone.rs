@@ -129,7 +129,7 @@ fn quarry_off_is_transparent_and_starts_nothing() {
 
 #[test]
 fn a_module_edited_and_reverted_misses_and_hits() {
-    let alice = Dev::new("alice");
+    let alice = Dev::new("alice").never_incremental();
     let checkout = alice.path("checkout");
     projects::small(&checkout);
     alice.build(&checkout, &["build"]).succeeded();

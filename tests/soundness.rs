@@ -2,6 +2,7 @@
 
 mod checks;
 mod command;
+mod editing;
 mod elsewhere;
 mod ground;
 mod links;

@@ -40,7 +40,7 @@ fn names_the_level(report: &Value) {
 
 #[test]
 fn an_edited_file_a_flag_and_a_variable_are_named() {
-    let dev = Dev::new("alice");
+    let dev = Dev::new("alice").never_incremental();
     let checkout = dev.path("checkout");
     projects::small(&checkout);
     dev.build(&checkout, &["build"]).succeeded();

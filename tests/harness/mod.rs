@@ -109,6 +109,14 @@ impl Dev {
         dev
     }
 
+    /// The same developer, who never compiles incrementally: every edit is then compiled for
+    /// everybody. For stories about what keys hold, which an edit must not turn into private
+    /// compiles halfway.
+    pub fn never_incremental(mut self) -> Self {
+        self.env.push(("CARGO_INCREMENTAL".into(), "0".into()));
+        self
+    }
+
     /// A path below the developer's directory.
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.dir.path().join(below)

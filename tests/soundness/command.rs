@@ -123,7 +123,7 @@ fn coverage_has_the_real_local_paths() {
 }
 
 #[test]
-fn incremental_is_not_done_so_nothing_incremental_is_shared() {
+fn what_nobody_edits_here_is_never_compiled_incrementally() {
     let alice = Dev::new("alice");
     let (mut here, there) = (
         Place::new(&alice, "here", PLAIN),

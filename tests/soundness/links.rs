@@ -415,7 +415,7 @@ fn a_test_that_knows_where_its_program_lies_is_everyones_own() {
 
 #[test]
 fn a_program_that_runs_is_replaced_and_never_written_into() {
-    let alice = Dev::new("alice");
+    let alice = Dev::new("alice").never_incremental();
     let main = |n: u8| {
         format!(
             "fn main() {{ let _ = std::io::stdin().read_line(&mut String::new()); println!(\"{n}{{}}\", l::said()); }}\n"

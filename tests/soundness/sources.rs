@@ -404,7 +404,7 @@ fn a_file_outside_the_workspace_is_not_taken_from_another_checkout() {
 
 #[test]
 fn dep_info_with_blanks_backslashes_and_climbing_leaves_nothing_dirty() {
-    let alice = Dev::new("alice");
+    let alice = Dev::new("alice").never_incremental();
     let files = [
         (
             "src/lib.rs",

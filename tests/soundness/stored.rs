@@ -9,7 +9,7 @@ const PLAIN: &[(&str, &str)] = &[("src/lib.rs", "pub fn said() -> u8 { 1 }")];
 
 #[test]
 fn restored_files_have_times_that_cargo_understands() {
-    let alice = Dev::new("alice");
+    let alice = Dev::new("alice").never_incremental();
     let here = Place::new(&alice, "here", PLAIN);
     assert_eq!(here.fresh(), led("1", "1 miss"));
     assert_eq!(here.fresh(), led("1", "1 hit"));

@@ -126,7 +126,7 @@ fn the_same_sources_under_another_package_name_or_version_are_another_crate() {
 
 #[test]
 fn a_dependency_rebuilt_without_us_in_between_is_what_it_is() {
-    let alice = Dev::new("alice");
+    let alice = Dev::new("alice").never_incremental();
     let d = |n: u8| format!("#[inline(always)] pub fn d() -> u8 {{ {n} }}");
     let here = Place::new(
         &alice,

@@ -106,6 +106,8 @@ reasons! {
     MacroSpecialFile = "macro-special-file", "A macro read what is neither file nor directory, or may not be read.";
     MacroLibrary = "macro-library", "A macro is linked with libraries besides the C library.";
     ObserverIncomplete = "observer-incomplete", "What the macros did was not seen to the end.";
+    Edited = "edited", "It was in place here before, and its own sources have changed since: compiled incrementally, for this checkout alone.";
+    BuiltOnEdited = "built-on-edited", "It consumes a crate that is being edited here, so it is this checkout's alone, too.";
     EnvCompiler = "env-compiler", "A variable changes what the compiler says of itself.";
 }
 

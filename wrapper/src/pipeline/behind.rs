@@ -53,6 +53,7 @@ pub(super) fn behind(
     let mut macros: BTreeMap<String, Digest> = BTreeMap::new();
     let mut crates = BTreeSet::new();
     let mut unknown = false;
+    let mut private = false;
     let mut library = |path: &Path, macros: &mut BTreeMap<String, Digest>| {
         let digest = digest_seen(pipeline.digests.as_ref(), path, seen);
         let digest = digest.map_err(|_| Bypass::UnreadableInput)?;
@@ -65,6 +66,7 @@ pub(super) fn behind(
         if is_library(&path) {
             library(&path, &mut macros)?;
         }
+        private |= pipeline.places.is_private(&path);
         if let Some(closure) = pipeline.places.behind(&path) {
             let known = closure.macros.iter();
             macros.extend(known.filter_map(|m| Some((m.name.clone(), m.digest?))));
@@ -82,7 +84,10 @@ pub(super) fn behind(
                 if is_library(&path) {
                     library(&path, &mut macros)?;
                 }
-                crates.extend(stem(&path).map(str::to_owned));
+                if let Some(stem) = stem(&path) {
+                    private |= pipeline.places.is_private(&path);
+                    crates.insert(stem.to_owned());
+                }
             }
         }
     }
@@ -93,15 +98,17 @@ pub(super) fn behind(
     Ok(Behind {
         macros: macros.collect(),
         crates: crates.into_iter().collect(),
+        private,
     })
 }
 
-/// The files of all crates behind a unit, by content: what a link may take.
+/// The files of all crates behind a unit, by content: what a link may take. One of them that is
+/// this checkout's alone makes what stands behind the unit private.
 pub(super) fn crates(
     pipeline: &Pipeline,
     inv: &Invocation,
     unit: &Unit,
-    behind: &Behind,
+    behind: &mut Behind,
     seen: &mut HashMap<PathBuf, Identity>,
 ) -> Result<Vec<FileInput>, Bypass> {
     let mut dirs = dependencies(inv, unit);
@@ -116,6 +123,7 @@ pub(super) fn crates(
             let Some(path) = dirs.iter().map(|dir| dir.join(&name)).find(|p| p.is_file()) else {
                 continue;
             };
+            behind.private |= pipeline.places.is_private(&path);
             let digest = digest_seen(pipeline.digests.as_ref(), &path, seen);
             all.push(FileInput {
                 name: crate_file(&name),

@@ -6,6 +6,7 @@
 //! call, a signature, a belief in anything that is not [`Verified`].
 
 mod behind;
+mod editing;
 mod find;
 mod links;
 pub mod loosen;
@@ -32,6 +33,7 @@ use quarry_trust::{
 };
 use std::any::Any;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -167,6 +169,7 @@ pub struct Pipeline {
     linkers: Linkers,
     digests: Arc<MemoDigests>,
     places: Places,
+    shared: editing::Shared,
     observing: observed::Observing,
 }
 
@@ -181,6 +184,21 @@ pub struct Job {
 }
 
 impl Job {
+    /// A compile of which nothing is kept, run with our remaps. Nothing is ever built on a program:
+    /// there incremental is cargo's own affair.
+    fn unrecorded(inv: &Invocation, unit: Unit, roots: &Roots, reason: Bypass) -> Self {
+        let argv = match unit.kind {
+            UnitKind::Bin | UnitKind::Example | UnitKind::Test => unit.private_argv(inv, roots),
+            _ => unit.run_argv(inv, roots),
+        };
+        Self {
+            plan: plan(argv, roots, None),
+            unit,
+            recording: None,
+            bypass: Some(reason),
+        }
+    }
+
     /// Why the outcome will not be stored, where that is known beforehand.
     #[must_use]
     pub const fn bypass(&self) -> Option<Bypass> {
@@ -200,6 +218,8 @@ struct Recording {
     log: Option<Log>,
     /// How the linker was run, where it is.
     witness: Option<links::Witness>,
+    /// Why nothing of it is stored, whatever comes out.
+    private: Option<Bypass>,
     _pending: places::Pending,
 }
 
@@ -219,15 +239,11 @@ struct Base {
 impl Base {
     /// What stands behind the outputs for who uses them. A macro stands for itself: the crates
     /// that it is made of are in it, and the macros that made it have run.
-    fn behind_outputs(&self, unit: &Unit) -> &Behind {
-        static NOTHING: Behind = Behind {
-            macros: Vec::new(),
-            crates: Vec::new(),
-        };
+    fn behind_outputs(&self, unit: &Unit) -> Behind {
         if unit.kind == UnitKind::ProcMacro {
-            &NOTHING
+            Behind::default()
         } else {
-            &self.behind
+            self.behind.clone()
         }
     }
 
@@ -282,7 +298,8 @@ impl Pipeline {
             compilers: Compilers::default(),
             linkers: Linkers::default(),
             digests: Arc::new(MemoDigests::new(memos.clone())),
-            places: Places::new(memos),
+            places: Places::new(memos.clone()),
+            shared: editing::Shared::new(memos),
             observing: observed::Observing::default(),
         }
     }
@@ -314,13 +331,7 @@ impl Pipeline {
             return Begin::Untouched(reason);
         };
         let roots = Roots::of(inv, &unit, &compiler.sysroot, &compiler.commit_hash);
-        let plan = plan(inv, &unit, &roots, None);
-        Begin::Run(Box::new(Job {
-            unit,
-            plan,
-            recording: None,
-            bypass: Some(reason),
-        }))
+        Begin::Run(Box::new(Job::unrecorded(inv, unit, &roots, reason)))
     }
 
     fn identify(&self, inv: &Invocation, unit: &Unit) -> Result<Arc<Compiler>, ProbeError> {
@@ -345,12 +356,7 @@ impl Pipeline {
         let base = match self.base(inv, &unit, &roots, &compiler, &mut seen) {
             Ok(base) => base,
             Err(reason) => {
-                return Begin::Run(Box::new(Job {
-                    plan: plan(inv, &unit, &roots, None),
-                    unit,
-                    recording: None,
-                    bypass: Some(reason),
-                }));
+                return Begin::Run(Box::new(Job::unrecorded(inv, unit, &roots, reason)));
             }
         };
         let trip = find::Trip {
@@ -364,13 +370,24 @@ impl Pipeline {
         if let Some(hit) = trip.find(caller) {
             return Begin::Hit(Box::new(hit));
         }
-        let paths = output_paths(inv, &unit);
-        let pending = self.places.begin(&paths, base.behind_outputs(&unit));
-        let witness = links::Witness::of(&base, &inv.cwd.join(&unit.out_dir));
-        let mut plan = plan(inv, &unit, &roots, witness.as_ref());
+        let private = editing::private(self, inv, &unit, &roots, &base);
+        let mut behind = base.behind_outputs(&unit);
+        behind.private |= private.is_some();
+        let pending = self.places.begin(&output_paths(inv, &unit), &behind);
+        // Of what is not stored nobody asks what it was made of.
+        let witness = match private {
+            None => links::Witness::of(&base, &inv.cwd.join(&unit.out_dir)),
+            Some(_) => None,
+        };
+        let argv = match private {
+            None => unit.run_argv(inv, &roots),
+            Some(_) => unit.private_argv(inv, &roots),
+        };
+        let mut plan = plan(argv, &roots, witness.as_ref());
         plan.record = true;
         let mut log = None;
-        if base.known.observer == crate::action::Observer::Preload
+        if private.is_none()
+            && base.known.observer == crate::action::Observer::Preload
             && let Some((opened, env)) = self.observing.begin()
         {
             log = Some(opened);
@@ -384,6 +401,7 @@ impl Pipeline {
             seen,
             log,
             witness,
+            private,
             _pending: pending,
         };
         Begin::Run(Box::new(Job {
@@ -427,9 +445,8 @@ impl Pipeline {
     }
 }
 
-fn plan(inv: &Invocation, unit: &Unit, roots: &Roots, witness: Option<&links::Witness>) -> RunPlan {
+fn plan(mut argv: Vec<OsString>, roots: &Roots, witness: Option<&links::Witness>) -> RunPlan {
     use std::os::unix::ffi::OsStringExt;
-    let mut argv = unit.run_argv(inv, roots);
     argv.extend(witness.map(links::Witness::argument));
     RunPlan {
         argv: argv.into_iter().map(OsStringExt::into_vec).collect(),

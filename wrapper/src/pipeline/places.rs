@@ -23,6 +23,8 @@ pub struct Behind {
     pub macros: Vec<FileInput>,
     /// Crates, by what their files' names have in common (`NAME-HASH`), in ascending order.
     pub crates: Vec<String>,
+    /// The file, or something behind it, was compiled for this checkout alone.
+    pub private: bool,
 }
 
 type Closure = Arc<Behind>;
@@ -32,6 +34,9 @@ type PlaceIdentity = (u64, u64, u64, i128);
 
 /// Places kept in memory; beyond it they start over (the backing keeps them).
 const PLACES_MAX: usize = 100_000;
+
+/// Stands for the identity of a private file whose compile has begun and not ended.
+const ANY: &[u8] = b"any";
 
 #[derive(Default)]
 struct Table {
@@ -80,6 +85,12 @@ impl Places {
     #[must_use]
     pub fn begin(&self, paths: &[PathBuf], behind: &Behind) -> Pending {
         let closure = Arc::new(behind.clone());
+        if let Some(backing) = self.backing.as_ref().filter(|_| behind.private) {
+            // Should nobody hear how it ends, what is there then is not taken for anybody's.
+            for path in paths {
+                backing.remember(private_key(path), ANY.to_vec());
+            }
+        }
         let mut table = self.lock();
         for path in paths {
             table.done.remove(path);
@@ -100,6 +111,13 @@ impl Places {
             };
             if let Some(backing) = &self.backing {
                 backing.remember(key(path), encode(identity, &closure));
+                let key = private_key(path);
+                if closure.private {
+                    // Short, so that it is kept where the closure is too large for a memo.
+                    backing.remember(key, encode(identity, &Behind::default()));
+                } else if backing.recall(&key).is_some() {
+                    backing.remember(key, Vec::new());
+                }
             }
             let mut table = self.lock();
             if table.done.len() >= PLACES_MAX {
@@ -107,6 +125,21 @@ impl Places {
             }
             table.done.insert(path.clone(), (identity, closure.clone()));
         }
+    }
+
+    /// Whether a file, or something behind it, was compiled for this checkout alone.
+    #[must_use]
+    pub fn is_private(&self, path: &Path) -> bool {
+        if let Some(closure) = self.behind(path) {
+            return closure.private;
+        }
+        let backing = self.backing.as_ref();
+        backing
+            .and_then(|backing| backing.recall(&private_key(path)))
+            .is_some_and(|memo| {
+                let then = decode(&memo).map(|(then, _)| then);
+                memo == ANY || then.is_some() && then == identity(path)
+            })
     }
 
     /// What stands behind a file; `None` where that is not known.
@@ -139,7 +172,11 @@ fn identity(path: &Path) -> Option<PlaceIdentity> {
 }
 
 fn key(path: &Path) -> Vec<u8> {
-    [b"place-v2:".as_slice(), path.as_os_str().as_bytes()].concat()
+    [b"place-v3:".as_slice(), path.as_os_str().as_bytes()].concat()
+}
+
+fn private_key(path: &Path) -> Vec<u8> {
+    [b"private-v1:".as_slice(), path.as_os_str().as_bytes()].concat()
 }
 
 fn encode((device, inode, size, modified): PlaceIdentity, closure: &Behind) -> Vec<u8> {
@@ -153,6 +190,7 @@ fn encode((device, inode, size, modified): PlaceIdentity, closure: &Behind) -> V
     for name in &closure.crates {
         w.text(name);
     }
+    w.u8(u8::from(closure.private));
     w.finish()
 }
 
@@ -168,8 +206,14 @@ fn decode(bytes: &[u8]) -> Option<(PlaceIdentity, Behind)> {
     let count = r.count(MAX_FILES).ok()?;
     let crates = (0..count).map(|_| r.text(MAX_TEXT).ok());
     let crates = crates.collect::<Option<_>>()?;
+    let private = r.u8().ok()? != 0;
     r.finish().ok()?;
-    Some((identity, Behind { macros, crates }))
+    let behind = Behind {
+        macros,
+        crates,
+        private,
+    };
+    Some((identity, behind))
 }
 
 #[cfg(test)]
@@ -184,6 +228,7 @@ mod tests {
                 digest: Some(Digest::of(b"m")),
             }],
             crates: vec!["a-1".into(), "b-2".into()],
+            private: true,
         }
     }
 
@@ -214,6 +259,60 @@ mod tests {
         fs::remove_file(&rlib).unwrap();
         fs::write(&rlib, b"theirs").unwrap();
         assert!(places.behind(&rlib).is_none());
+    }
+
+    /// A store keeps short memos only.
+    #[derive(Default)]
+    struct Short(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
+
+    impl Memos for Short {
+        fn recall(&self, key: &[u8]) -> Option<Vec<u8>> {
+            self.0.lock().unwrap().get(key).cloned()
+        }
+
+        fn remember(&self, key: Vec<u8>, value: Vec<u8>) {
+            if value.len() <= 4096 {
+                self.0.lock().unwrap().insert(key, value);
+            }
+        }
+    }
+
+    #[test]
+    fn a_private_file_is_one_after_a_restart_however_much_stands_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let rlib = dir.path().join("liba.rlib");
+        fs::write(&rlib, b"ours alone").unwrap();
+        let mut behind = something();
+        behind.crates = (0..9_999).map(|n| format!("crate-{n}")).collect();
+        let store = Arc::new(Short::default());
+        Places::new(Some(store.clone())).note(std::slice::from_ref(&rlib), &behind);
+        let restarted = Places::new(Some(store));
+        assert!(restarted.behind(&rlib).is_none() && restarted.is_private(&rlib));
+        fs::remove_file(&rlib).unwrap();
+        fs::write(&rlib, b"restored").unwrap();
+        assert!(!restarted.is_private(&rlib));
+    }
+
+    #[test]
+    fn a_private_compile_whose_end_nobody_heard_leaves_nothing_that_is_anybodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let rlib = dir.path().join("liba.rlib");
+        let store = Arc::new(Short::default());
+        let before = Places::new(Some(store.clone()));
+        // As if killed: nothing is tidied up.
+        std::mem::forget(before.begin(std::slice::from_ref(&rlib), &something()));
+        fs::write(&rlib, b"ours alone").unwrap();
+        let restarted = Places::new(Some(store.clone()));
+        assert!(restarted.behind(&rlib).is_none() && restarted.is_private(&rlib));
+        let everybodys = Behind {
+            crates: (0..9_999).map(|n| format!("crate-{n}")).collect(),
+            ..Behind::default()
+        };
+        restarted.note(std::slice::from_ref(&rlib), &everybodys);
+        assert!(
+            !Places::new(Some(store)).is_private(&rlib),
+            "restored since"
+        );
     }
 
     #[test]

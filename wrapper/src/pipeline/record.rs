@@ -8,7 +8,7 @@ use super::find::{named, reads_a_secret, variables};
 use super::moved::Ways;
 use super::observed;
 use super::{
-    Cache, Pipeline, Recording, StagedOutput, UnsignedEntry, links, output_paths, restore,
+    Cache, Pipeline, Recording, StagedOutput, UnsignedEntry, editing, links, output_paths, restore,
 };
 use crate::action::{FileInput, Use, Value, Variable};
 use crate::compiler::Bypass;
@@ -77,14 +77,17 @@ fn try_record(
     if !finished.success {
         return Err(Bypass::FailedCompile);
     }
+    // Whatever else happens, the files are in place and this stands behind them.
+    let mut behind = r.base.behind_outputs(unit);
+    behind.private |= r.private.is_some();
+    pipeline.places.note(&output_paths(&r.inv, unit), &behind);
+    if let Some(reason) = r.private {
+        return Err(reason);
+    }
+    editing::shared(pipeline, &r.inv, unit, &r.roots);
     let (Some(stdout), Some(stderr)) = (&finished.stdout, &finished.stderr) else {
         return Err(Bypass::MessagesTooLarge);
     };
-    // Whatever else happens, the files are in place and this stands behind them.
-    pipeline
-        .places
-        .note(&output_paths(&r.inv, unit), r.base.behind_outputs(unit));
-
     let dep_bytes = read_dep_info(unit, r)?;
     let dep_info = DepInfo::parse(&dep_bytes).map_err(|_| Bypass::NoDepInfo)?;
     let mut inputs = inputs::inputs(unit, &r.inv, &dep_info, &|path| fs::read(path)).map_err(

@@ -2,7 +2,7 @@
 //! touched; files appear by rename.
 
 use super::find::Trip;
-use super::{Caller, Candidate, Hit, Object};
+use super::{Caller, Candidate, Hit, Object, editing};
 use crate::compiler::depinfo::DepInfo;
 use crate::compiler::rustc::args::Unit;
 use crate::ipc::protocol::Replay;
@@ -66,7 +66,8 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_
     }
     let places: Vec<PathBuf> = prepared.0.drain(..).map(|(_, place)| place).collect();
     let behind = trip.base.behind_outputs(trip.unit);
-    trip.pipeline.places.note(&places, behind);
+    trip.pipeline.places.note(&places, &behind);
+    editing::shared(trip.pipeline, trip.inv, trip.unit, trip.roots);
     Some(Hit {
         replay: Replay { stdout, stderr },
         entry: entry.clone(),

@@ -150,8 +150,8 @@ pub struct Unit {
     /// Object code is LLVM bitcode alone (`-C linker-plugin-lto`): [`Roots::scan`] is blind to it.
     pub bitcode_only: bool,
     pub(super) key: Vec<KeyArg>,
-    /// Arguments that are not run: `-C incremental`.
-    pub(super) stripped: Vec<Range<usize>>,
+    /// Where `-C incremental` stands: not run where the outputs may be shared.
+    pub(super) incremental: Vec<Range<usize>>,
 }
 
 /// One `--crate-type`.
@@ -196,11 +196,28 @@ impl Unit {
         Ok(unit)
     }
 
-    /// The command that Quarry runs for the unit: the caller's, without incremental, with our
+    /// Whether the command asks for an incremental compile.
+    #[must_use]
+    pub fn is_incremental(&self) -> bool {
+        !self.incremental.is_empty()
+    }
+
+    /// The command whose outputs may be shared: the caller's, without incremental, with our
     /// remaps first, so that the user's, which come later, win over them (rustc: the last match
     /// wins).
     #[must_use]
     pub fn run_argv(&self, inv: &Invocation, roots: &Roots) -> Vec<OsString> {
+        self.argv(inv, roots, &self.incremental)
+    }
+
+    /// The command whose outputs are this checkout's alone: incremental where the caller asked
+    /// for that, with our remaps all the same.
+    #[must_use]
+    pub fn private_argv(&self, inv: &Invocation, roots: &Roots) -> Vec<OsString> {
+        self.argv(inv, roots, &[])
+    }
+
+    fn argv(&self, inv: &Invocation, roots: &Roots, without: &[Range<usize>]) -> Vec<OsString> {
         let mut out = Vec::with_capacity(inv.argv.len() + 8);
         let first = 1 + usize::from(self.clippy.is_some());
         out.extend(inv.argv.iter().take(first).cloned());
@@ -211,7 +228,7 @@ impl Unit {
             arg.push(to);
             out.push(arg);
         }
-        let kept = |at: &usize| !self.stripped.iter().any(|range| range.contains(at));
+        let kept = |at: &usize| !without.iter().any(|range| range.contains(at));
         out.extend(
             (first..inv.argv.len())
                 .filter(kept)
@@ -267,7 +284,7 @@ struct Reading {
     linker_flavor: bool,
     packed_debuginfo: bool,
     key: Vec<KeyArg>,
-    stripped: Vec<Range<usize>>,
+    incremental: Vec<Range<usize>>,
 }
 
 impl Reading {
@@ -347,7 +364,7 @@ impl Reading {
         match codegen::verdict(name, value) {
             Verdict::Key => self.key.push(KeyArg::Plain(text)),
             Verdict::KeyPaths => self.key.push(KeyArg::Text(text)),
-            Verdict::Strip => self.stripped.push(place),
+            Verdict::Incremental => self.incremental.push(place),
             Verdict::Bypass(reason) => return Err(reason),
         }
         match (name.replace('_', "-").as_str(), value) {
@@ -509,7 +526,7 @@ impl Reading {
             json_messages: self.json,
             bitcode_only: self.bitcode_only,
             key,
-            stripped: self.stripped,
+            incremental: self.incremental,
         })
     }
 }

@@ -12,8 +12,8 @@ pub(super) enum Verdict {
     Key,
     /// Part of the key; its text may hold paths, which are named.
     KeyPaths,
-    /// Left out of the key and of the command that runs.
-    Strip,
+    /// Left out of the key, and of every command whose outputs may be shared.
+    Incremental,
     /// Not cached.
     Bypass(Bypass),
 }
@@ -39,7 +39,7 @@ pub(super) fn verdict(name: &str, value: Option<&str>) -> Verdict {
         "linker-plugin-lto" => Verdict::Bypass(Bypass::LinkerPlugin),
         "split-debuginfo" if matches!(value, Some("off" | "packed")) => Verdict::Key,
         "split-debuginfo" => Verdict::Bypass(Bypass::SplitDebuginfo),
-        "incremental" => Verdict::Strip,
+        "incremental" => Verdict::Incremental,
         "rpath" if is_off(value) => Verdict::Key,
         "rpath" => Verdict::Bypass(Bypass::Rpath),
         "save-temps" if is_off(value) => Verdict::Key,
