@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 pub use find::reads_a_secret;
 pub use record::Recorded;
+pub(crate) use restore::temporary;
 
 /// Where to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
