@@ -9,6 +9,7 @@ mod macros;
 mod moments;
 mod native;
 mod predictions;
+mod scripts;
 mod sources;
 mod stored;
 mod variants;

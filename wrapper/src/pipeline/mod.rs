@@ -14,6 +14,7 @@ pub mod places;
 pub mod recheck;
 mod record;
 mod restore;
+pub mod script;
 
 use crate::action::{Description, Known, Prediction};
 use crate::compiler::linker::Linkers;
@@ -159,6 +160,8 @@ pub struct Caller<'a> {
     /// Whether it still waits for the answer. One that has given up compiles by itself, and no
     /// file may appear in its target directory after that.
     pub waits: &'a dyn Fn() -> bool,
+    /// The wrapper's own path, which the launchers of build scripts hand over to.
+    pub wrapper: Option<&'a std::path::Path>,
 }
 
 /// What is shared by all trips of a process.
@@ -200,6 +203,8 @@ struct Recording {
     log: Option<Log>,
     /// How the linker was run, where it is.
     witness: Option<links::Witness>,
+    /// Where a build script's program gets a launcher.
+    launcher: Option<script::Launcher>,
     _pending: places::Pending,
 }
 
@@ -361,7 +366,11 @@ impl Pipeline {
             base: &base,
             cache,
         };
+        let launcher = self.launcher(inv, &unit, &compiler.host, caller);
         if let Some(hit) = trip.find(caller) {
+            if let Some(launcher) = &launcher {
+                launcher.put();
+            }
             return Begin::Hit(Box::new(hit));
         }
         let paths = output_paths(inv, &unit);
@@ -384,6 +393,7 @@ impl Pipeline {
             seen,
             log,
             witness,
+            launcher,
             _pending: pending,
         };
         Begin::Run(Box::new(Job {
@@ -421,7 +431,14 @@ impl Pipeline {
             ..
         } = job;
         match recording {
-            Some(recording) => record::record(self, &unit, &recording, finished, cache),
+            Some(recording) => {
+                let recorded = record::record(self, &unit, &recording, finished, cache);
+                // Whatever became of it: the runs of a script that was not kept can be.
+                if let Some(launcher) = recording.launcher.filter(|_| finished.success) {
+                    launcher.put();
+                }
+                recorded
+            }
             None => Recorded::NotStored(bypass.unwrap_or(Bypass::Interrupted)),
         }
     }
