@@ -185,7 +185,10 @@ async fn compile(
     request: CompileRequest,
 ) -> Result<(), FrameError> {
     let (umask, script) = (request.umask, request.script);
-    let wrapper = request.wrapper.clone().map(|path| PathBuf::from(OsString::from_vec(path)));
+    let wrapper = request
+        .wrapper
+        .clone()
+        .map(|path| PathBuf::from(OsString::from_vec(path)));
     let around = request.surroundings.clone();
     let inv = Arc::new(match same_view(&request) && view::same_mounts(stream) {
         true => invocation(request),

@@ -121,7 +121,11 @@ mod tests {
         let real = dir.path().join("script-1.script");
         assert_eq!(
             said(&linked, false),
-            format!("qwrap --script {} {} one\n", real.display(), linked.display())
+            format!(
+                "qwrap --script {} {} one\n",
+                real.display(),
+                linked.display()
+            )
         );
         assert_eq!(said(&linked, true), "the script one\n");
         fs::remove_file(&qwrap).unwrap();

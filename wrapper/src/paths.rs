@@ -144,7 +144,9 @@ impl Roots {
         let in_cargo = |home: &Path| forms(home).iter().any(|form| inv.cwd.starts_with(form));
         if !cargo.as_deref().is_some_and(in_cargo) {
             let above = inv.cwd.ancestors().take(64);
-            let workspace = above.into_iter().find(|dir| dir.join("Cargo.lock").is_file());
+            let workspace = above
+                .into_iter()
+                .find(|dir| dir.join("Cargo.lock").is_file());
             let workspace = workspace.unwrap_or(&inv.cwd).to_owned();
             list.push((RootKind::Workspace, "/quarry/ws".to_owned(), workspace));
         }

@@ -185,7 +185,9 @@ fn request(wanted: &Wanted) -> Option<CompileRequest> {
     let cwd = std::env::current_dir().ok()?;
     let node_spawns = std::env::var_os("QUARRY_COMPILE").is_some_and(|v| v == "node");
     let script = wanted.script.is_some();
-    let surroundings = (node_spawns && !script).then(surroundings::observe).flatten();
+    let surroundings = (node_spawns && !script)
+        .then(surroundings::observe)
+        .flatten();
     let itself = std::env::current_exe().ok();
     Some(CompileRequest {
         argv: wanted.argv.iter().map(|a| bytes(a)).collect(),

@@ -185,7 +185,13 @@ fn looks_secret(name: &str) -> bool {
     MARKS.iter().any(|m| upper.contains(m)) || upper.ends_with("_KEY") || upper.ends_with("APIKEY")
 }
 
-pub(super) fn value(inv: &Invocation, roots: &Roots, name: &str, how: Use, secret: &[u8; 32]) -> Value {
+pub(super) fn value(
+    inv: &Invocation,
+    roots: &Roots,
+    name: &str,
+    how: Use,
+    secret: &[u8; 32],
+) -> Value {
     if name == DIRECTORY {
         return match inv.cwd.to_str() {
             Some(text) => Value::Public(text.to_owned()),

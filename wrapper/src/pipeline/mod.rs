@@ -41,6 +41,17 @@ pub use find::reads_a_secret;
 pub use record::Recorded;
 pub(crate) use restore::temporary;
 
+/// Whether what this describes must stay with the node that made it: it read what looks like a
+/// secret, or what it read is not all in the key.
+#[must_use]
+pub fn stays_here(description: &Description) -> bool {
+    let unobserved = !description.macros.is_empty()
+        && description.known.observer == crate::action::Observer::None;
+    unobserved
+        || reads_a_secret(&description.variables)
+        || script::kept_alone(description).next().is_some()
+}
+
 /// Where to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {

@@ -201,7 +201,9 @@ impl Observed {
         match (record.kind, record.outcome) {
             (Kind::Spawn, _) => Err(Bypass::MacroSpawns),
             (Kind::Socket, _) => Err(Bypass::MacroSockets),
-            (Kind::Raw | Kind::Loaded | Kind::Entered | Kind::NotStarted, _) => Err(Bypass::MacroRawCalls),
+            (Kind::Raw | Kind::Loaded | Kind::Entered | Kind::NotStarted, _) => {
+                Err(Bypass::MacroRawCalls)
+            }
             (Kind::Machine, _) => Err(Bypass::MacroMachine),
             (Kind::Link, _) => Err(Bypass::MacroLink),
             (Kind::Read | Kind::Write, _) if nothing_to_know(&path) => Ok(()),

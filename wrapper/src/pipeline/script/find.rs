@@ -6,7 +6,7 @@
 
 use super::Facts;
 use super::key::{ALONE, Keying};
-use super::{OUTPUT, out};
+use super::{is_run, out};
 use crate::action::Known;
 use crate::invocation::Invocation;
 use crate::ipc::protocol::Replay;
@@ -113,8 +113,7 @@ impl Trip<'_> {
                 self.cache.refused(candidate, why);
                 return None;
             }
-            let outputs = &candidate.entry.outputs;
-            if outputs.len() != 1 || outputs[0].name.as_str() != OUTPUT {
+            if !is_run(&candidate.entry) {
                 let why = "it names other files than a build script's run has";
                 self.cache.refused(candidate, why);
                 return None;

@@ -5,7 +5,9 @@
 //! anywhere but below the roots and the system's own directories.
 
 use super::Facts;
-use crate::action::{Description, FileInput, Known, Looked, MAX_VARIABLES, Prediction, Value, Variable};
+use crate::action::{
+    Description, FileInput, Known, Looked, MAX_VARIABLES, Prediction, Value, Variable,
+};
 use crate::compiler::KEYED_VARIABLES;
 use crate::digests::{FileDigests, Identity};
 use crate::invocation::Invocation;
@@ -122,7 +124,9 @@ impl Keying<'_> {
             macros: Vec::new(),
             native: Vec::new(),
             link: Vec::new(),
-            files: files.map(|(name, digest)| FileInput { name, digest }).collect(),
+            files: files
+                .map(|(name, digest)| FileInput { name, digest })
+                .collect(),
             looked,
             variables,
         }
@@ -143,7 +147,10 @@ impl Keying<'_> {
                 }
                 None => {
                     let path = self.locate(name, tier)?;
-                    bytes += fs::metadata(&path).ok().filter(fs::Metadata::is_file)?.len();
+                    bytes += fs::metadata(&path)
+                        .ok()
+                        .filter(fs::Metadata::is_file)?
+                        .len();
                     if tier == Tier::Peers && bytes > PEER_BYTES_MAX {
                         return None;
                     }
@@ -220,18 +227,32 @@ impl Keying<'_> {
         }
         let raw = self.inv.var(name);
         let Some(text) = raw.and_then(|raw| raw.to_str()).filter(|_| is_told(name)) else {
-            return value(self.inv, self.roots, name, crate::action::Use::Literal, &self.secret);
+            return value(
+                self.inv,
+                self.roots,
+                name,
+                crate::action::Use::Literal,
+                &self.secret,
+            );
         };
         let normal = self.roots.normalise(text.as_bytes());
         // What looks like a placeholder already is not taken for one.
-        let normal = String::from_utf8(normal).ok().filter(|_| !text.contains("/quarry/"));
+        let normal = String::from_utf8(normal)
+            .ok()
+            .filter(|_| !text.contains("/quarry/"));
         match normal {
             Some(normal) if normal != text && is_public(name) => Value::Symbolic(normal),
             Some(normal) if normal != text => {
                 let said = [name.as_bytes(), b"~", normal.as_bytes()].concat();
                 Value::Keyed(Digest::keyed(&self.secret, &said))
             }
-            _ => value(self.inv, self.roots, name, crate::action::Use::Literal, &self.secret),
+            _ => value(
+                self.inv,
+                self.roots,
+                name,
+                crate::action::Use::Literal,
+                &self.secret,
+            ),
         }
     }
 

@@ -24,6 +24,7 @@ use crate::ipc::protocol::{Finished, RunPlan};
 use crate::launcher;
 use crate::observer::Log;
 use crate::paths::{Roots, target_root};
+use quarry_trust::Entry;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -35,10 +36,10 @@ const OUTPUT: &str = "out";
 /// Arguments of a script; cargo gives none.
 const ARGUMENTS_MAX: usize = 16;
 
-/// Whether a description is that of a build script's run.
+/// Whether an entry is that of a build script's run. (A compile has a dep-info file.)
 #[must_use]
-pub fn is_run(description: &Description) -> bool {
-    description.known.args.first().is_some_and(|a| a == RUN)
+pub fn is_run(entry: &Entry) -> bool {
+    entry.outputs.len() == 1 && entry.outputs[0].name.as_str() == OUTPUT
 }
 
 /// Why nobody else may have a run, where that stands in its description.
@@ -83,12 +84,7 @@ impl Pipeline {
     }
 
     /// Looks a build script's run up; or says what to run.
-    pub fn begin_script(
-        &self,
-        inv: &Invocation,
-        caller: &Caller<'_>,
-        cache: &dyn Cache,
-    ) -> Begin {
+    pub fn begin_script(&self, inv: &Invocation, caller: &Caller<'_>, cache: &dyn Cache) -> Begin {
         match self.try_begin(inv, caller, cache) {
             Ok(begin) => begin,
             Err(reason) => Begin::Untouched(reason),
@@ -239,7 +235,9 @@ impl Facts {
         let (out_dir, package_dir) = (directory("OUT_DIR")?, directory("CARGO_MANIFEST_DIR")?);
         let target = inv.var("TARGET").and_then(|t| t.to_str());
         let laid = out_dir.ends_with("out")
-            && out_dir.parent().is_some_and(|dir| target_root(dir, target).is_some());
+            && out_dir
+                .parent()
+                .is_some_and(|dir| target_root(dir, target).is_some());
         let name = inv.var("CARGO_PKG_NAME").and_then(|n| n.to_str());
         let (true, Some(name), 1..=ARGUMENTS_MAX) = (laid, name, inv.argv.len()) else {
             return Err(Bypass::ScriptSurroundings);

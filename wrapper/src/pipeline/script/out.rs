@@ -168,7 +168,10 @@ fn stays_inside(below: &Path, target: &Path) -> bool {
 }
 
 fn invalid() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "no OUT_DIR in a form that is known")
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "no OUT_DIR in a form that is known",
+    )
 }
 
 /// Fills an empty directory with what was packed. Everything is checked by itself; whether the
@@ -191,7 +194,9 @@ pub(super) fn unpack(from: &mut dyn Read, dir: &Path, umask: u32) -> io::Result<
         }
         let below = path(from)?;
         let above = below.parent().ok_or_else(invalid)?;
-        let plain = below.components().all(|c| matches!(c, Component::Normal(_)));
+        let plain = below
+            .components()
+            .all(|c| matches!(c, Component::Normal(_)));
         // A directory that we made ourselves is no link.
         if !plain || !made.contains(above) {
             return Err(invalid());

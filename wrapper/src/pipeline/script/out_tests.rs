@@ -44,16 +44,26 @@ fn files_programs_directories_and_links_come_back() {
     let there = |below: &str| back.path().join(below);
     assert_eq!(fs::read(there("lib/a.rs")).unwrap(), b"const A: u8 = 1;");
     assert!(there("lib/empty").is_dir());
-    assert_eq!(fs::read_link(there("lib/tool")).unwrap(), Path::new("../tool"));
+    assert_eq!(
+        fs::read_link(there("lib/tool")).unwrap(),
+        Path::new("../tool")
+    );
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(there("tool")), mode(there("lib/a.rs"))), (0o755, 0o644));
+    assert_eq!(
+        (mode(there("tool")), mode(there("lib/a.rs"))),
+        (0o755, 0o644)
+    );
     assert_eq!(packed(back.path()).unwrap().0, bytes, "one form");
 }
 
 #[test]
 fn a_path_of_the_checkout_is_seen_wherever_it_stands() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("a.rs"), "include!(\"/home/alice/checkout/x.rs\");").unwrap();
+    fs::write(
+        dir.path().join("a.rs"),
+        "include!(\"/home/alice/checkout/x.rs\");",
+    )
+    .unwrap();
     assert!(packed(dir.path()).unwrap().1);
 }
 
@@ -62,13 +72,23 @@ fn links_that_lead_out_are_not_packed() {
     for target in ["/etc", "..", "../x", "a/../../x", "lib/.."] {
         let dir = tempfile::tempdir().unwrap();
         symlink(target, dir.path().join("link")).unwrap();
-        assert_eq!(packed(dir.path()).err(), Some(Bypass::ScriptOutLink), "{target}");
+        assert_eq!(
+            packed(dir.path()).err(),
+            Some(Bypass::ScriptOutLink),
+            "{target}"
+        );
     }
 }
 
 #[test]
 fn a_hostile_object_writes_nothing_outside() {
-    let file = |path: &str| entry(FILE, path, &[&1_u64.to_le_bytes(), b"x".as_slice()].concat());
+    let file = |path: &str| {
+        entry(
+            FILE,
+            path,
+            &[&1_u64.to_le_bytes(), b"x".as_slice()].concat(),
+        )
+    };
     let link = |path: &str, target: &str| {
         let length = u16::try_from(target.len()).unwrap().to_le_bytes();
         entry(LINK, path, &[&length, target.as_bytes()].concat())
@@ -92,5 +112,8 @@ fn a_hostile_object_writes_nothing_outside() {
     for length in 0..whole.len() {
         assert!(unpacked(&whole[..length]).is_err(), "cut to {length}");
     }
-    assert!(unpacked(&[whole, vec![0]].concat()).is_err(), "something behind it");
+    assert!(
+        unpacked(&[whole, vec![0]].concat()).is_err(),
+        "something behind it"
+    );
 }

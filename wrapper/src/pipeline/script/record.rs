@@ -200,7 +200,9 @@ impl Inputs {
             looked.insert((name, *look), sight);
         }
         let looked = looked.into_iter();
-        all.looked = looked.map(|((name, _), sight)| Looked { name, sight }).collect();
+        all.looked = looked
+            .map(|((name, _), sight)| Looked { name, sight })
+            .collect();
         if all.files.len() + all.looked.len() > MAX_FILES {
             return Err(Bypass::ScriptInput);
         }

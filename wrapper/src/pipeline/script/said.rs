@@ -54,7 +54,10 @@ mod tests {
             cargo::rerun-if-env-changed=CC\nwarning: cargo:rerun-if-changed=no\n\
             cargo:rustc-cfg=x\n";
         let declared = Declared::of(said);
-        assert_eq!(declared.paths, [PathBuf::from("a.txt"), PathBuf::from("dir/b")]);
+        assert_eq!(
+            declared.paths,
+            [PathBuf::from("a.txt"), PathBuf::from("dir/b")]
+        );
         assert_eq!(declared.variables, ["CC"]);
         assert!(Declared::of(b"cargo::rustc-cfg=x\n").is_nothing());
     }

@@ -46,11 +46,7 @@ pub(super) struct Seen {
 ///
 /// # Errors
 /// The reason why the run cannot be kept.
-pub(super) fn seen(
-    records: &[Record<'_>],
-    facts: &Facts,
-    roots: &Roots,
-) -> Result<Seen, Bypass> {
+pub(super) fn seen(records: &[Record<'_>], facts: &Facts, roots: &Roots) -> Result<Seen, Bypass> {
     let count = |kind| records.iter().filter(|r| r.kind == kind).count();
     let programs = count(Kind::Entered);
     // The script itself, and whatever was started and did begin.
@@ -95,9 +91,17 @@ pub(super) fn is_git(path: &Path) -> bool {
 
 /// Terminals and a process's own streams.
 fn is_stream(path: &Path) -> bool {
-    let own = ["/dev/tty", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/ptmx"];
+    let own = [
+        "/dev/tty",
+        "/dev/stdin",
+        "/dev/stdout",
+        "/dev/stderr",
+        "/dev/ptmx",
+    ];
     own.iter().any(|known| path == Path::new(known))
-        || ["/dev/fd", "/dev/pts", "/proc/self/fd"].iter().any(|dir| path.starts_with(dir))
+        || ["/dev/fd", "/dev/pts", "/proc/self/fd"]
+            .iter()
+            .any(|dir| path.starts_with(dir))
 }
 
 impl Taking<'_> {
