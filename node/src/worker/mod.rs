@@ -116,7 +116,7 @@ pub struct Started {
 
 /// The kinds of what can run.
 enum Work {
-    Compile(Job),
+    Compile(Box<Job>),
     Script(Box<ScriptJob>),
 }
 
@@ -207,7 +207,7 @@ impl Worker {
                     let reason = job.bypass().unwrap_or(Bypass::Interrupted);
                     self.bypassed(reason, job.unit.crate_name.clone(), asked.clone());
                 }
-                let job = Work::Compile(*job);
+                let job = Work::Compile(job);
                 Answer::Run(plan, Box::new(Started { job, asked }))
             }
         }
@@ -239,7 +239,7 @@ impl Worker {
         let crate_name = job.crate_name().to_owned();
         let cache = self.cache.as_ref();
         let recorded = match job {
-            Work::Compile(job) => self.pipeline.record(job, finished, cache),
+            Work::Compile(job) => self.pipeline.record(*job, finished, cache),
             Work::Script(job) => self.pipeline.record_script(*job, finished, cache),
         };
         match recorded {
