@@ -10,6 +10,7 @@ mod moments;
 mod native;
 mod predictions;
 mod scripts;
+mod shared_scripts;
 mod sources;
 mod stored;
 mod variants;

@@ -3,8 +3,9 @@
 //!
 //! Enters: what cargo gives the script, and two names that whoever put the launcher there wrote
 //! into [`SLOT`]: the script's file beside the launcher, and qwrap's path. Leaves: nothing, since
-//! it becomes one of the two: qwrap where that is there and `QUARRY` is not `off`, else the script
-//! with the same arguments, environment and directory. Must never happen here: a build that fails
+//! it becomes one of the two: qwrap where that is there, cargo has a wrapper (it tells scripts by
+//! `RUSTC_WRAPPER`) and `QUARRY` is not `off`, else the script with the same arguments, environment
+//! and directory. Must never happen here: a build that fails
 //! because Quarry is gone. It uses no library and no memory but its own, so that nothing can be
 //! missing.
 //!
@@ -120,21 +121,22 @@ unsafe fn length(text: *const u8) -> usize {
     n
 }
 
-/// Whether a string is this one.
+/// What follows this word at the beginning of a string: its next byte, null at its end. `None`
+/// where it begins otherwise.
 ///
 /// # Safety
 /// `text` is a string that ends with null.
-unsafe fn is(text: *const u8, word: &[u8]) -> bool {
+unsafe fn after(text: *const u8, word: &[u8]) -> Option<u8> {
     let mut at = 0;
     while at < word.len() {
         // SAFETY: every byte before was one of `word`, so none was the null.
         if unsafe { text.add(at).read_volatile() } != word[at] {
-            return false;
+            return None;
         }
         at += 1;
     }
     // SAFETY: as above.
-    unsafe { text.add(at).read_volatile() == 0 }
+    Some(unsafe { text.add(at).read_volatile() })
 }
 
 /// Puts the script's path together: the directory of `beside`, and the name of the slot. `false`
@@ -203,9 +205,11 @@ extern "C" fn launch(stack: *const usize) -> ! {
         let argv = stack.add(1);
         let env = argv.add(argc + 1);
         let mut at = env;
-        let mut off = false;
+        let (mut off, mut wrapped) = (false, false);
         while at.read() != 0 {
-            off |= is(at.read() as *const u8, b"QUARRY=off");
+            let text = at.read() as *const u8;
+            off |= matches!(after(text, b"QUARRY=off"), Some(0));
+            wrapped |= matches!(after(text, b"RUSTC_WRAPPER="), Some(1..));
             at = at.add(1);
         }
         if !find_script(at.add(1)) {
@@ -216,7 +220,7 @@ extern "C" fn launch(stack: *const usize) -> ! {
         }
         let real = REAL.0.get() as usize;
         let qwrap = NAMES.0.get().cast::<u8>().add(QWRAP_AT);
-        if !off && argc <= ARGUMENTS && qwrap.read_volatile() != 0 {
+        if wrapped && !off && argc <= ARGUMENTS && qwrap.read_volatile() != 0 {
             let handed: *mut usize = HANDED.0.get().cast();
             handed.write_volatile(qwrap as usize);
             handed.add(1).write_volatile(c"--script".as_ptr() as usize);

@@ -95,17 +95,21 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::process::Command;
 
+    const WRAPPED: [(&str, &str); 1] = [("RUSTC_WRAPPER", "qwrap")];
+
     fn program(path: &Path, text: &str) {
         fs::write(path, text).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    fn said(path: &Path, off: bool) -> String {
+    fn said(path: &Path, env: &[(&str, &str)]) -> String {
         let mut command = Command::new(path);
-        command.arg("one").env_remove("QUARRY");
-        if off {
-            command.env("QUARRY", "off");
-        }
+        let env = env.iter().copied();
+        command
+            .arg("one")
+            .env_remove("QUARRY")
+            .env_remove("RUSTC_WRAPPER")
+            .envs(env);
         String::from_utf8(command.output().unwrap().stdout).unwrap()
     }
 
@@ -120,22 +124,28 @@ mod tests {
         fs::hard_link(&place, &linked).unwrap();
         let real = dir.path().join("script-1.script");
         assert_eq!(
-            said(&linked, false),
+            said(&linked, &WRAPPED),
             format!(
                 "qwrap --script {} {} one\n",
                 real.display(),
                 linked.display()
             )
         );
-        assert_eq!(said(&linked, true), "the script one\n");
+        for env in [
+            [].as_slice(),
+            &[("RUSTC_WRAPPER", "")],
+            &[WRAPPED[0], ("QUARRY", "off")],
+        ] {
+            assert_eq!(said(&linked, env), "the script one\n", "{env:?}");
+        }
         fs::remove_file(&qwrap).unwrap();
-        assert_eq!(said(&linked, false), "the script one\n");
+        assert_eq!(said(&linked, &WRAPPED), "the script one\n");
         let moved = tempfile::tempdir().unwrap();
         for name in ["build-script-build", "script-1.script"] {
             fs::copy(dir.path().join(name), moved.path().join(name)).unwrap();
         }
         assert_eq!(
-            said(&moved.path().join("build-script-build"), false),
+            said(&moved.path().join("build-script-build"), &WRAPPED),
             "the script one\n",
             "wherever it was copied to"
         );
@@ -148,7 +158,7 @@ mod tests {
         program(&place, "#!/bin/sh\necho mine");
         let long = PathBuf::from(format!("/{}", "x".repeat(QWRAP_MAX)));
         assert!(put(&place, &long).is_err());
-        assert_eq!(said(&place, false), "mine\n");
+        assert_eq!(said(&place, &WRAPPED), "mine\n");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

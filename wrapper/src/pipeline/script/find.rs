@@ -67,7 +67,6 @@ impl Trip<'_> {
         let keying = Keying {
             pipeline: self.pipeline,
             inv: self.inv,
-            facts: self.facts,
             roots: self.roots,
             known: self.known,
             secret: self.cache.value_secret(),

@@ -4,14 +4,13 @@
 //! was just observed. Leaves: a description. Must never happen here: a name of a peer's that leads
 //! anywhere but below the roots and the system's own directories.
 
-use super::Facts;
 use crate::action::{
     Description, FileInput, Known, Looked, MAX_VARIABLES, Prediction, Value, Variable,
 };
 use crate::compiler::KEYED_VARIABLES;
 use crate::digests::{FileDigests, Identity};
 use crate::invocation::Invocation;
-use crate::paths::{RootKind, Roots, real_path};
+use crate::paths::{Named, RootKind, Roots, real_path};
 use crate::pipeline::find::{PEER_BYTES_MAX, PEER_FILES_MAX, is_public, value};
 use crate::pipeline::{Pipeline, Tier, observed};
 use quarry_trust::Digest;
@@ -19,6 +18,7 @@ use quarry_trust::digest::Hasher;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Stands before the reason for which a run stays with this node, among its variables: no
@@ -96,7 +96,6 @@ fn is_told(name: &str) -> bool {
 pub(super) struct Keying<'a> {
     pub pipeline: &'a Pipeline,
     pub inv: &'a Invocation,
-    pub facts: &'a Facts,
     pub roots: &'a Roots,
     pub known: &'a Known,
     /// Under which values of variables are digested.
@@ -191,8 +190,7 @@ impl Keying<'_> {
 
     /// Whether a path lies where things are built.
     pub(super) fn is_built(&self, path: &Path) -> bool {
-        let target = self.roots.root(RootKind::Target);
-        target.is_some_and(|target| path.starts_with(target))
+        matches!(self.roots.name(path), Named::Rooted(RootKind::Target, _))
     }
 
     /// The variables of a key: what cargo tells, what was read, and what always counts. `None`
@@ -262,8 +260,7 @@ impl Keying<'_> {
     pub(super) fn grown(&self, directory: &Path, extent: Extent) -> Option<Grown> {
         let mut growing = Growing {
             digests: self.pipeline.digests.as_ref(),
-            target: self.roots.root(RootKind::Target)?,
-            out_dir: &self.facts.out_dir,
+            target: inode(&fs::metadata(self.roots.root(RootKind::Target)?).ok()?),
             extent,
             hasher: Hasher::new(),
             newest: 0,
@@ -278,10 +275,14 @@ impl Keying<'_> {
     }
 }
 
+fn inode(m: &fs::Metadata) -> (u64, u64) {
+    (m.dev(), m.ino())
+}
+
 struct Growing<'a> {
     digests: &'a dyn FileDigests,
-    target: &'a Path,
-    out_dir: &'a Path,
+    /// The target directory, by whatever path it is met.
+    target: (u64, u64),
     extent: Extent,
     hasher: Hasher,
     newest: i128,
@@ -303,10 +304,10 @@ impl Growing<'_> {
         names.sort();
         for name in names {
             let (path, below) = (dir.join(&name), below.join(&name));
-            if name == ".git" || path == self.target || path == self.out_dir {
+            let m = fs::symlink_metadata(&path).ok()?;
+            if name == ".git" || inode(&m) == self.target {
                 continue;
             }
-            let m = fs::symlink_metadata(&path).ok()?;
             self.files += 1;
             if self.files > TREE_FILES_MAX {
                 return None;

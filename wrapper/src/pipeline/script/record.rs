@@ -46,7 +46,6 @@ pub(super) fn record(
     let keying = Keying {
         pipeline,
         inv: &r.inv,
-        facts: &r.facts,
         roots: &r.roots,
         known: &r.known,
         secret: cache.value_secret(),
@@ -54,18 +53,10 @@ pub(super) fn record(
     let inputs = Inputs::of(&keying, r, &declared, &seen)?;
 
     let scanner = Scanner::new(&r.roots, &[], false);
-    let mut bound = false;
-    let mut said = Vec::with_capacity(2);
-    for text in [stdout, stderr] {
-        let normal = r.roots.normalise(text);
-        if r.roots.localise(&normal) != *text {
-            return Err(Bypass::ScriptMessages);
-        }
-        bound |= scanner.found_in(&normal);
-        said.push(stage(cache, &normal)?);
-    }
-    let (packed, holds_path) = packed(r, &scanner, cache)?;
-    bound |= holds_path;
+    let (stdout, in_stdout) = said(r, stdout, &scanner, cache)?;
+    let (stderr, in_stderr) = said(r, stderr, &scanner, cache)?;
+    let (packed, in_files) = packed(r, &scanner, cache)?;
+    let bound = in_stdout || in_stderr || in_files;
 
     let mut alone = seen.alone;
     alone.extend(bound.then_some("paths"));
@@ -83,7 +74,6 @@ pub(super) fn record(
     let private = !alone.is_empty() || reads_a_secret(&variables);
     let description = keying.with(inputs.files, inputs.looked, variables);
     let (action, description_bytes) = description.action();
-    let [stdout, stderr] = said.try_into().map_err(|_| Bypass::StoreUnavailable)?;
     let entry = UnsignedEntry {
         lookup: r.known.lookup(),
         action,
@@ -108,6 +98,20 @@ pub(super) fn record(
 fn stage(cache: &dyn Cache, bytes: &[u8]) -> Result<Staged, Bypass> {
     let staged = cache.stage_bytes(bytes);
     staged.map_err(|_| Bypass::StoreUnavailable)
+}
+
+/// What a script said, with placeholders, and whether a path of this checkout is left in it.
+fn said(
+    r: &Recording,
+    text: &[u8],
+    scanner: &Scanner,
+    cache: &dyn Cache,
+) -> Result<(Staged, bool), Bypass> {
+    let normal = r.roots.normalise(text);
+    if r.roots.localise(&normal) != text {
+        return Err(Bypass::ScriptMessages);
+    }
+    Ok((stage(cache, &normal)?, scanner.found_in(&normal)))
 }
 
 /// What the script's program could do unseen; it still is the one that stands in the key.

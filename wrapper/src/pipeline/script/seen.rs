@@ -68,6 +68,11 @@ pub(super) fn seen(records: &[Record<'_>], facts: &Facts, roots: &Roots) -> Resu
     for record in records {
         taking.take(record)?;
     }
+    // The first that began is the script, which stands in the key by itself.
+    let begun = records.iter().filter(|r| r.kind == Kind::Entered);
+    for program in begun.skip(1) {
+        taking.path(program)?;
+    }
     Ok(taking.seen)
 }
 

@@ -101,7 +101,8 @@ fn what_a_script_reads_is_named_and_its_own_directory_is_not() {
 fn a_program_that_nobody_saw_begin_is_a_reason() {
     let g = Ground::new();
     let spawn = || (Kind::Spawn, Outcome::Done, "tool".to_owned());
-    let begun = || (Kind::Entered, Outcome::Done, "/x/tool".to_owned());
+    let tool = g.path("ws/p/src/a.txt");
+    let begun = || (Kind::Entered, Outcome::Done, tool.clone());
     let failed = || (Kind::NotStarted, Outcome::Done, String::new());
     assert_eq!(g.seen(&[spawn()]).err(), Some(Bypass::ScriptUnobserved));
     assert_eq!(g.seen(&[begun()]).err(), Some(Bypass::ScriptUnobserved));
@@ -111,6 +112,7 @@ fn a_program_that_nobody_saw_begin_is_a_reason() {
     );
     let seen = g.seen(&[spawn(), failed(), spawn(), begun()]).unwrap();
     assert_eq!(alone(&seen), ["programs"]);
+    assert!(seen.files.contains(Path::new(&tool)), "by its content");
 }
 
 #[test]
