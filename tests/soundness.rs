@@ -10,6 +10,8 @@ mod macros;
 mod moments;
 mod native;
 mod predictions;
+mod scripts;
+mod shared_scripts;
 mod sources;
 mod stored;
 mod variants;

@@ -1,7 +1,8 @@
 //! Entering or leaving a team: our own entries change their scope with us.
 //!
 //! Only what this node compiled itself is signed again, and only under its own key; what a
-//! compile read that looked like a secret keeps the entry private in any team.
+//! compile read that looked like a secret keeps the entry private in any team, and so does what
+//! was not seen to the end.
 
 use crate::store::{Object, Offer, Store, StoreError};
 use crate::team::Team;
@@ -9,7 +10,7 @@ use quarry_trust::canon::Canonical;
 use quarry_trust::verify::Source;
 use quarry_trust::{Entry, Scope};
 use quarry_wrapper::action::Description;
-use quarry_wrapper::pipeline::reads_a_secret;
+use quarry_wrapper::pipeline::stays_here;
 use std::io::Read;
 
 /// A description larger than this is not read.
@@ -33,7 +34,7 @@ pub fn adopt(store: &dyn Store, team: &Team) -> Result<u64, StoreError> {
     })?;
     let mut adopted = 0;
     for (mut entry, prediction) in ours {
-        if scope != Scope::Private && is_secret(store, &entry) {
+        if scope != Scope::Private && stays(store, &entry) {
             continue;
         }
         entry.scope = scope;
@@ -48,12 +49,12 @@ pub fn adopt(store: &dyn Store, team: &Team) -> Result<u64, StoreError> {
     Ok(adopted)
 }
 
-/// Whether the entry's description says that a secret was read; an unreadable one counts as yes.
-fn is_secret(store: &dyn Store, entry: &Entry) -> bool {
+/// Whether the entry's description says that it is nobody else's; an unreadable one counts as yes.
+fn stays(store: &dyn Store, entry: &Entry) -> bool {
     let Some(bytes) = read_description(store, entry) else {
         return true;
     };
-    Description::from_canon(&bytes).map_or(true, |d| reads_a_secret(&d.variables))
+    Description::from_canon(&bytes).map_or(true, |d| stays_here(&d))
 }
 
 /// The stored description of an entry's action, checked against its digest.

@@ -184,7 +184,11 @@ async fn compile(
     node: &Arc<Node>,
     request: CompileRequest,
 ) -> Result<(), FrameError> {
-    let umask = request.umask;
+    let (umask, script) = (request.umask, request.script);
+    let wrapper = request
+        .wrapper
+        .clone()
+        .map(|path| PathBuf::from(OsString::from_vec(path)));
     let around = request.surroundings.clone();
     let inv = Arc::new(match same_view(&request) && view::same_mounts(stream) {
         true => invocation(request),
@@ -196,7 +200,12 @@ async fn compile(
             return write(stream, &FromNode::Untouched).await;
         }
     });
-    match begin(stream, node, &inv, umask).await? {
+    let caller = Asker {
+        umask,
+        script,
+        wrapper,
+    };
+    match begin(stream, node, &inv, caller).await? {
         Answer::Replay(replay) => write(stream, &FromNode::Replay(replay)).await,
         Answer::Untouched => write(stream, &FromNode::Untouched).await,
         Answer::Run(plan, started) => match around.filter(confined_alike) {
@@ -222,22 +231,35 @@ async fn compile(
     }
 }
 
+/// What is known of the caller beside its command.
+struct Asker {
+    umask: u32,
+    /// Whether it is the launcher of a build script.
+    script: bool,
+    wrapper: Option<PathBuf>,
+}
+
 /// Looks, and tells the caller meanwhile that we do.
 async fn begin(
     stream: &mut UnixStream,
     node: &Arc<Node>,
     inv: &Arc<Invocation>,
-    umask: u32,
+    asker: Asker,
 ) -> Result<Answer, FrameError> {
     let line = stream.as_fd().try_clone_to_owned()?;
     let (node, inv) = (node.clone(), inv.clone());
     let looking = blocking(move || {
         let waits = || waits(&line);
         let caller = Caller {
-            umask,
+            umask: asker.umask,
             waits: &waits,
+            wrapper: asker.wrapper.as_deref(),
         };
-        node.worker.begin(&inv, &caller)
+        if asker.script {
+            node.worker.begin_script(&inv, &caller)
+        } else {
+            node.worker.begin(&inv, &caller)
+        }
     });
     tokio::pin!(looking);
     let first = tokio::time::Instant::now() + WORKING_EVERY;

@@ -324,7 +324,11 @@ fn tail(log: &str) -> String {
 
 /// A team: the first developer founds it, the others join by ticket.
 pub fn team(names: &[&str]) -> Vec<Dev> {
-    let devs: Vec<Dev> = names.iter().map(|n| Dev::new(n)).collect();
+    joined(names.iter().map(|n| Dev::new(n)).collect(), names)
+}
+
+/// The same of developers who are there already, and have these names.
+pub fn joined(devs: Vec<Dev>, names: &[&str]) -> Vec<Dev> {
     devs[0]
         .qnode(&["team", "create", "desk", "--name", names[0]])
         .succeeded();

@@ -5,6 +5,7 @@
 //! were bypassed and why. Must never happen here: a build that is not cargo's and rustc's own.
 
 use crate::harness::{Dev, Said, projects, wait_for};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -246,6 +247,19 @@ pub fn counted(dev: &Dev, work: impl FnOnce()) -> String {
 /// How the compiles of the crates that `counts` ended that `work` led to.
 #[track_caller]
 pub fn ended(dev: &Dev, work: impl FnOnce(), counts: &dyn Fn(&str) -> bool) -> String {
+    told(dev, work, &|compile| {
+        compile["script"] == false && counts(compile["crate_name"].as_str().unwrap())
+    })
+}
+
+/// How the runs of build scripts ended that `work` led to.
+#[track_caller]
+pub fn scripts(dev: &Dev, work: impl FnOnce()) -> String {
+    told(dev, work, &|run| run["script"] == true)
+}
+
+#[track_caller]
+fn told(dev: &Dev, work: impl FnOnce(), counts: &dyn Fn(&Value) -> bool) -> String {
     let before = dev.recent().len();
     work();
     let mut told: Vec<(String, u32)> = ["hit", "peer", "miss"].map(|n| (n.into(), 0)).into();
@@ -257,7 +271,7 @@ pub fn ended(dev: &Dev, work: impl FnOnce(), counts: &dyn Fn(&str) -> bool) -> S
             "miss" => "miss".to_owned(),
             _ => text("reason"),
         };
-        if name == "probe" || !counts(&text("crate_name")) {
+        if name == "probe" || !counts(&compile) {
             continue;
         }
         match told.iter_mut().find(|(known, _)| *known == name) {

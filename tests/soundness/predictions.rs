@@ -223,6 +223,7 @@ impl Bench {
         let caller = Caller {
             umask: 0o022,
             waits,
+            wrapper: None,
         };
         self.pipeline.begin(&self.invocation(), &caller, &self.peer)
     }

@@ -6,7 +6,7 @@
 
 use super::{
     __errno_location, ACTIVE, AT_FDCWD, EINVAL, Kind, O_CREAT, O_TRUNC, O_WRONLY_RDWR, Outcome,
-    TEXT_MAX, absolute, foreign, missing, note, note_path, real,
+    RUN, TEXT_MAX, absolute, foreign, missing, note, note_path, real, say,
 };
 use core::arch::naked_asm;
 use core::ffi::{CStr, c_char, c_int};
@@ -141,6 +141,10 @@ fn on_opendir(a: [usize; 5], answer: usize, caller: usize) {
     note_path(Kind::List, answer == 0, caller, AT_FDCWD, a[0]);
 }
 
+fn on_opendir_answered(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(Kind::List, negative(answer), caller, AT_FDCWD, a[0]);
+}
+
 fn on_fdopendir(a: [usize; 5], answer: usize, caller: usize) {
     let dot = c".".as_ptr() as usize;
     note_path(Kind::List, answer == 0, caller, fd(a[0]), dot);
@@ -214,12 +218,76 @@ fn on_write_at(a: [usize; 5], answer: usize, caller: usize) {
     note_path(Kind::Write, negative(answer), caller, fd(a[0]), a[1]);
 }
 
-fn on_setting(_: [usize; 5], _: usize, caller: usize) {
-    note(Kind::Write, Outcome::Done, caller, b"environment");
+/// Both names change.
+fn on_rename(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(Kind::Write, negative(answer), caller, AT_FDCWD, a[0]);
+    note_path(Kind::Write, negative(answer), caller, AT_FDCWD, a[1]);
 }
 
-fn on_spawn(_: [usize; 5], _: usize, caller: usize) {
-    note(Kind::Spawn, Outcome::Done, caller, b"");
+fn on_rename_at(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(Kind::Write, negative(answer), caller, fd(a[0]), a[1]);
+    note_path(Kind::Write, negative(answer), caller, fd(a[2]), a[3]);
+}
+
+/// A link has what is behind the first name.
+fn on_link(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(Kind::Read, negative(answer), caller, AT_FDCWD, a[0]);
+    note_path(Kind::Write, negative(answer), caller, AT_FDCWD, a[1]);
+}
+
+fn on_link_at(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(Kind::Read, negative(answer), caller, fd(a[0]), a[1]);
+    note_path(Kind::Write, negative(answer), caller, fd(a[2]), a[3]);
+}
+
+/// The first name is only a text.
+fn on_symlink(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(Kind::Write, negative(answer), caller, AT_FDCWD, a[1]);
+}
+
+fn on_symlink_at(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(Kind::Write, negative(answer), caller, fd(a[1]), a[2]);
+}
+
+/// Lists directories on its own.
+fn on_walk(_: [usize; 5], _: usize, caller: usize) {
+    note(Kind::Raw, Outcome::Done, caller, b"walk");
+}
+
+fn on_chdir(a: [usize; 5], answer: usize, caller: usize) {
+    if !RUN.load(Ordering::Acquire) {
+        on_write(a, answer, caller);
+    }
+}
+
+/// A build script may change its own environment; what it then starts is seen to begin.
+fn on_setting(_: [usize; 5], _: usize, caller: usize) {
+    if !RUN.load(Ordering::Acquire) {
+        note(Kind::Write, Outcome::Done, caller, b"environment");
+    }
+}
+
+/// What a fork is for is seen when it starts a program.
+fn on_fork(_: [usize; 5], _: usize, caller: usize) {
+    if !RUN.load(Ordering::Acquire) {
+        note(Kind::Spawn, Outcome::Done, caller, b"");
+    }
+}
+
+fn on_system(a: [usize; 5], _: usize, caller: usize) {
+    match RUN.load(Ordering::Acquire) {
+        true if a[0] != 0 => say(Kind::Spawn, b"sh"),
+        true => {}
+        false => note(Kind::Spawn, Outcome::Done, caller, b""),
+    }
+}
+
+fn on_popen(_: [usize; 5], answer: usize, caller: usize) {
+    match RUN.load(Ordering::Acquire) {
+        true if answer != 0 => say(Kind::Spawn, b"sh"),
+        true => {}
+        false => note(Kind::Spawn, Outcome::Done, caller, b""),
+    }
 }
 
 fn on_socket(_: [usize; 5], _: usize, caller: usize) {
@@ -272,24 +340,58 @@ watched! {
     rmdir, rmdir_real, rmdir_entry => on_write;
     unlink, unlink_real, unlink_entry => on_write;
     remove, remove_real, remove_entry => on_write;
-    rename, rename_real, rename_entry => on_write;
-    link, link_real, link_entry => on_write;
-    symlink, symlink_real, symlink_entry => on_write;
+    rename, rename_real, rename_entry => on_rename;
+    link, link_real, link_entry => on_link;
+    symlink, symlink_real, symlink_entry => on_symlink;
+    symlinkat, symlinkat_real, symlinkat_entry => on_symlink_at;
     chmod, chmod_real, chmod_entry => on_write;
+    fchmodat, fchmodat_real, fchmodat_entry => on_write_at;
+    chown, chown_real, chown_entry => on_write;
+    lchown, lchown_real, lchown_entry => on_write;
+    fchownat, fchownat_real, fchownat_entry => on_write_at;
+    utimensat, utimensat_real, utimensat_entry => on_write_at;
+    mkfifo, mkfifo_real, mkfifo_entry => on_write;
+    mknod, mknod_real, mknod_entry => on_write;
+    mkstemp, mkstemp_real, mkstemp_entry => on_write;
+    mkstemp64, mkstemp64_real, mkstemp64_entry => on_write;
+    mkostemp, mkostemp_real, mkostemp_entry => on_write;
+    mkostemp64, mkostemp64_real, mkostemp64_entry => on_write;
+    mkstemps, mkstemps_real, mkstemps_entry => on_write;
+    mkdtemp, mkdtemp_real, mkdtemp_entry => on_write;
+    freopen, freopen_real, freopen_entry => on_fopen;
+    freopen64, freopen64_real, freopen64_entry => on_fopen;
+    __open_2, open_2_real, open_2_entry => on_open;
+    __open64_2, open64_2_real, open64_2_entry => on_open;
+    __openat_2, openat_2_real, openat_2_entry => on_openat;
+    __openat64_2, openat64_2_real, openat64_2_entry => on_openat;
+    __readlink_chk, readlink_chk_real, readlink_chk_entry => on_readlink;
+    __readlinkat_chk, readlinkat_chk_real, readlinkat_chk_entry => on_readlinkat;
+    __realpath_chk, realpath_chk_real, realpath_chk_entry => on_realpath;
+    scandir, scandir_real, scandir_entry => on_opendir_answered;
+    scandir64, scandir64_real, scandir64_entry => on_opendir_answered;
+    glob, glob_real, glob_entry => on_walk;
+    glob64, glob64_real, glob64_entry => on_walk;
+    ftw, ftw_real, ftw_entry => on_walk;
+    ftw64, ftw64_real, ftw64_entry => on_walk;
+    nftw, nftw_real, nftw_entry => on_walk;
+    nftw64, nftw64_real, nftw64_entry => on_walk;
+    fts_open, fts_open_real, fts_open_entry => on_walk;
+    fts64_open, fts64_open_real, fts64_open_entry => on_walk;
     truncate, truncate_real, truncate_entry => on_write;
     truncate64, truncate64_real, truncate64_entry => on_write;
     utimes, utimes_real, utimes_entry => on_write;
-    chdir, chdir_real, chdir_entry => on_write;
+    chdir, chdir_real, chdir_entry => on_chdir;
     mkdirat, mkdirat_real, mkdirat_entry => on_write_at;
     unlinkat, unlinkat_real, unlinkat_entry => on_write_at;
-    renameat, renameat_real, renameat_entry => on_write_at;
-    linkat, linkat_real, linkat_entry => on_write_at;
+    renameat, renameat_real, renameat_entry => on_rename_at;
+    renameat2, renameat2_real, renameat2_entry => on_rename_at;
+    linkat, linkat_real, linkat_entry => on_link_at;
     setenv, setenv_real, setenv_entry => on_setting;
     unsetenv, unsetenv_real, unsetenv_entry => on_setting;
     putenv, putenv_real, putenv_entry => on_setting;
-    fork, fork_real, fork_entry => on_spawn;
-    system, system_real, system_entry => on_spawn;
-    popen, popen_real, popen_entry => on_spawn;
+    fork, fork_real, fork_entry => on_fork;
+    system, system_real, system_entry => on_system;
+    popen, popen_real, popen_entry => on_popen;
     socket, socket_real, socket_entry => on_socket;
     connect, connect_real, connect_entry => on_socket;
     getaddrinfo, getaddrinfo_real, getaddrinfo_entry => on_socket;
@@ -301,8 +403,18 @@ watched! {
     getpwnam, getpwnam_real, getpwnam_entry => on_machine;
 }
 
-fn before_spawn(_: usize, caller: usize) {
-    if foreign(caller) {
+fn before_fork(_: usize, caller: usize) {
+    if !RUN.load(Ordering::Acquire) && foreign(caller) {
+        note(Kind::Spawn, Outcome::Done, caller, b"");
+    }
+}
+
+/// With arguments one by one: it cannot be told whether it comes back, so a failed one shows as a
+/// program that nobody saw begin.
+fn before_listed(_: usize, caller: usize) {
+    if RUN.load(Ordering::Acquire) {
+        say(Kind::Spawn, b"");
+    } else if foreign(caller) {
         note(Kind::Spawn, Outcome::Done, caller, b"");
     }
 }
@@ -340,18 +452,11 @@ fn before_dlopen(path: usize, caller: usize) {
 }
 
 passed! {
-    vfork, vfork_real, vfork_entry => before_spawn;
-    clone, clone_real, clone_entry => before_spawn;
-    execve, execve_real, execve_entry => before_spawn;
-    execv, execv_real, execv_entry => before_spawn;
-    execvp, execvp_real, execvp_entry => before_spawn;
-    execvpe, execvpe_real, execvpe_entry => before_spawn;
-    execl, execl_real, execl_entry => before_spawn;
-    execle, execle_real, execle_entry => before_spawn;
-    execlp, execlp_real, execlp_entry => before_spawn;
-    fexecve, fexecve_real, fexecve_entry => before_spawn;
-    posix_spawn, posix_spawn_real, posix_spawn_entry => before_spawn;
-    posix_spawnp, posix_spawnp_real, posix_spawnp_entry => before_spawn;
+    vfork, vfork_real, vfork_entry => before_fork;
+    clone, clone_real, clone_entry => before_fork;
+    execl, execl_real, execl_entry => before_listed;
+    execle, execle_real, execle_entry => before_listed;
+    execlp, execlp_real, execlp_entry => before_listed;
     syscall, syscall_real, syscall_entry => before_syscall;
     dlopen, dlopen_real, dlopen_entry => before_dlopen;
 }

@@ -8,12 +8,15 @@
 //! Must never happen here: an allocation, a panic, a changed errno, a call that is not passed on,
 //! a question that goes unnoted while the log still looks whole.
 //!
+//! In a build script's run (`run.rs`) every call counts, in each process that takes part.
+//!
 //! A record: `Q`, kind, outcome, 0, length of the object's name and of the text (16 bit little
 //! endian each), the object's name, the text. It is read by `wrapper/src/observer/log.rs`.
 
 #![no_std]
 
 mod calls;
+mod run;
 
 use calls::{getcwd_real, open_real, readlink_real};
 use core::ffi::{CStr, c_char, c_int, c_void};
@@ -96,6 +99,8 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 }
 
 static ACTIVE: AtomicBool = AtomicBool::new(false);
+/// Whether a build script's run is observed, and not the macros of a compiler.
+static RUN: AtomicBool = AtomicBool::new(false);
 static LOG: AtomicI32 = AtomicI32::new(-1);
 static USED: AtomicUsize = AtomicUsize::new(0);
 static TABLE: [AtomicU64; SEEN] = [const { AtomicU64::new(0) }; SEEN];
@@ -122,6 +127,8 @@ enum Kind {
     Loaded = b'O',
     Raw = b'C',
     Machine = b'M',
+    Entered = b'E',
+    NotStarted = b'F',
 }
 
 /// What the answer was.
@@ -141,6 +148,9 @@ static BEGIN: extern "C" fn() = begin;
 /// environment, so that neither macros nor the linker see them; anywhere else (rustup's proxy,
 /// which becomes the compiler) everything is left as it is.
 extern "C" fn begin() {
+    if run::begin() {
+        return;
+    }
     let mut found = Found::default();
     // SAFETY: the callback gets the pointer given here and uses it while this call lasts.
     unsafe { dl_iterate_phdr(one_object, (&raw mut found).cast()) };
@@ -152,9 +162,24 @@ extern "C" fn begin() {
     // SAFETY: as above.
     unsafe { take_variable(b"LD_PRELOAD=") };
     let Some(path) = path else { return };
+    let log = open_log(path);
+    if log < 0 {
+        return;
+    }
+    LOG.store(log, Ordering::SeqCst);
+    ACTIVE.store(true, Ordering::SeqCst);
+    note(Kind::Began, Outcome::Done, 0, b"1");
+    // With a std of its own beside the compiler nobody can say whose call comes from there.
+    if found.shared_std || found.too_many {
+        note(Kind::Incomplete, Outcome::Done, 0, b"objects");
+    }
+}
+
+/// Opens the log, to be written to at its end; below zero where that fails.
+fn open_log(path: *const c_char) -> c_int {
     let flags = 1 | O_APPEND | O_CLOEXEC;
     // SAFETY: a string of the environment, and numbers.
-    let log = unsafe {
+    unsafe {
         let real: extern "C" fn(*const c_char, c_int, c_int) -> c_int =
             core::mem::transmute(open_real());
         let first = real(path, flags, 0);
@@ -165,16 +190,6 @@ extern "C" fn begin() {
         } else {
             first
         }
-    };
-    if log < 0 {
-        return;
-    }
-    LOG.store(log, Ordering::SeqCst);
-    ACTIVE.store(true, Ordering::SeqCst);
-    note(Kind::Began, Outcome::Done, 0, b"1");
-    // With a std of its own beside the compiler nobody can say whose call comes from there.
-    if found.shared_std || found.too_many {
-        note(Kind::Incomplete, Outcome::Done, 0, b"objects");
     }
 }
 
@@ -256,6 +271,9 @@ fn foreign(caller: usize) -> bool {
     if !ACTIVE.load(Ordering::Acquire) {
         return false;
     }
+    if RUN.load(Ordering::Acquire) {
+        return true;
+    }
     let count = OBJECTS.load(Ordering::Acquire);
     let ranges = LOW.iter().zip(&HIGH).take(count);
     !ranges
@@ -284,6 +302,15 @@ impl Record {
 
 /// Writes a record, unless the same one was written before. errno stays as it is.
 fn note(kind: Kind, outcome: Outcome, caller: usize, text: &[u8]) {
+    write_record(kind, outcome, caller, text, true);
+}
+
+/// Writes a record each time: how often counts.
+fn say(kind: Kind, text: &[u8]) {
+    write_record(kind, Outcome::Done, 0, text, false);
+}
+
+fn write_record(kind: Kind, outcome: Outcome, caller: usize, text: &[u8], once: bool) {
     // SAFETY: the C library's own place for this thread's errno.
     let errno = unsafe { *__errno_location() };
     let mut info = DlInfo {
@@ -297,6 +324,7 @@ fn note(kind: Kind, outcome: Outcome, caller: usize, text: &[u8]) {
     // and its code is what called us.
     unsafe {
         if caller != 0
+            && !RUN.load(Ordering::Acquire)
             && dladdr(caller as *const c_void, &raw mut info) != 0
             && !info.file.is_null()
         {
@@ -316,7 +344,7 @@ fn note(kind: Kind, outcome: Outcome, caller: usize, text: &[u8]) {
     let whole = record.bytes.get(..record.length).unwrap_or(b"");
     if !record.fits {
         spoil();
-    } else if is_new(whole) {
+    } else if !once || is_new(whole) {
         append(whole);
     }
     // SAFETY: as above.

@@ -12,6 +12,7 @@ pub mod digests;
 pub mod home;
 pub mod invocation;
 pub mod ipc;
+pub mod launcher;
 pub mod observer;
 pub mod paths;
 pub mod pipeline;

@@ -123,23 +123,40 @@ impl Roots {
         if let Some(cargo) = cargo {
             list.push((RootKind::Cargo, "/quarry/cargo".to_owned(), cargo));
         }
-        // A sysroot such as /usr is called the same everywhere, and holds half of the system.
-        if sysroot.components().count() > 3 {
-            list.push((
-                RootKind::Sysroot,
-                "/quarry/sysroot".to_owned(),
-                sysroot.to_owned(),
-            ));
+        list.extend(toolchain(sysroot, commit_hash));
+        Self::from_list(inv.cwd.clone(), list)
+    }
+
+    /// The roots of a build script's run, whose OUT_DIR lies in this directory of cargo's. Cargo
+    /// runs it in the package's directory and does not say where the workspace is: the nearest
+    /// lock file above does, and where there is none (or below cargo's home) the package stands
+    /// for itself.
+    #[must_use]
+    pub fn of_script(
+        inv: &Invocation,
+        out_dir: &Path,
+        target: Option<&str>,
+        sysroot: &Path,
+        commit_hash: &str,
+    ) -> Self {
+        let cargo = cargo_home(inv);
+        let mut list = Vec::new();
+        let in_cargo = |home: &Path| forms(home).iter().any(|form| inv.cwd.starts_with(form));
+        if !cargo.as_deref().is_some_and(in_cargo) {
+            let above = inv.cwd.ancestors().take(64);
+            let workspace = above
+                .into_iter()
+                .find(|dir| dir.join("Cargo.lock").is_file());
+            let workspace = workspace.unwrap_or(&inv.cwd).to_owned();
+            list.push((RootKind::Workspace, "/quarry/ws".to_owned(), workspace));
         }
-        let sources = sysroot.join("lib/rustlib/src/rust");
-        // Without rust-src rustc cannot name a real path there, and a text must not either.
-        if !commit_hash.is_empty() && sources.is_dir() {
-            list.push((
-                RootKind::SysrootSource,
-                format!("{STD_SOURCES}{commit_hash}"),
-                sources,
-            ));
+        if let Some(target) = target_root(out_dir, target) {
+            list.push((RootKind::Target, "/quarry/target".to_owned(), target));
         }
+        if let Some(cargo) = cargo {
+            list.push((RootKind::Cargo, "/quarry/cargo".to_owned(), cargo));
+        }
+        list.extend(toolchain(sysroot, commit_hash));
         Self::from_list(inv.cwd.clone(), list)
     }
 
@@ -324,6 +341,29 @@ impl Roots {
     }
 }
 
+/// The roots of a toolchain.
+fn toolchain(sysroot: &Path, commit_hash: &str) -> Vec<(RootKind, String, PathBuf)> {
+    let mut list = Vec::new();
+    // A sysroot such as /usr is called the same everywhere, and holds half of the system.
+    if sysroot.components().count() > 3 {
+        list.push((
+            RootKind::Sysroot,
+            "/quarry/sysroot".to_owned(),
+            sysroot.to_owned(),
+        ));
+    }
+    let sources = sysroot.join("lib/rustlib/src/rust");
+    // Without rust-src rustc cannot name a real path there, and a text must not either.
+    if !commit_hash.is_empty() && sources.is_dir() {
+        list.push((
+            RootKind::SysrootSource,
+            format!("{STD_SOURCES}{commit_hash}"),
+            sources,
+        ));
+    }
+    list
+}
+
 /// Whether a path stands in the bytes; a short one must end there, too.
 fn stands_in(bytes: &[u8], needle: &[u8]) -> bool {
     memchr::memmem::find_iter(bytes, needle).any(|at| {
@@ -402,7 +442,7 @@ fn workspace(inv: &Invocation, unit: &Unit, cargo: Option<&Path>) -> Option<Path
 
 /// A path with symlinks and `..` followed. Of what does not exist, the nearest directory that
 /// does counts; the rest may not climb.
-fn real_path(path: &Path) -> Option<PathBuf> {
+pub(crate) fn real_path(path: &Path) -> Option<PathBuf> {
     let found = path
         .ancestors()
         .find_map(|above| Some((above, fs::canonicalize(above).ok()?)));

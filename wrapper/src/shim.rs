@@ -10,6 +10,7 @@ use crate::ipc::client::{ANSWER_WITHIN, Client, SILENT_MOST};
 use crate::ipc::protocol::{
     CompileRequest, Ended, FileId, Finished, FromNode, Replay, RunPlan, ToNode,
 };
+use crate::observer;
 use crate::paths::Rewrites;
 use crate::run::{self, Showing};
 use crate::surroundings;
@@ -42,27 +43,70 @@ pub fn main() -> ExitCode {
         }
         Some(_) => {}
     }
-    if std::env::var_os("QUARRY").is_some_and(|v| v == "off") {
-        return plain(&argv);
+    let Some(wanted) = Wanted::of(argv) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let off = std::env::var_os("QUARRY").is_some_and(|v| v == "off");
+    // What a build script asks of the compiler is part of its run.
+    let inside = std::env::var_os(observer::RUN).is_some();
+    if off || inside {
+        return wanted.plain();
     }
-    let (mut client, answer) = match ask(&argv) {
+    let (mut client, answer) = match ask(&wanted) {
         Asked::Answered(client, answer) => (client, answer),
-        Asked::Nobody => return plain(&argv),
-        Asked::LostWhileCompiling => return compile_again(&argv),
+        Asked::Nobody => return wanted.plain(),
+        Asked::LostWhileCompiling => return compile_again(&wanted),
     };
     match answer {
         FromNode::Replay(replay) => show(&replay),
-        FromNode::Run(plan) => run_plan(&mut client, &plan, &argv),
+        FromNode::Run(plan) => run_plan(&mut client, &plan, &wanted),
         FromNode::Compiled(Ended::Code(code)) => exit_code(code),
         FromNode::Compiled(Ended::Signal(signal)) => end_by(signal),
-        _ => plain(&argv),
+        _ => wanted.plain(),
     }
 }
 
-/// Becomes the caller's command: same process, same everything.
-fn plain(argv: &[OsString]) -> ExitCode {
-    let error = Command::new(&argv[0]).args(&argv[1..]).exec();
-    cannot_run(&argv[0], &error)
+/// What the caller wants to be run.
+struct Wanted {
+    /// The program and its arguments.
+    argv: Vec<OsString>,
+    /// What a build script is to be called by, where that is one: the path of its launcher.
+    script: Option<OsString>,
+}
+
+impl Wanted {
+    /// From qwrap's arguments; a launcher gives `--script PROGRAM NAME ARGUMENTS…`. `None` for
+    /// what no launcher says.
+    fn of(mut argv: Vec<OsString>) -> Option<Self> {
+        if argv.first()? != "--script" {
+            return Some(Self { argv, script: None });
+        }
+        if argv.len() < 3 {
+            return None;
+        }
+        let name = argv.remove(2);
+        argv.remove(0);
+        Some(Self {
+            argv,
+            script: Some(name),
+        })
+    }
+
+    fn command(&self, argv: &[impl AsRef<OsStr>]) -> Command {
+        let mut command = Command::new(&argv[0]);
+        command.args(&argv[1..]);
+        if let Some(name) = &self.script {
+            command.arg0(name);
+        }
+        command
+    }
+
+    /// Becomes the caller's command: same process, same everything.
+    fn plain(&self) -> ExitCode {
+        let error = self.command(&self.argv).exec();
+        cannot_run(&self.argv[0], &error)
+    }
 }
 
 fn cannot_run(compiler: &OsStr, error: &io::Error) -> ExitCode {
@@ -81,8 +125,8 @@ enum Asked {
 }
 
 /// One round trip.
-fn ask(argv: &[OsString]) -> Asked {
-    let Some(mut client) = send(argv) else {
+fn ask(wanted: &Wanted) -> Asked {
+    let Some(mut client) = send(wanted) else {
         return Asked::Nobody;
     };
     let deadline = Instant::now() + ANSWER_WITHIN;
@@ -112,8 +156,8 @@ fn ask(argv: &[OsString]) -> Asked {
 }
 
 /// Sends the request.
-fn send(argv: &[OsString]) -> Option<Client> {
-    let request = request(argv)?;
+fn send(wanted: &Wanted) -> Option<Client> {
+    let request = request(wanted)?;
     let home = Home::from_env().ok()?;
     home.check().ok()?;
     let mut client = Client::connect_or_start(&home).ok()?;
@@ -123,27 +167,32 @@ fn send(argv: &[OsString]) -> Option<Client> {
 
 /// Runs the caller's command after a compile that the node ran was lost, without repeating
 /// notifications that cargo may have seen.
-fn compile_again(argv: &[OsString]) -> ExitCode {
-    let mut command = Command::new(&argv[0]);
-    command.args(&argv[1..]);
+fn compile_again(wanted: &Wanted) -> ExitCode {
+    let mut command = wanted.command(&wanted.argv);
     let showing = Showing {
         swallow_notifications: true,
         ..Showing::default()
     };
     match run::run(&mut command, &showing, &mut io::stdout(), &mut io::stderr()) {
         Ok(outcome) => exit_as(outcome.status),
-        Err(error) => cannot_run(&argv[0], &error),
+        Err(error) => cannot_run(&wanted.argv[0], &error),
     }
 }
 
 /// What the node needs to know. `None` in a working directory that is gone.
-fn request(argv: &[OsString]) -> Option<CompileRequest> {
+fn request(wanted: &Wanted) -> Option<CompileRequest> {
     let bytes = |s: &OsStr| s.as_bytes().to_vec();
     let cwd = std::env::current_dir().ok()?;
     let node_spawns = std::env::var_os("QUARRY_COMPILE").is_some_and(|v| v == "node");
-    let surroundings = node_spawns.then(surroundings::observe).flatten();
+    let script = wanted.script.is_some();
+    let surroundings = (node_spawns && !script)
+        .then(surroundings::observe)
+        .flatten();
+    let itself = std::env::current_exe().ok();
     Some(CompileRequest {
-        argv: argv.iter().map(|a| bytes(a)).collect(),
+        argv: wanted.argv.iter().map(|a| bytes(a)).collect(),
+        script,
+        wrapper: itself.map(|path| path.into_os_string().into_vec()),
         env: std::env::vars_os()
             .map(|(k, v)| (k.into_vec(), v.into_vec()))
             .collect(),
@@ -182,14 +231,14 @@ fn show(replay: &Replay) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Compiles as the node said, and tells it how that went. From the moment the compiler runs the
+/// Runs what the node said, and tells it how that went. From the moment the compiler runs the
 /// node's fate does not matter any more.
-fn run_plan(client: &mut Client, plan: &RunPlan, argv: &[OsString]) -> ExitCode {
-    let Some((compiler, arguments)) = plan.argv.split_first() else {
-        return plain(argv);
-    };
-    let mut command = Command::new(OsStr::from_bytes(compiler));
-    command.args(arguments.iter().map(|a| OsStr::from_bytes(a)));
+fn run_plan(client: &mut Client, plan: &RunPlan, wanted: &Wanted) -> ExitCode {
+    if plan.argv.is_empty() {
+        return wanted.plain();
+    }
+    let argv: Vec<&OsStr> = plan.argv.iter().map(|a| OsStr::from_bytes(a)).collect();
+    let mut command = wanted.command(&argv);
     let env = plan.env.iter();
     command.envs(env.map(|(k, v)| (OsStr::from_bytes(k), OsStr::from_bytes(v))));
     let showing = Showing {

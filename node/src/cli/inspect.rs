@@ -106,6 +106,16 @@ fn stats_text(s: &Stats) -> String {
         ("time saved", print::millis(s.time_saved_ms)),
         ("strangers", format!("{} turned away", s.strangers)),
     ];
+    let scripts = s.scripts.hits.local + s.scripts.hits.peer;
+    if scripts + s.scripts.misses + s.scripts.bypasses > 0 {
+        rows.push((
+            "build scripts",
+            format!(
+                "{scripts} restored ({} from peers), {} run and stored, {} run",
+                s.scripts.hits.peer, s.scripts.misses, s.scripts.bypasses
+            ),
+        ));
+    }
     if s.verified.checked > 0 {
         let (checked, differed) = (s.verified.checked, s.verified.differed);
         rows.push((
@@ -126,15 +136,20 @@ fn stats_text(s: &Stats) -> String {
     };
     rows.push(("rejected", refused));
     let mut text = print::pairs(&rows);
-    let mut reasons: Vec<_> = s.bypass_reasons.iter().collect();
-    reasons.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-    if !reasons.is_empty() {
-        text.push_str("\n\nbypassed, by reason\n");
-        let rows: Vec<Vec<String>> = reasons
-            .into_iter()
-            .map(|(why, n)| vec![n.to_string(), why.clone()])
-            .collect();
-        text.push_str(&print::table(&["COUNT", "REASON"], &rows, &[0]));
+    for (title, reasons) in [
+        ("bypassed", &s.bypass_reasons),
+        ("build scripts run each time", &s.scripts.bypass_reasons),
+    ] {
+        let mut reasons: Vec<_> = reasons.iter().collect();
+        reasons.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        if !reasons.is_empty() {
+            text.push_str(&format!("\n\n{title}, by reason\n"));
+            let rows: Vec<Vec<String>> = reasons
+                .into_iter()
+                .map(|(why, n)| vec![n.to_string(), why.clone()])
+                .collect();
+            text.push_str(&print::table(&["COUNT", "REASON"], &rows, &[0]));
+        }
     }
     text
 }

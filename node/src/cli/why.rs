@@ -62,8 +62,13 @@ fn text(report: &WhyReport) -> String {
     } else {
         &compile.crate_name
     };
+    let what = if compile.script {
+        " (its build script's run)"
+    } else {
+        ""
+    };
     let mut text = format!(
-        "{}: {}{reason}, {}\n  {}",
+        "{}{what}: {}{reason}, {}\n  {}",
         print::clean_line(name),
         compile.outcome,
         print::millis(compile.ms),

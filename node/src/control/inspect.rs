@@ -13,6 +13,7 @@ use quarry_trust::roster::Gone;
 use quarry_trust::verify::Source;
 use quarry_trust::{Entry, Scope};
 use quarry_wrapper::action::{Description, Sight, Value};
+use quarry_wrapper::pipeline::script::is_run;
 
 /// Characters of a key that `show` needs at least.
 const KEY_PREFIX_MIN: usize = 4;
@@ -109,6 +110,8 @@ pub(super) fn show(node: &Node, key: &str) -> Result<EntryReport, String> {
                 && (entry.action.to_string().starts_with(&hex)
                     || entry.lookup.to_string().starts_with(&hex))
     };
+    // Of a crate the compile is meant, not the run of its package's build script.
+    let rank = |entry: &Entry| (!is_run(entry), entry.created);
     let mut found: Option<(Entry, Offer)> = None;
     node.store
         .each_offer(&mut |offer| {
@@ -116,7 +119,7 @@ pub(super) fn show(node: &Node, key: &str) -> Result<EntryReport, String> {
                 && fits(&entry)
                 && found
                     .as_ref()
-                    .is_none_or(|(newest, _)| newest.created <= entry.created)
+                    .is_none_or(|(newest, _)| rank(newest) <= rank(&entry))
             {
                 found = Some((entry, offer));
             }

@@ -224,6 +224,22 @@ pub struct Stats {
     /// Hits that were compiled again to be compared.
     #[serde(default)]
     pub verified: Verified,
+    /// Runs of build scripts, which are counted nowhere else.
+    #[serde(default)]
+    pub scripts: Scripts,
+}
+
+/// What became of runs of build scripts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scripts {
+    /// Restored without running.
+    pub hits: Hits,
+    /// Run and stored.
+    pub misses: u64,
+    /// Run and deliberately not stored.
+    pub bypasses: u64,
+    /// Bypasses by reason.
+    pub bypass_reasons: BTreeMap<String, u64>,
 }
 
 /// What compiling hits again has shown.
@@ -423,6 +439,9 @@ pub struct RecentReport {
     /// the workspace nor in cargo's home), `native-cpu` (`-C target-cpu=native`).
     #[serde(default)]
     pub hindrances: Vec<String>,
+    /// Whether it is the run of a build script; the crate is then the package's.
+    #[serde(default)]
+    pub script: bool,
 }
 
 /// `qnode why`: one compile, and what made it what it was.

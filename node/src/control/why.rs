@@ -11,6 +11,7 @@ use quarry_trust::{ActionKey, Digest, Entry};
 use quarry_wrapper::action::Description;
 use quarry_wrapper::compiler::Bypass;
 use quarry_wrapper::difference::{Difference, differences, distance};
+use quarry_wrapper::pipeline::script::is_run;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -79,8 +80,12 @@ fn chosen(
     if recent.iter().any(here) {
         recent.retain(here);
     }
-    let latest_only = name.is_some() && !all;
-    recent.truncate(if latest_only { 1 } else { COMPILES_MOST });
+    if name.is_some() && !all {
+        // The latest compile, and the latest run of the package's build script.
+        let mut met = [false; 2];
+        recent.retain(|r| !std::mem::replace(&mut met[usize::from(r.script)], true));
+    }
+    recent.truncate(COMPILES_MOST);
     recent
 }
 
@@ -136,14 +141,15 @@ fn gather(node: &Node, crate_name: &str, ask_peers: bool) -> Vec<Neighbour> {
 
 fn explain(node: &Node, compile: RecentReport, near: &mut Neighbours<'_>) -> WhyReport {
     let by = |name: &Option<String>| name.clone().unwrap_or_else(|| "a teammate".to_owned());
+    let did = if compile.script { "ran" } else { "compiled" };
     let mut report = WhyReport::default();
     report.explanation = match compile.outcome.as_str() {
         "hit-local" => format!(
-            "restored from this node's store; {} compiled it",
+            "restored from this node's store; {} {did} it",
             by(&compile.signed_by)
         ),
         "hit-peer" => format!(
-            "restored from {}'s node; {} compiled it",
+            "restored from {}'s node; {} {did} it",
             by(&compile.from),
             by(&compile.signed_by)
         ),
@@ -165,24 +171,28 @@ fn miss(
     near: &mut Neighbours<'_>,
     report: &mut WhyReport,
 ) -> String {
+    let did = if compile.script { "ran" } else { "compiled" };
     let action = compile.action.as_deref().and_then(Digest::from_hex);
     let Some(action) = action.map(ActionKey::from_digest) else {
-        return "compiled and stored".to_owned();
+        return format!("{did} and stored");
     };
     let own = node.team.builder();
     let all = near.of(&compile.crate_name);
     let ours = |n: &&Neighbour| n.entry.action == action && n.held_by.is_none();
     let Some(this) = all.iter().find(ours) else {
-        return "compiled and stored; its entry is not here any more, so there is nothing to compare with".to_owned();
+        return format!(
+            "{did} and stored; its entry is not here any more, so there is nothing to compare with"
+        );
     };
-    let others = all.iter().filter(|n| {
+    let alike = all.iter().filter(|n| is_run(&n.entry) == compile.script);
+    let others = alike.filter(|n| {
         // Our own copy of this very entry, here or brought back by a teammate, is no other.
         n.entry.action != action || (n.held_by.is_some() && n.entry.builder != own)
     });
     let compared = others.map(|n| (differences(&n.description, &this.description), n));
     let nearest = compared.min_by_key(|(d, n)| (distance(d), std::cmp::Reverse(n.entry.created)));
     let Some((found, neighbour)) = nearest else {
-        return "compiled and stored: no other entry of this crate is known".to_owned();
+        return format!("{did} and stored: no other entry of this crate is known");
     };
     let signed_by = node.team.builder_name(&neighbour.entry.builder);
     report.nearest = Some(NearestReport {
@@ -197,11 +207,11 @@ fn miss(
     };
     if found.is_empty() {
         return format!(
-            "compiled and stored: the same is held {held}, but came too late or could not be had"
+            "{did} and stored: the same is held {held}, but came too late or could not be had"
         );
     }
     let explanation = format!(
-        "compiled and stored: the nearest entry, {held}, differs in {}",
+        "{did} and stored: the nearest entry, {held}, differs in {}",
         summary(&found)
     );
     report.differences = found.into_iter().take(DIFFERENCES_MOST).map(told).collect();

@@ -4,7 +4,7 @@
 //! Invariant: requests = queries + hits + misses + bypasses once no request is under way.
 
 use super::policy::RECENT_MAX;
-use crate::control::{RecentReport, Stats};
+use crate::control::{RecentReport, Scripts, Stats};
 use quarry_trust::Refusal;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,6 +28,15 @@ pub enum Outcome {
     Miss,
     /// Compiled and not stored, for a named reason.
     Bypass(&'static str),
+}
+
+/// What a request asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A compile, or a question to the compiler.
+    Compile,
+    /// The run of a build script: counted apart.
+    Script,
 }
 
 #[derive(Default)]
@@ -60,18 +69,16 @@ impl Counters {
 
     /// Counts one request's end and remembers it (queries are not remembered).
     pub fn ended(&self, outcome: Outcome, recent: Option<RecentReport>) {
+        self.ended_as(Kind::Compile, outcome, recent);
+    }
+
+    /// The same for a request of any kind.
+    pub fn ended_as(&self, kind: Kind, outcome: Outcome, recent: Option<RecentReport>) {
         let mut inner = self.lock();
         let stats = &mut inner.stats;
-        stats.requests += 1;
-        match outcome {
-            Outcome::Query => stats.queries += 1,
-            Outcome::HitLocal => stats.hits.local += 1,
-            Outcome::HitPeer => stats.hits.peer += 1,
-            Outcome::Miss => stats.misses += 1,
-            Outcome::Bypass(reason) => {
-                stats.bypasses += 1;
-                count(&mut stats.bypass_reasons, reason);
-            }
+        match kind {
+            Kind::Compile => counted(stats, outcome),
+            Kind::Script => script_counted(&mut stats.scripts, outcome),
         }
         if let Some(recent) = recent {
             let saved = recent.compile_ms.saturating_sub(recent.ms);
@@ -153,6 +160,33 @@ impl Counters {
     #[must_use]
     pub fn recent(&self) -> Vec<RecentReport> {
         self.lock().recent.iter().cloned().collect()
+    }
+}
+
+fn counted(stats: &mut Stats, outcome: Outcome) {
+    stats.requests += 1;
+    match outcome {
+        Outcome::Query => stats.queries += 1,
+        Outcome::HitLocal => stats.hits.local += 1,
+        Outcome::HitPeer => stats.hits.peer += 1,
+        Outcome::Miss => stats.misses += 1,
+        Outcome::Bypass(reason) => {
+            stats.bypasses += 1;
+            count(&mut stats.bypass_reasons, reason);
+        }
+    }
+}
+
+fn script_counted(scripts: &mut Scripts, outcome: Outcome) {
+    match outcome {
+        Outcome::Query => {}
+        Outcome::HitLocal => scripts.hits.local += 1,
+        Outcome::HitPeer => scripts.hits.peer += 1,
+        Outcome::Miss => scripts.misses += 1,
+        Outcome::Bypass(reason) => {
+            scripts.bypasses += 1;
+            count(&mut scripts.bypass_reasons, reason);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ pub mod recheck;
 mod voice;
 
 use crate::control::RecentReport;
-use crate::service::counters::{Counters, Outcome};
+use crate::service::counters::{Counters, Kind, Outcome};
 use crate::store::Store;
 use crate::swarm::Swarm;
 use crate::team::Team;
@@ -20,6 +20,7 @@ use quarry_wrapper::compiler::Bypass;
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::protocol::{Finished, Replay, RunPlan};
 use quarry_wrapper::observer::Observer;
+use quarry_wrapper::pipeline::script::{self, ScriptJob};
 use quarry_wrapper::pipeline::{Begin, Caller, Hit, Job, Pipeline, Recorded};
 use recheck::Rechecker;
 use std::ffi::{OsStr, OsString};
@@ -54,6 +55,8 @@ struct Asked {
     cwd: String,
     out_dir: String,
     hindrances: Vec<String>,
+    /// The package whose build script is run, as a crate's name; `None` for a compile.
+    script: Option<String>,
     at: Instant,
 }
 
@@ -64,7 +67,30 @@ impl Asked {
             cwd: inv.cwd.display().to_string(),
             out_dir: out_dir.map_or_else(String::new, |dir| dir.display().to_string()),
             hindrances: hindrances(inv),
+            script: None,
             at: Instant::now(),
+        }
+    }
+
+    fn of_script(inv: &Invocation) -> Self {
+        let text = |name: &str| {
+            let value = inv.var(name).map(|v| v.to_string_lossy().into_owned());
+            value.unwrap_or_default()
+        };
+        Self {
+            cwd: inv.cwd.display().to_string(),
+            out_dir: text("OUT_DIR"),
+            hindrances: Vec::new(),
+            script: Some(text("CARGO_PKG_NAME").replace('-', "_")),
+            at: Instant::now(),
+        }
+    }
+
+    /// What kind of request it is, to be counted apart.
+    const fn kind(&self) -> Kind {
+        match self.script {
+            Some(_) => Kind::Script,
+            None => Kind::Compile,
         }
     }
 
@@ -75,16 +101,34 @@ impl Asked {
             cwd: self.cwd,
             out_dir: self.out_dir,
             hindrances: self.hindrances,
+            script: self.script.is_some(),
+            crate_name: self.script.unwrap_or_default(),
             ..RecentReport::default()
         }
     }
 }
 
-/// A compile that runs.
+/// What runs.
 pub struct Started {
-    job: Job,
+    job: Work,
     inv: Arc<Invocation>,
     asked: Asked,
+}
+
+/// The kinds of what can run.
+enum Work {
+    Compile(Box<Job>),
+    Script(Box<ScriptJob>),
+}
+
+impl Work {
+    /// The crate, or the package whose build script it is.
+    fn crate_name(&self) -> &str {
+        match self {
+            Self::Compile(job) => &job.unit.crate_name,
+            Self::Script(job) => &job.package,
+        }
+    }
 }
 
 impl Worker {
@@ -172,15 +216,30 @@ impl Worker {
                     let reason = job.bypass().unwrap_or(Bypass::Interrupted);
                     self.bypassed(reason, job.unit.crate_name.clone(), asked.clone());
                 }
+                let job = Work::Compile(job);
                 let inv = inv.clone();
-                Answer::Run(
-                    plan,
-                    Box::new(Started {
-                        job: *job,
-                        inv,
-                        asked,
-                    }),
-                )
+                Answer::Run(plan, Box::new(Started { job, inv, asked }))
+            }
+        }
+    }
+
+    /// Looks a build script's run up. Blocks.
+    pub fn begin_script(&self, inv: &Arc<Invocation>, caller: &Caller<'_>) -> Answer {
+        let asked = Asked::of_script(inv);
+        match self.pipeline.begin_script(inv, caller, self.cache.as_ref()) {
+            script::Begin::Untouched(reason) => {
+                self.bypassed(reason, String::new(), asked);
+                Answer::Untouched
+            }
+            script::Begin::Hit(hit) => {
+                self.hit(&hit, asked);
+                Answer::Replay(hit.replay)
+            }
+            script::Begin::Run(job) => {
+                let plan = job.plan.clone();
+                let job = Work::Script(job);
+                let inv = inv.clone();
+                Answer::Run(plan, Box::new(Started { job, inv, asked }))
             }
         }
     }
@@ -188,17 +247,23 @@ impl Worker {
     /// Takes what a finished compile left. Blocks.
     pub fn record(&self, started: Started, finished: &Finished) {
         let Started { job, inv, asked } = started;
-        let crate_name = job.unit.crate_name.clone();
-        match self.pipeline.record(job, finished, self.cache.as_ref()) {
+        let crate_name = job.crate_name().to_owned();
+        let cache = self.cache.as_ref();
+        let recorded = match job {
+            Work::Compile(job) => self.pipeline.record(*job, finished, cache),
+            Work::Script(job) => self.pipeline.record_script(*job, finished, cache),
+        };
+        match recorded {
             Recorded::Stored(entry, prediction) => {
                 if let Some(rechecker) = &self.rechecker {
                     rechecker.stored(&inv, &entry, prediction);
                 }
+                let kind = asked.kind();
                 let recent = RecentReport {
                     outcome: "miss".to_owned(),
                     ..self.recent(&entry, asked)
                 };
-                self.counters.ended(Outcome::Miss, Some(recent));
+                self.counters.ended_as(kind, Outcome::Miss, Some(recent));
             }
             Recorded::NotStored(reason) => {
                 tracing::debug!(crate_name, reason = reason.name(), "not stored");
@@ -210,7 +275,8 @@ impl Worker {
     /// A compile that was begun and whose end nobody reported.
     pub fn abandoned(&self, started: Started) {
         let Started { job, asked, .. } = started;
-        self.bypassed(Bypass::Interrupted, job.unit.crate_name, asked);
+        let crate_name = job.crate_name().to_owned();
+        self.bypassed(Bypass::Interrupted, crate_name, asked);
     }
 
     /// A request that was not even classified, for a reason of the node's own.
@@ -225,6 +291,7 @@ impl Worker {
     }
 
     fn hit(&self, hit: &Hit, asked: Asked) {
+        let kind = asked.kind();
         let (outcome, name) = match hit.from {
             None => (Outcome::HitLocal, "hit-local"),
             Some(_) => (Outcome::HitPeer, "hit-peer"),
@@ -234,18 +301,21 @@ impl Worker {
             from: hit.from.and_then(|p| self.team.peer_name(&p)),
             ..self.recent(&hit.entry, asked)
         };
-        self.counters.ended(outcome, Some(recent));
+        self.counters.ended_as(kind, outcome, Some(recent));
     }
 
     fn bypassed(&self, reason: Bypass, crate_name: String, asked: Asked) {
-        let recent = RecentReport {
-            crate_name,
+        let kind = asked.kind();
+        let mut recent = RecentReport {
             outcome: "bypass".to_owned(),
             reason: reason.name().to_owned(),
             ..asked.report()
         };
+        if kind == Kind::Compile {
+            recent.crate_name = crate_name;
+        }
         self.counters
-            .ended(Outcome::Bypass(reason.name()), Some(recent));
+            .ended_as(kind, Outcome::Bypass(reason.name()), Some(recent));
     }
 
     fn recent(&self, entry: &Verified<Entry>, asked: Asked) -> RecentReport {

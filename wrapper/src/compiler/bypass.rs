@@ -108,6 +108,19 @@ reasons! {
     ObserverIncomplete = "observer-incomplete", "What the macros did was not seen to the end.";
     Edited = "edited", "It was in place here before, and its own sources have changed since: compiled incrementally, for this checkout alone.";
     BuiltOnEdited = "built-on-edited", "It consumes a crate that is being edited here, so it is this checkout's alone, too.";
+    ScriptSurroundings = "script-surroundings", "A build script was not run as cargo runs it.";
+    ScriptFailed = "script-failed", "A build script failed.";
+    ScriptUnobserved = "script-unobserved", "What a build script, or a program that it started, did was not seen to the end.";
+    ScriptRawCalls = "script-raw-calls", "A build script has code in it that makes system calls which cannot be watched.";
+    ScriptGit = "script-git", "A build script asked git, or read its metadata.";
+    ScriptWrites = "script-writes", "A build script changed files outside OUT_DIR.";
+    ScriptAlways = "script-always", "A build script asks to be run each time: it names a file that is not there, or one of its own.";
+    ScriptLeftovers = "script-leftovers", "OUT_DIR held files of an earlier run when a build script began.";
+    ScriptInput = "script-input", "What a build script reads cannot be read again, or is more than is looked at.";
+    ScriptInputChanged = "script-input-changed", "What a build script reads changed at or after its start.";
+    ScriptOutLink = "script-out-link", "A link in OUT_DIR leads out of it, or what lies there is neither file, directory nor link.";
+    ScriptOutTooLarge = "script-out-too-large", "OUT_DIR holds more than is kept.";
+    ScriptMessages = "script-messages", "What a build script said cannot be said again with other paths.";
     EnvCompiler = "env-compiler", "A variable changes what the compiler says of itself.";
 }
 

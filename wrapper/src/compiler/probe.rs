@@ -17,7 +17,7 @@ use quarry_trust::Digest;
 use quarry_trust::canon::Writer;
 use quarry_trust::digest::Domain;
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -140,17 +140,35 @@ impl Compilers {
         unit: &Unit,
         files: &dyn FileDigests,
     ) -> Result<Arc<Compiler>, ProbeError> {
-        let program =
-            resolve(inv, unit).ok_or_else(|| ProbeError::NotFound(unit.compiler.clone()))?;
+        let named = inv.argv.get(usize::from(unit.clippy.is_some()));
+        let named = named.ok_or_else(|| ProbeError::NotFound(unit.compiler.clone()))?;
+        self.identify_named(inv, named, unit.target.as_deref(), files)
+    }
+
+    /// The same for a compiler by its name, and a target.
+    ///
+    /// # Errors
+    /// Any [`ProbeError`].
+    pub fn identify_named(
+        &self,
+        inv: &Invocation,
+        named: &OsStr,
+        target: Option<&str>,
+        files: &dyn FileDigests,
+    ) -> Result<Arc<Compiler>, ProbeError> {
+        let program = resolve(inv, named).ok_or_else(|| ProbeError::NotFound(named.to_owned()))?;
         let sysroot = self.sysroot(&program, inv)?;
-        let slot = slot(&self.compilers, (sysroot.clone(), unit.target.clone()));
+        let slot = slot(
+            &self.compilers,
+            (sysroot.clone(), target.map(str::to_owned)),
+        );
         let mut memo = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = memo.as_ref().filter(|known| known.watched.unchanged()) {
             return Ok(Arc::clone(&known.compiler));
         }
         *memo = None;
         for _ in 0..ATTEMPTS {
-            let (compiler, watched) = identify(&sysroot, inv, unit.target.as_deref(), files)?;
+            let (compiler, watched) = identify(&sysroot, inv, target, files)?;
             // Every stamp was taken before the file was read: no change may have come since.
             if watched.unchanged() {
                 let compiler = Arc::new(compiler);
@@ -237,8 +255,8 @@ fn slot<K: std::hash::Hash + Eq, T>(map: &Slots<K, T>, key: K) -> Slot<T> {
 }
 
 /// The program that the caller would run: against its directory, or out of its PATH.
-fn resolve(inv: &Invocation, unit: &Unit) -> Option<PathBuf> {
-    let named = Path::new(inv.argv.get(usize::from(unit.clippy.is_some()))?);
+fn resolve(inv: &Invocation, named: &OsStr) -> Option<PathBuf> {
+    let named = Path::new(named);
     if named.components().count() > 1 || named.is_absolute() {
         return Some(inv.absolute(named)).filter(|path| is_program(path));
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Version of this protocol. It stands in every frame's header, so that a node and a wrapper of
 /// different ages notice before they decode.
-pub const PROTOCOL: u16 = 2;
+pub const PROTOCOL: u16 = 3;
 
 /// How often a node that looks says that it is alive.
 pub const WORKING_EVERY: Duration = Duration::from_secs(1);
@@ -31,8 +31,12 @@ pub struct FileId {
 /// A compiler command as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct CompileRequest {
-    /// `[compiler, arguments…]`, without qwrap.
+    /// `[compiler, arguments…]`, without qwrap; or a build script's program and its arguments.
     pub argv: Vec<Vec<u8>>,
+    /// Whether it is the run of a build script.
+    pub script: bool,
+    /// The wrapper's own path, where it knows it: a build script's launcher hands over to it.
+    pub wrapper: Option<Vec<u8>>,
     /// The whole environment.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// The working directory.

@@ -39,6 +39,10 @@ pub enum Kind {
     Raw,
     /// The host's name, the user's entry.
     Machine,
+    /// A program began, in the run of a build script.
+    Entered,
+    /// A program that was to be started was not.
+    NotStarted,
 }
 
 /// What the answer was.
@@ -63,6 +67,14 @@ pub struct Record<'l> {
     pub object: &'l Path,
     /// An absolute path, or a name.
     pub text: &'l OsStr,
+}
+
+/// The first record.
+#[must_use]
+pub fn beginning() -> Vec<u8> {
+    let length = u16::try_from(VERSION.len()).unwrap_or(0).to_le_bytes();
+    let head = [b'Q', b'H', 0, 0, 0, 0, length[0], length[1]];
+    [&head, VERSION].concat()
 }
 
 /// All records of a log; `None` where it is not whole.
@@ -116,6 +128,8 @@ const fn kind_of(byte: u8) -> Option<Kind> {
         b'O' => Kind::Loaded,
         b'C' => Kind::Raw,
         b'M' => Kind::Machine,
+        b'E' => Kind::Entered,
+        b'F' => Kind::NotStarted,
         _ => return None,
     })
 }

@@ -23,6 +23,11 @@ static LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/observe.so"));
 /// A log that grew larger is not read: a macro that opens ten thousand files writes 2 MiB.
 const LOG_MAX: u64 = 16 << 20;
 
+/// The run of a build script is larger: hundreds of compilers, each with its headers.
+const RUN_LOG_MAX: u64 = 64 << 20;
+/// Names the log of a build script's run, to its processes and to ourselves inside one.
+pub const RUN: &str = "QUARRY_OBSERVE_RUN";
+
 /// Why macros are not observed.
 #[derive(Debug, Error)]
 pub enum ObserverError {
@@ -53,6 +58,7 @@ pub struct Observer {
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
+    most: u64,
 }
 
 impl Drop for Log {
@@ -105,6 +111,21 @@ impl Observer {
     /// # Errors
     /// What the system said, or that the library is not any more what it was.
     pub fn log(&self) -> io::Result<Log> {
+        Ok(self.open()?.0)
+    }
+
+    /// A log for the run of a build script: it has begun already, since many processes write it.
+    ///
+    /// # Errors
+    /// As [`Self::log`].
+    pub fn run_log(&self) -> io::Result<Log> {
+        let (mut log, mut file) = self.open()?;
+        file.write_all(&log::beginning())?;
+        log.most = RUN_LOG_MAX;
+        Ok(log)
+    }
+
+    fn open(&self) -> io::Result<(Log, File)> {
         let now = Identity::of(&fs::symlink_metadata(&self.library)?);
         if now != self.identity {
             return Err(io::Error::other("the observer's library was changed"));
@@ -113,8 +134,9 @@ impl Observer {
         let path = self.logs.join(number.to_string());
         let mut options = File::options();
         options.write(true).create_new(true).mode(0o600);
-        options.open(&path)?;
-        Ok(Log { path })
+        let file = options.open(&path)?;
+        let most = LOG_MAX;
+        Ok((Log { path, most }, file))
     }
 
     /// The variables with which a compiler is observed into a log.
@@ -126,6 +148,16 @@ impl Observer {
             (b"QUARRY_OBSERVE".to_vec(), bytes(&log.path)),
         ]
     }
+
+    /// The variables with which the run of a build script is observed into a log.
+    #[must_use]
+    pub fn run_environment(&self, log: &Log) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut env = self.environment(log);
+        if let Some((name, _)) = env.last_mut() {
+            *name = RUN.as_bytes().to_vec();
+        }
+        env
+    }
 }
 
 impl Log {
@@ -136,8 +168,8 @@ impl Log {
     pub fn read(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let file = open_regular(&self.path)?;
-        file.take(LOG_MAX + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LOG_MAX {
+        file.take(self.most + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > self.most {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         }
         Ok(bytes)

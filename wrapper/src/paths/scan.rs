@@ -43,6 +43,15 @@ impl Scanner {
         Self { plain, packed }
     }
 
+    /// Looks for these paths.
+    #[cfg(test)]
+    pub(crate) fn of_paths(paths: &[&str]) -> Self {
+        Self {
+            plain: paths.iter().map(|p| p.as_bytes().to_vec()).collect(),
+            packed: Vec::new(),
+        }
+    }
+
     /// Length of the longest form, bytes: what pieces of an output must overlap by.
     #[must_use]
     pub fn longest(&self) -> usize {

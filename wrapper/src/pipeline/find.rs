@@ -29,8 +29,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Files that a peer's prediction may name, and their bytes together.
-const PEER_FILES_MAX: usize = 20_000;
-const PEER_BYTES_MAX: u64 = 1 << 30;
+pub(super) const PEER_FILES_MAX: usize = 20_000;
+pub(super) const PEER_BYTES_MAX: u64 = 1 << 30;
 
 /// Digests what is known without a prediction.
 pub(super) fn base(
@@ -147,7 +147,7 @@ pub(super) fn file_name(path: &Path) -> Result<String, Bypass> {
 
 /// Variables whose values may stand in the key in clear: cargo's own, which say what package and
 /// target this is, and those that choose how rustc behaves.
-fn is_public(name: &str) -> bool {
+pub(super) fn is_public(name: &str) -> bool {
     const PUBLIC: [&str; 10] = [
         "CARGO_CRATE_NAME",
         "CARGO_BIN_NAME",
@@ -185,7 +185,13 @@ fn looks_secret(name: &str) -> bool {
     MARKS.iter().any(|m| upper.contains(m)) || upper.ends_with("_KEY") || upper.ends_with("APIKEY")
 }
 
-fn value(inv: &Invocation, roots: &Roots, name: &str, how: Use, secret: &[u8; 32]) -> Value {
+pub(super) fn value(
+    inv: &Invocation,
+    roots: &Roots,
+    name: &str,
+    how: Use,
+    secret: &[u8; 32],
+) -> Value {
     if name == DIRECTORY {
         return match inv.cwd.to_str() {
             Some(text) => Value::Public(text.to_owned()),

@@ -16,6 +16,7 @@ pub mod places;
 pub mod recheck;
 mod record;
 mod restore;
+pub mod script;
 
 use crate::action::{Description, Known, Prediction};
 use crate::compiler::linker::Linkers;
@@ -41,6 +42,18 @@ use std::sync::Arc;
 
 pub use find::reads_a_secret;
 pub use record::Recorded;
+pub(crate) use restore::temporary;
+
+/// Whether what this describes must stay with the node that made it: it read what looks like a
+/// secret, or what it read is not all in the key.
+#[must_use]
+pub fn stays_here(description: &Description) -> bool {
+    let unobserved = !description.macros.is_empty()
+        && description.known.observer == crate::action::Observer::None;
+    unobserved
+        || reads_a_secret(&description.variables)
+        || script::kept_alone(description).next().is_some()
+}
 
 /// Where to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +174,8 @@ pub struct Caller<'a> {
     /// Whether it still waits for the answer. One that has given up compiles by itself, and no
     /// file may appear in its target directory after that.
     pub waits: &'a dyn Fn() -> bool,
+    /// The wrapper's own path, which the launchers of build scripts hand over to.
+    pub wrapper: Option<&'a std::path::Path>,
 }
 
 /// What is shared by all trips of a process.
@@ -220,6 +235,8 @@ struct Recording {
     witness: Option<links::Witness>,
     /// Why nothing of it is stored, whatever comes out.
     private: Option<Bypass>,
+    /// Where a build script's program gets a launcher.
+    launcher: Option<script::Launcher>,
     _pending: places::Pending,
 }
 
@@ -367,7 +384,11 @@ impl Pipeline {
             base: &base,
             cache,
         };
+        let launcher = self.launcher(inv, &unit, &compiler.host, caller);
         if let Some(hit) = trip.find(caller) {
+            if let Some(launcher) = &launcher {
+                launcher.put();
+            }
             return Begin::Hit(Box::new(hit));
         }
         let private = editing::private(self, inv, &unit, &roots, &base);
@@ -402,6 +423,7 @@ impl Pipeline {
             log,
             witness,
             private,
+            launcher,
             _pending: pending,
         };
         Begin::Run(Box::new(Job {
@@ -439,7 +461,14 @@ impl Pipeline {
             ..
         } = job;
         match recording {
-            Some(recording) => record::record(self, &unit, &recording, finished, cache),
+            Some(recording) => {
+                let recorded = record::record(self, &unit, &recording, finished, cache);
+                // Whatever became of it: the runs of a script that was not kept can be.
+                if let Some(launcher) = recording.launcher.filter(|_| finished.success) {
+                    launcher.put();
+                }
+                recorded
+            }
             None => Recorded::NotStored(bypass.unwrap_or(Bypass::Interrupted)),
         }
     }

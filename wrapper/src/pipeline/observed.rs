@@ -80,6 +80,19 @@ impl Observing {
         Some((log, env))
     }
 
+    /// A log for the run of a build script, and the variables that lead to it.
+    pub(super) fn begin_run(&self) -> Option<(Log, Environment)> {
+        let observer = self.observer.as_ref()?;
+        let log = observer.run_log().ok()?;
+        let env = observer.run_environment(&log);
+        Some((log, env))
+    }
+
+    /// Whether there is an observer.
+    pub(super) const fn is_there(&self) -> bool {
+        self.observer.is_some()
+    }
+
     /// What speaks against keeping what was compiled with this macro library.
     fn verdict(&self, path: &Path, digest: Digest) -> Option<Bypass> {
         let lock = || self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,7 +201,9 @@ impl Observed {
         match (record.kind, record.outcome) {
             (Kind::Spawn, _) => Err(Bypass::MacroSpawns),
             (Kind::Socket, _) => Err(Bypass::MacroSockets),
-            (Kind::Raw | Kind::Loaded, _) => Err(Bypass::MacroRawCalls),
+            (Kind::Raw | Kind::Loaded | Kind::Entered | Kind::NotStarted, _) => {
+                Err(Bypass::MacroRawCalls)
+            }
             (Kind::Machine, _) => Err(Bypass::MacroMachine),
             (Kind::Link, _) => Err(Bypass::MacroLink),
             (Kind::Read | Kind::Write, _) if nothing_to_know(&path) => Ok(()),
@@ -301,14 +316,14 @@ impl Observed {
 }
 
 /// Whether a file tells nothing of the machine, or chance alone.
-fn nothing_to_know(path: &Path) -> bool {
+pub(super) fn nothing_to_know(path: &Path) -> bool {
     ["/dev/null", "/dev/urandom", "/dev/random"]
         .iter()
         .any(|known| path == Path::new(known))
 }
 
 /// Whether the kernel makes up what lies there.
-fn of_the_kernel(path: &Path) -> bool {
+pub(super) fn of_the_kernel(path: &Path) -> bool {
     ["/proc", "/sys", "/dev"]
         .iter()
         .any(|d| path.starts_with(d))
@@ -329,7 +344,7 @@ fn lexical(path: &Path) -> PathBuf {
 
 /// What is to be seen at a path; `None` for links, for what is neither file nor directory, and
 /// for a directory of more than `most` entries.
-fn sight(path: &Path, look: Look, most: usize) -> Option<Sight> {
+pub(super) fn sight(path: &Path, look: Look, most: usize) -> Option<Sight> {
     match look {
         Look::List => listing(path, most).map(Sight::Listing),
         Look::Kind => {

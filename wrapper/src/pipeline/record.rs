@@ -284,7 +284,7 @@ fn digest_files(
 }
 
 /// A file that had to be absent still is, and its directory did not change meanwhile.
-fn absent_throughout(path: &Path, started: i128) -> Result<(), Bypass> {
+pub(super) fn absent_throughout(path: &Path, started: i128) -> Result<(), Bypass> {
     if path.symlink_metadata().is_ok() {
         return Err(Bypass::ChangedWhileCompiling);
     }
@@ -338,7 +338,7 @@ fn stage_outputs(
 }
 
 /// Looks for paths of this checkout in an output: the second defence.
-fn scan(mut file: &File, scanner: &Scanner) -> Result<(), Bypass> {
+pub(super) fn scan(mut file: &File, scanner: &Scanner) -> Result<(), Bypass> {
     let overlap = scanner.longest();
     let mut buffer = Vec::with_capacity(SCAN_CHUNK + overlap);
     loop {

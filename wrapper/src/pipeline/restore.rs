@@ -19,7 +19,7 @@ const CHUNK: usize = 512 * 1024;
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// A name in `dir` that nobody else uses, for what is renamed or removed soon.
-pub(super) fn temporary(dir: &Path, purpose: &str) -> PathBuf {
+pub(crate) fn temporary(dir: &Path, purpose: &str) -> PathBuf {
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     dir.join(format!(".quarry-{purpose}-{}-{serial}", std::process::id()))
 }

@@ -371,12 +371,14 @@ impl Stage {
         ask::decode(self.ask(who, &Request::Stats { reset: false })?)
     }
 
-    /// A node's latest compiles, oldest first.
+    /// A node's latest compiles, oldest first, without runs of build scripts.
     ///
     /// # Errors
     /// As [`Stage::ask`].
     pub fn recent(&self, who: &Developer) -> Result<Vec<RecentReport>> {
-        ask::decode(self.ask(who, &Request::Recent)?)
+        let mut all: Vec<RecentReport> = ask::decode(self.ask(who, &Request::Recent)?)?;
+        all.retain(|report| !report.script);
+        Ok(all)
     }
 
     /// Ends the nodes and removes the place; where it is kept, says where it is.

@@ -106,6 +106,30 @@ pub fn unseen(library: &[u8]) -> Option<Bypass> {
         .then_some(Bypass::MacroLibrary)
 }
 
+/// What a program could do that no observer sees. A program has an entry, and no other harm in it.
+#[must_use]
+pub fn unseen_program(program: &[u8]) -> Option<Bypass> {
+    if memchr::memmem::find(program, RAW).is_some() {
+        return Some(Bypass::ScriptRawCalls);
+    }
+    let Some(dynamic) = Dynamic::of(program) else {
+        return Some(Bypass::ScriptUnobserved);
+    };
+    if dynamic.imports.iter().any(|i| ENVIRONMENT.contains(i)) {
+        return Some(Bypass::MacroEnviron);
+    }
+    let unwatched = |i: &&[u8]| *i != b"__libc_start_main" && UNWATCHED.contains(i);
+    if dynamic.imports.iter().any(unwatched) {
+        return Some(Bypass::MacroRawCalls);
+    }
+    let foreign = |l: &&[u8]| !HARMLESS.contains(l);
+    dynamic
+        .needed
+        .iter()
+        .any(foreign)
+        .then_some(Bypass::MacroLibrary)
+}
+
 /// What a shared library asks of others.
 struct Dynamic<'l> {
     imports: Vec<&'l [u8]>,

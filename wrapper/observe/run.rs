@@ -1,0 +1,299 @@
+//! The other way to observe: all that a build script and the programs that it starts ask.
+//!
+//! Enters: `QUARRY_OBSERVE_RUN` in the environment, the functions that start programs. Leaves: a
+//! record of each program that began and of each that was to begin, so that one that nobody
+//! observed shows; and both variables in the environment of each, whatever the caller put there.
+//! Must never happen here: a program that runs with less than its caller gave it.
+//!
+//! Unlike in a compiler everybody counts here, and the variables stay in the environment: what
+//! the C library starts by itself (`system`) inherits them.
+
+use super::calls::readlink_real;
+use super::{
+    ACTIVE, Kind, LOG, Outcome, RUN, TEXT_MAX, environ, foreign, missing, note, open_log, real,
+    say,
+};
+use core::arch::naked_asm;
+use core::cell::UnsafeCell;
+use core::ffi::{CStr, c_char};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+const LOG_VARIABLE: &[u8] = b"QUARRY_OBSERVE_RUN=";
+const LOAD_VARIABLE: &[u8] = b"LD_PRELOAD=";
+/// Variables of a program that is started; one with more is started as it is, and shows.
+const VARIABLES_MAX: usize = 4096;
+
+type Environment = *const *const c_char;
+
+/// A string of ours that outlives the environment that it was found in.
+struct Text(UnsafeCell<[u8; TEXT_MAX]>);
+// SAFETY: written by `begin` alone, before there is a second thread.
+unsafe impl Sync for Text {}
+static LOG_ENTRY: Text = Text(UnsafeCell::new([0; TEXT_MAX]));
+static LOAD_ENTRY: Text = Text(UnsafeCell::new([0; TEXT_MAX]));
+
+impl Text {
+    fn keep(&self, text: &[u8]) -> bool {
+        // SAFETY: as said above.
+        let to = unsafe { &mut *self.0.get() };
+        match to.get_mut(..text.len()) {
+            Some(place) if text.len() < TEXT_MAX => {
+                place.copy_from_slice(text);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn pointer(&self) -> *const c_char {
+        self.0.get().cast()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: it ends with null, and nobody writes any more.
+        unsafe { CStr::from_ptr(self.pointer()) }.to_bytes()
+    }
+}
+
+/// The entry of an environment that begins so.
+///
+/// # Safety
+/// `env` is an environment, or null.
+unsafe fn entry(env: Environment, prefix: &[u8]) -> Option<&'static [u8]> {
+    // SAFETY: strings up to null.
+    unsafe {
+        let mut at = env;
+        while !at.is_null() && !(*at).is_null() {
+            let text = CStr::from_ptr(*at).to_bytes();
+            if text.starts_with(prefix) {
+                return Some(text);
+            }
+            at = at.add(1);
+        }
+    }
+    None
+}
+
+/// Whether a build script's run is observed, in which case this process is from now on.
+pub(super) fn begin() -> bool {
+    // SAFETY: the loader calls this before any thread but this one exists.
+    let (log, load) = unsafe {
+        let env: Environment = environ.cast_const().cast();
+        (entry(env, LOG_VARIABLE), entry(env, LOAD_VARIABLE))
+    };
+    let (Some(log), Some(load)) = (log, load) else {
+        return false;
+    };
+    // Our library comes first, and no path of ours has a colon in it.
+    let ours = load.split(|b| *b == b':' || *b == b' ').next().unwrap_or(load);
+    if !LOG_ENTRY.keep(log) || !LOAD_ENTRY.keep(ours) {
+        return true;
+    }
+    // SAFETY: behind the prefix the string goes on to its null.
+    let path = unsafe { LOG_ENTRY.pointer().add(LOG_VARIABLE.len()) };
+    let log = open_log(path);
+    if log < 0 {
+        return true;
+    }
+    LOG.store(log, Ordering::SeqCst);
+    RUN.store(true, Ordering::SeqCst);
+    ACTIVE.store(true, Ordering::SeqCst);
+    let mut itself = [0; TEXT_MAX];
+    // SAFETY: the buffer is as long as said.
+    let length = unsafe {
+        let real: extern "C" fn(*const c_char, *mut u8, usize) -> isize =
+            core::mem::transmute(readlink_real());
+        real(c"/proc/self/exe".as_ptr(), itself.as_mut_ptr(), TEXT_MAX)
+    };
+    let length = usize::try_from(length).unwrap_or(0);
+    say(Kind::Entered, itself.get(..length).unwrap_or(b""));
+    true
+}
+
+/// Whether an environment leads into the same log.
+///
+/// # Safety
+/// `env` is an environment, or null.
+unsafe fn leads_here(env: Environment) -> bool {
+    // SAFETY: the caller's.
+    let (log, load) = unsafe { (entry(env, LOG_VARIABLE), entry(env, LOAD_VARIABLE)) };
+    let ours = LOAD_ENTRY.bytes();
+    let first = load.is_some_and(|l| {
+        l.starts_with(ours) && matches!(l.get(ours.len()), None | Some(b':' | b' '))
+    });
+    first && log == Some(LOG_ENTRY.bytes())
+}
+
+/// Calls with an environment that leads into our log and else is the caller's.
+///
+/// # Safety
+/// `env` is an environment, or null.
+unsafe fn led(env: Environment, then: &dyn Fn(Environment) -> usize) -> usize {
+    // SAFETY: the caller's; every index below is checked.
+    unsafe {
+        if leads_here(env) {
+            return then(env);
+        }
+        let mut list = [core::ptr::null::<c_char>(); VARIABLES_MAX];
+        let mut load = [0_u8; 2 * TEXT_MAX];
+        let ours = LOAD_ENTRY.bytes();
+        let mut length = ours.len();
+        let Some(place) = load.get_mut(..length) else {
+            return then(env);
+        };
+        place.copy_from_slice(ours);
+        let mut count = 2;
+        let mut at = env;
+        while !at.is_null() && !(*at).is_null() {
+            let text = CStr::from_ptr(*at).to_bytes();
+            if let Some(theirs) = text.strip_prefix(LOAD_VARIABLE) {
+                // Behind ours, with a null left at the end.
+                let end = length + 1 + theirs.len();
+                if !theirs.is_empty() && end < load.len() {
+                    if let Some([colon, rest @ ..]) = load.get_mut(length..end) {
+                        *colon = b':';
+                        rest.copy_from_slice(theirs);
+                    }
+                    length = end;
+                }
+            } else if !text.starts_with(LOG_VARIABLE) {
+                let Some(place) = list.get_mut(count).filter(|_| count < VARIABLES_MAX - 1) else {
+                    return then(env);
+                };
+                *place = *at;
+                count += 1;
+            }
+            at = at.add(1);
+        }
+        let [first, second, ..] = &mut list;
+        *first = LOG_ENTRY.pointer();
+        *second = load.as_ptr().cast();
+        then(list.as_ptr())
+    }
+}
+
+/// Notes that a program is to begin, and that it did not where `start` comes back and `failed`.
+///
+/// # Safety
+/// `program` is a string or null, `env` an environment or null.
+unsafe fn started(
+    program: usize,
+    env: Environment,
+    start: &dyn Fn(Environment) -> usize,
+    failed: fn(usize) -> bool,
+) -> usize {
+    if program != 0 {
+        // SAFETY: the caller's string.
+        say(Kind::Spawn, unsafe { CStr::from_ptr(program as *const c_char) }.to_bytes());
+    } else {
+        say(Kind::Spawn, b"");
+    }
+    // SAFETY: the caller's.
+    let answer = unsafe { led(env, start) };
+    if failed(answer) {
+        say(Kind::NotStarted, b"");
+    }
+    answer
+}
+
+fn own_environment() -> Environment {
+    // SAFETY: the C library's own variable.
+    unsafe { environ.cast_const().cast() }
+}
+
+/// Functions that become another program: they come back only where they failed. The return
+/// address is handed on as the sixth argument.
+macro_rules! becoming {
+    ($($name:ident, $by:ident, $real:ident, $entry:ident, $program:expr, $env:expr;)*) => {$(
+        fn $real() -> usize {
+            static REAL: AtomicUsize = AtomicUsize::new(0);
+            // The name is a literal with a null at its end.
+            match CStr::from_bytes_with_nul(concat!(stringify!($by), "\0").as_bytes()) {
+                Ok(name) => real(&REAL, name),
+                Err(_) => missing as *const () as usize,
+            }
+        }
+
+        extern "C" fn $entry(a: usize, b: usize, c: usize, _: usize, _: usize, caller: usize) -> usize {
+            // SAFETY: a function of the C library, called with the caller's own arguments.
+            let real: extern "C" fn(usize, usize, Environment) -> usize =
+                unsafe { core::mem::transmute($real()) };
+            let env: fn(usize) -> Environment = $env;
+            let program: fn(usize) -> usize = $program;
+            if !RUN.load(Ordering::Acquire) {
+                if foreign(caller) {
+                    note(Kind::Spawn, Outcome::Done, caller, b"");
+                }
+                return real(a, b, env(c));
+            }
+            // SAFETY: the caller's own arguments.
+            unsafe { started(program(a), env(c), &|env| real(a, b, env), |_| true) }
+        }
+
+        /// # Safety
+        /// As the C library's function of this name.
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name() {
+            #[cfg(target_arch = "x86_64")]
+            naked_asm!("mov r9, [rsp]", "jmp {}", sym $entry);
+            #[cfg(target_arch = "aarch64")]
+            naked_asm!("mov x5, x30", "b {}", sym $entry);
+        }
+    )*};
+}
+
+becoming! {
+    execve, execve, execve_real, execve_entry, |a| a, |c| c as Environment;
+    execvpe, execvpe, execvpe_real, execvpe_entry, |a| a, |c| c as Environment;
+    execv, execve, execv_real, execv_entry, |a| a, |_| own_environment();
+    execvp, execvpe, execvp_real, execvp_entry, |a| a, |_| own_environment();
+    fexecve, fexecve, fexecve_real, fexecve_entry, |_| 0, |c| c as Environment;
+}
+
+/// Functions that start another program beside this one, of six arguments, the last of which is
+/// the environment; they answer 0 where they succeeded. The return address is the seventh.
+macro_rules! starting {
+    ($($name:ident, $real:ident, $entry:ident;)*) => {$(
+        fn $real() -> usize {
+            static REAL: AtomicUsize = AtomicUsize::new(0);
+            match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
+                Ok(name) => real(&REAL, name),
+                Err(_) => missing as *const () as usize,
+            }
+        }
+
+        extern "C" fn $entry(
+            a: usize, b: usize, c: usize, d: usize, e: usize, f: usize, caller: usize,
+        ) -> usize {
+            type Six = extern "C" fn(usize, usize, usize, usize, usize, Environment) -> usize;
+            // SAFETY: a function of the C library, called with the caller's own arguments.
+            let real: Six = unsafe { core::mem::transmute($real()) };
+            if !RUN.load(Ordering::Acquire) {
+                if foreign(caller) {
+                    note(Kind::Spawn, Outcome::Done, caller, b"");
+                }
+                return real(a, b, c, d, e, f as Environment);
+            }
+            let start = |env| real(a, b, c, d, e, env);
+            // SAFETY: the caller's own arguments. An int, in the low half of the register.
+            unsafe { started(b, f as Environment, &start, |answer| answer as u32 != 0) }
+        }
+
+        /// # Safety
+        /// As the C library's function of this name.
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name() {
+            #[cfg(target_arch = "x86_64")]
+            naked_asm!("push qword ptr [rsp]", "call {}", "add rsp, 8", "ret", sym $entry);
+            #[cfg(target_arch = "aarch64")]
+            naked_asm!("mov x6, x30", "b {}", sym $entry);
+        }
+    )*};
+}
+
+starting! {
+    posix_spawn, posix_spawn_real, posix_spawn_entry;
+    posix_spawnp, posix_spawnp_real, posix_spawnp_entry;
+}

@@ -1,0 +1,355 @@
+//! The key of a run: what its names mean here and now.
+//!
+//! Enters: the names of files, trees, directories and variables, from a prediction or from what
+//! was just observed. Leaves: a description. Must never happen here: a name of a peer's that leads
+//! anywhere but below the roots and the system's own directories.
+
+use crate::action::{
+    Description, FileInput, Known, Looked, MAX_VARIABLES, Prediction, Value, Variable,
+};
+use crate::compiler::KEYED_VARIABLES;
+use crate::digests::{FileDigests, Identity};
+use crate::invocation::Invocation;
+use crate::paths::{Named, RootKind, Roots, real_path};
+use crate::pipeline::find::{PEER_BYTES_MAX, PEER_FILES_MAX, is_public, value};
+use crate::pipeline::{Pipeline, Tier, observed};
+use quarry_trust::Digest;
+use quarry_trust::digest::Hasher;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Stands before the reason for which a run stays with this node, among its variables: no
+/// variable has an equals sign in its name.
+pub(super) const ALONE: &str = "=alone ";
+/// Stands among the variables for where all roots lie: a run whose files hold such a path.
+pub(super) const ROOTS: &str = "=roots";
+/// Before the name of a directory among the files: all that lies below it.
+const TREE: &str = "=tree ";
+/// The same for a package: without the packages below it.
+const PACKAGE: &str = "=package ";
+/// Files of one tree, and their bytes.
+const TREE_FILES_MAX: usize = 20_000;
+const TREE_BYTES_MAX: u64 = 1 << 30;
+/// Entries of one listed directory.
+pub(super) const LISTING_MAX: usize = 20_000;
+/// Directories of the system's own, which nobody writes while building.
+const SYSTEM: [&str; 6] = ["/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin"];
+
+/// A directory that counts with all that is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// As declared.
+    Tree,
+    /// A package, by cargo's rule for scripts that declare nothing.
+    Package,
+}
+
+impl Extent {
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Tree => TREE,
+            Self::Package => PACKAGE,
+        }
+    }
+
+    /// What a name among the files means.
+    fn of(name: &str) -> Option<(Self, &str)> {
+        let tree = name.strip_prefix(TREE).map(|rest| (Self::Tree, rest));
+        tree.or_else(|| Some((Self::Package, name.strip_prefix(PACKAGE)?)))
+    }
+
+    /// The name of a directory of this extent.
+    pub(super) fn name(self, directory: &str) -> String {
+        format!("{}{directory}", self.prefix())
+    }
+}
+
+/// What cargo tells a script, whatever else it reads.
+fn is_told(name: &str) -> bool {
+    const TOLD: [&str; 17] = [
+        "CARGO",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_MANIFEST_DIR",
+        "CARGO_MANIFEST_LINKS",
+        "CARGO_MANIFEST_PATH",
+        "DEBUG",
+        "HOST",
+        "LD_LIBRARY_PATH",
+        "OPT_LEVEL",
+        "OUT_DIR",
+        "PROFILE",
+        "RUSTC",
+        "RUSTC_LINKER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTDOC",
+        "RUSTFLAGS",
+        "TARGET",
+    ];
+    const BEGINNINGS: [&str; 4] = ["CARGO_CFG_", "CARGO_FEATURE_", "CARGO_PKG_", "DEP_"];
+    TOLD.contains(&name) || BEGINNINGS.iter().any(|b| name.starts_with(b))
+}
+
+/// What turns names into a description.
+pub(super) struct Keying<'a> {
+    pub pipeline: &'a Pipeline,
+    pub inv: &'a Invocation,
+    pub roots: &'a Roots,
+    pub known: &'a Known,
+    /// Under which values of variables are digested.
+    pub secret: [u8; 32],
+}
+
+/// A tree's content, and the newest change in it, nanoseconds since 1970.
+pub(super) struct Grown {
+    pub digest: Digest,
+    pub newest: i128,
+}
+
+impl Keying<'_> {
+    /// A description of this run with these inputs.
+    pub(super) fn with(
+        &self,
+        files: BTreeMap<String, Option<Digest>>,
+        looked: Vec<Looked>,
+        variables: Vec<Variable>,
+    ) -> Description {
+        let files = files.into_iter();
+        Description {
+            known: self.known.clone(),
+            externs: Vec::new(),
+            macros: Vec::new(),
+            native: Vec::new(),
+            link: Vec::new(),
+            files: files
+                .map(|(name, digest)| FileInput { name, digest })
+                .collect(),
+            looked,
+            variables,
+        }
+    }
+
+    /// Digests what a prediction names; `None` where things are not as it says.
+    pub(super) fn describe(&self, prediction: &Prediction, tier: Tier) -> Option<Description> {
+        let named = prediction.files.len() + prediction.absent.len() + prediction.looks.len();
+        if tier == Tier::Peers && named > PEER_FILES_MAX {
+            return None;
+        }
+        let mut files = BTreeMap::new();
+        let mut bytes = 0;
+        for name in &prediction.files {
+            let digest = match Extent::of(name) {
+                Some((extent, directory)) => {
+                    self.grown(&self.locate(directory, tier)?, extent)?.digest
+                }
+                None => {
+                    let path = self.locate(name, tier)?;
+                    bytes += fs::metadata(&path)
+                        .ok()
+                        .filter(fs::Metadata::is_file)?
+                        .len();
+                    if tier == Tier::Peers && bytes > PEER_BYTES_MAX {
+                        return None;
+                    }
+                    self.pipeline.digests.digest(&path).ok()?
+                }
+            };
+            files.insert(name.clone(), Some(digest));
+        }
+        for name in &prediction.absent {
+            if self.locate(name, tier)?.symlink_metadata().is_ok() {
+                return None;
+            }
+            files.insert(name.clone(), None);
+        }
+        let mut looked = Vec::with_capacity(prediction.looks.len());
+        for (name, look) in &prediction.looks {
+            looked.push(Looked {
+                name: name.clone(),
+                sight: observed::sight(&self.locate(name, tier)?, *look, LISTING_MAX)?,
+            });
+        }
+        let read = prediction.variables.iter().map(|(name, _)| name.as_str());
+        Some(self.with(files, looked, self.variables(read)?))
+    }
+
+    /// What a name means here. A peer's may lead below the roots and into the system's own
+    /// directories.
+    pub(super) fn locate(&self, name: &str, tier: Tier) -> Option<PathBuf> {
+        match tier {
+            Tier::Local => self.roots.locate(name),
+            Tier::Peers => self.roots.locate_shared(name).or_else(|| {
+                let path = self.roots.locate(name).filter(|p| *p == Path::new(name))?;
+                let of_system = |path: &Path| SYSTEM.iter().any(|dir| path.starts_with(dir));
+                (of_system(&path) && of_system(&real_path(&path)?)).then_some(path)
+            }),
+        }
+    }
+
+    /// Whether a path lies where things are built.
+    pub(super) fn is_built(&self, path: &Path) -> bool {
+        matches!(self.roots.name(path), Named::Rooted(RootKind::Target, _))
+    }
+
+    /// The variables of a key: what cargo tells, what was read, and what always counts. `None`
+    /// where there are too many.
+    pub(super) fn variables<'s>(
+        &'s self,
+        read: impl Iterator<Item = &'s str>,
+    ) -> Option<Vec<Variable>> {
+        let mut all: BTreeMap<&str, Value> = BTreeMap::new();
+        let told = self.inv.env.iter().filter_map(|(name, _)| name.to_str());
+        let told = told.filter(|name| is_told(name));
+        for name in told.chain(KEYED_VARIABLES.iter().copied()).chain(read) {
+            all.entry(name).or_insert_with(|| self.value(name));
+        }
+        if all.len() > MAX_VARIABLES {
+            return None;
+        }
+        let all = all.into_iter().map(|(name, value)| Variable {
+            name: name.to_owned(),
+            value,
+        });
+        Some(all.collect())
+    }
+
+    fn value(&self, name: &str) -> Value {
+        if name.starts_with(ALONE) {
+            return Value::Public(String::new());
+        }
+        if name == ROOTS {
+            let all: Vec<String> = self.roots.dirs().map(|d| d.display().to_string()).collect();
+            return Value::Public(all.join("\n"));
+        }
+        let raw = self.inv.var(name);
+        let Some(text) = raw.and_then(|raw| raw.to_str()).filter(|_| is_told(name)) else {
+            return value(
+                self.inv,
+                self.roots,
+                name,
+                crate::action::Use::Literal,
+                &self.secret,
+            );
+        };
+        let normal = self.roots.normalise(text.as_bytes());
+        // What looks like a placeholder already is not taken for one.
+        let normal = String::from_utf8(normal)
+            .ok()
+            .filter(|_| !text.contains("/quarry/"));
+        match normal {
+            Some(normal) if normal != text && is_public(name) => Value::Symbolic(normal),
+            Some(normal) if normal != text => {
+                let said = [name.as_bytes(), b"~", normal.as_bytes()].concat();
+                Value::Keyed(Digest::keyed(&self.secret, &said))
+            }
+            _ => value(
+                self.inv,
+                self.roots,
+                name,
+                crate::action::Use::Literal,
+                &self.secret,
+            ),
+        }
+    }
+
+    /// All that lies in a directory, by name, kind and content, without what is built, git's
+    /// metadata and, for a package, the packages below it. `None` where it is not to be read, or
+    /// too large.
+    pub(super) fn grown(&self, directory: &Path, extent: Extent) -> Option<Grown> {
+        let mut growing = Growing {
+            digests: self.pipeline.digests.as_ref(),
+            target: inode(&fs::metadata(self.roots.root(RootKind::Target)?).ok()?),
+            extent,
+            hasher: Hasher::new(),
+            newest: 0,
+            files: 0,
+            bytes: 0,
+        };
+        growing.directory(directory, Path::new(""))?;
+        Some(Grown {
+            digest: growing.hasher.finish(),
+            newest: growing.newest,
+        })
+    }
+}
+
+fn inode(m: &fs::Metadata) -> (u64, u64) {
+    (m.dev(), m.ino())
+}
+
+struct Growing<'a> {
+    digests: &'a dyn FileDigests,
+    /// The target directory, by whatever path it is met.
+    target: (u64, u64),
+    extent: Extent,
+    hasher: Hasher,
+    newest: i128,
+    files: usize,
+    bytes: u64,
+}
+
+impl Growing<'_> {
+    fn directory(&mut self, dir: &Path, below: &Path) -> Option<()> {
+        let identity = Identity::of(&fs::metadata(dir).ok()?);
+        self.newest = self.newest.max(identity.modified);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir).ok()? {
+            names.push(entry.ok()?.file_name());
+            if self.files + names.len() > TREE_FILES_MAX {
+                return None;
+            }
+        }
+        names.sort();
+        for name in names {
+            let (path, below) = (dir.join(&name), below.join(&name));
+            let m = fs::symlink_metadata(&path).ok()?;
+            if name == ".git" || inode(&m) == self.target {
+                continue;
+            }
+            self.files += 1;
+            if self.files > TREE_FILES_MAX {
+                return None;
+            }
+            if m.is_dir() {
+                if self.extent == Extent::Package && path.join("Cargo.toml").is_file() {
+                    continue;
+                }
+                self.entry(b'd', &below, &[]);
+                self.directory(&path, &below)?;
+                continue;
+            }
+            self.newest = self.newest.max(Identity::of(&m).newest());
+            if m.is_symlink() {
+                let target = fs::read_link(&path).ok()?;
+                self.entry(b'l', &below, target.as_os_str().as_bytes());
+            }
+            // Also what a link leads to; a directory behind one counts by the link's text alone.
+            match fs::metadata(&path) {
+                Ok(behind) if behind.is_file() => {
+                    self.bytes += behind.len();
+                    if self.bytes > TREE_BYTES_MAX {
+                        return None;
+                    }
+                    self.newest = self.newest.max(Identity::of(&behind).newest());
+                    let digest = self.digests.digest(&path).ok()?;
+                    self.entry(b'f', &below, digest.as_bytes());
+                }
+                Ok(behind) if behind.is_dir() => {}
+                Err(_) if m.is_symlink() => {}
+                _ => self.entry(b'o', &below, &[]),
+            }
+        }
+        Some(())
+    }
+
+    fn entry(&mut self, kind: u8, below: &Path, rest: &[u8]) {
+        let name = below.as_os_str().as_bytes();
+        self.hasher.update(&[kind]);
+        for part in [name, rest] {
+            self.hasher.update(&(part.len() as u64).to_le_bytes());
+            self.hasher.update(part);
+        }
+    }
+}

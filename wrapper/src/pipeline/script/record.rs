@@ -1,0 +1,283 @@
+//! Record: from a finished run to an entry, if all of it is known and nothing moved under it.
+
+use super::key::{ALONE, Extent, Keying, LISTING_MAX, ROOTS};
+use super::said::Declared;
+use super::seen::{Seen, is_git, seen};
+use super::{OUTPUT, Recording, out};
+use crate::action::{Look, Looked, MAX_FILES};
+use crate::compiler::Bypass;
+use crate::compiler::rustc::macro_symbols::{LIBRARY_MAX, unseen_program};
+use crate::digests::{FileDigests, Identity, local_clock, open_regular};
+use crate::ipc::protocol::Finished;
+use crate::observer::log;
+use crate::paths::{RootKind, Scanner};
+use crate::pipeline::find::{named, reads_a_secret};
+use crate::pipeline::record::absent_throughout;
+use crate::pipeline::{
+    Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, observed, temporary,
+};
+use quarry_trust::canon::Canonical;
+use quarry_trust::{Digest, Entry, OutputKind, Verified};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+
+pub(super) fn record(
+    pipeline: &Pipeline,
+    r: &Recording,
+    finished: &Finished,
+    cache: &dyn Cache,
+) -> Result<Verified<Entry>, Bypass> {
+    if !finished.success {
+        return Err(Bypass::ScriptFailed);
+    }
+    let (Some(stdout), Some(stderr)) = (&finished.stdout, &finished.stderr) else {
+        return Err(Bypass::MessagesTooLarge);
+    };
+    let bytes = r.log.read().map_err(|_| Bypass::ScriptUnobserved)?;
+    let records = log::parse(&bytes).ok_or(Bypass::ScriptUnobserved)?;
+    let mut seen = seen(&records, &r.facts, &r.roots)?;
+    look_into(r, &mut seen)?;
+    if !r.was_empty {
+        return Err(Bypass::ScriptLeftovers);
+    }
+    let declared = Declared::of(stdout);
+    let keying = Keying {
+        pipeline,
+        inv: &r.inv,
+        roots: &r.roots,
+        known: &r.known,
+        secret: cache.value_secret(),
+    };
+    let inputs = Inputs::of(&keying, r, &declared, &seen)?;
+
+    let scanner = Scanner::new(&r.roots, &[], false);
+    let (stdout, in_stdout) = said(r, stdout, &scanner, cache)?;
+    let (stderr, in_stderr) = said(r, stderr, &scanner, cache)?;
+    let (packed, in_files) = packed(r, &scanner, cache)?;
+    let bound = in_stdout || in_stderr || in_files;
+
+    let mut alone = seen.alone;
+    alone.extend(bound.then_some("paths"));
+    alone.extend(inputs.outside(&keying).then_some("outside"));
+    let mut read: BTreeSet<String> = seen.variables;
+    read.extend(declared.variables);
+    read.extend(bound.then(|| ROOTS.to_owned()));
+    if !alone.is_empty() {
+        // Which programs a script finds may have gone unseen.
+        read.insert("PATH".to_owned());
+    }
+    read.extend(alone.iter().map(|why| format!("{ALONE}{why}")));
+    let variables = keying.variables(read.iter().map(String::as_str));
+    let variables = variables.ok_or(Bypass::ScriptInput)?;
+    let private = !alone.is_empty() || reads_a_secret(&variables);
+    let description = keying.with(inputs.files, inputs.looked, variables);
+    let (action, description_bytes) = description.action();
+    let entry = UnsignedEntry {
+        lookup: r.known.lookup(),
+        action,
+        description: stage(cache, &description_bytes)?,
+        prediction: description.prediction().to_canon(),
+        crate_name: r.facts.package.clone(),
+        outputs: vec![StagedOutput {
+            name: OUTPUT.to_owned(),
+            kind: OutputKind::Plain,
+            executable: false,
+            staged: packed,
+        }],
+        stdout,
+        stderr,
+        width: None,
+        duration_ms: finished.duration_ms,
+        private,
+    };
+    cache.put(entry).map_err(|_| Bypass::StoreUnavailable)
+}
+
+fn stage(cache: &dyn Cache, bytes: &[u8]) -> Result<Staged, Bypass> {
+    let staged = cache.stage_bytes(bytes);
+    staged.map_err(|_| Bypass::StoreUnavailable)
+}
+
+/// What a script said, with placeholders, and whether a path of this checkout is left in it.
+fn said(
+    r: &Recording,
+    text: &[u8],
+    scanner: &Scanner,
+    cache: &dyn Cache,
+) -> Result<(Staged, bool), Bypass> {
+    let normal = r.roots.normalise(text);
+    if r.roots.localise(&normal) != text {
+        return Err(Bypass::ScriptMessages);
+    }
+    Ok((stage(cache, &normal)?, scanner.found_in(&normal)))
+}
+
+/// What the script's program could do unseen; it still is the one that stands in the key.
+fn look_into(r: &Recording, seen: &mut Seen) -> Result<(), Bypass> {
+    let (path, before) = &r.program;
+    let mut bytes = Vec::new();
+    let file = open_regular(path).map_err(|_| Bypass::ScriptInputChanged)?;
+    let now = file.metadata().map(|m| Identity::of(&m));
+    let read = file.take(LIBRARY_MAX + 1).read_to_end(&mut bytes);
+    let same = now.is_ok_and(|now| (now.inode, now.modified) == (before.inode, before.modified))
+        && read.is_ok()
+        && r.known.root.digest == Some(Digest::of(&bytes));
+    if !same {
+        return Err(Bypass::ScriptInputChanged);
+    }
+    match unseen_program(&bytes) {
+        None => {}
+        Some(Bypass::MacroEnviron) => drop(seen.alone.insert("environment")),
+        Some(Bypass::MacroRawCalls) => drop(seen.alone.insert("unwatched")),
+        Some(Bypass::MacroLibrary) => drop(seen.alone.insert("libraries")),
+        Some(reason) => return Err(reason),
+    }
+    Ok(())
+}
+
+/// OUT_DIR as an object, and whether a path of this checkout stands in it.
+fn packed(r: &Recording, scanner: &Scanner, cache: &dyn Cache) -> Result<(Staged, bool), Bypass> {
+    let above = r.facts.out_dir.parent();
+    let at = temporary(above.ok_or(Bypass::OutputDirectory)?, "pack");
+    let mut options = File::options();
+    let file = options.read(true).write(true).create_new(true).open(&at);
+    let mut file = file.map_err(|_| Bypass::OutputDirectory)?;
+    // It is gone when it is closed.
+    let _ = fs::remove_file(&at);
+    let packed = out::pack(&r.facts.out_dir, &file, scanner)?;
+    file.rewind().map_err(|_| Bypass::StoreUnavailable)?;
+    let staged = cache.stage_file(&file);
+    Ok((staged.map_err(|_| Bypass::StoreUnavailable)?, packed.bound))
+}
+
+/// The files of a key, digested, and what was looked at.
+struct Inputs {
+    files: BTreeMap<String, Option<Digest>>,
+    looked: Vec<Looked>,
+    /// The same without what stands before some names.
+    names: BTreeSet<String>,
+}
+
+impl Inputs {
+    fn of(
+        keying: &Keying<'_>,
+        r: &Recording,
+        declared: &Declared,
+        seen: &Seen,
+    ) -> Result<Self, Bypass> {
+        let mut all = Self {
+            files: BTreeMap::new(),
+            looked: Vec::new(),
+            names: BTreeSet::new(),
+        };
+        for path in &declared.paths {
+            all.declared(keying, r, path)?;
+        }
+        if declared.is_nothing() {
+            all.tree(keying, r, &r.facts.directory.clone(), Extent::Package)?;
+        }
+        for path in &seen.files {
+            all.file(keying, r, path)?;
+        }
+        for path in &seen.absent {
+            if keying.is_built(path) {
+                // Beside what is built now nothing rests; that it is still absent must do.
+                if path.symlink_metadata().is_ok() {
+                    return Err(Bypass::ScriptInputChanged);
+                }
+            } else {
+                absent_throughout(path, r.started).map_err(|_| Bypass::ScriptInputChanged)?;
+            }
+            all.insert(r, path, None)?;
+        }
+        let mut looked = BTreeMap::new();
+        for (path, look) in &seen.looks {
+            let m = fs::metadata(path).map_err(|_| Bypass::ScriptInputChanged)?;
+            if *look == Look::List && Identity::of(&m).modified >= r.started {
+                return Err(Bypass::ScriptInputChanged);
+            }
+            let sight = observed::sight(path, *look, LISTING_MAX).ok_or(Bypass::ScriptInput)?;
+            let name = named(&r.roots, path)?;
+            all.names.insert(name.clone());
+            looked.insert((name, *look), sight);
+        }
+        let looked = looked.into_iter();
+        all.looked = looked
+            .map(|((name, _), sight)| Looked { name, sight })
+            .collect();
+        if all.files.len() + all.looked.len() > MAX_FILES {
+            return Err(Bypass::ScriptInput);
+        }
+        Ok(all)
+    }
+
+    fn insert(&mut self, r: &Recording, path: &Path, digest: Option<Digest>) -> Result<(), Bypass> {
+        let name = named(&r.roots, path)?;
+        self.names.insert(name.clone());
+        self.files.insert(name, digest);
+        Ok(())
+    }
+
+    /// What the script names by itself. Cargo runs it each time where nothing is there, and where
+    /// it is newer than the run.
+    fn declared(&mut self, keying: &Keying<'_>, r: &Recording, path: &Path) -> Result<(), Bypass> {
+        let path: PathBuf = r.facts.directory.join(path).components().collect();
+        if is_git(&path) {
+            return Err(Bypass::ScriptGit);
+        }
+        if r.facts.is_out(&path) {
+            return Err(Bypass::ScriptAlways);
+        }
+        match fs::metadata(&path) {
+            Ok(m) if m.is_dir() => {
+                let target = r.roots.root(RootKind::Target);
+                if target.is_some_and(|target| target.starts_with(&path)) {
+                    return Err(Bypass::ScriptAlways);
+                }
+                self.tree(keying, r, &path, Extent::Tree)
+            }
+            Ok(m) if m.is_file() => self.file(keying, r, &path),
+            Ok(_) => Err(Bypass::ScriptInput),
+            Err(_) => Err(Bypass::ScriptAlways),
+        }
+    }
+
+    fn file(&mut self, keying: &Keying<'_>, r: &Recording, path: &Path) -> Result<(), Bypass> {
+        let unreadable = |_| Bypass::ScriptInput;
+        let file = open_regular(path).map_err(unreadable)?;
+        if !local_clock(&file) {
+            return Err(Bypass::ForeignClock);
+        }
+        let identity = Identity::of(&file.metadata().map_err(unreadable)?);
+        if identity.newest() >= r.started {
+            return Err(Bypass::ScriptInputChanged);
+        }
+        let digest = keying.pipeline.digests.digest(path).map_err(unreadable)?;
+        self.insert(r, path, Some(digest))
+    }
+
+    fn tree(
+        &mut self,
+        keying: &Keying<'_>,
+        r: &Recording,
+        path: &Path,
+        extent: Extent,
+    ) -> Result<(), Bypass> {
+        let grown = keying.grown(path, extent).ok_or(Bypass::ScriptInput)?;
+        if grown.newest >= r.started {
+            return Err(Bypass::ScriptInputChanged);
+        }
+        let name = named(&r.roots, path)?;
+        self.files.insert(extent.name(&name), Some(grown.digest));
+        self.names.insert(name);
+        Ok(())
+    }
+
+    /// Whether a name among them is one that nobody else may be told.
+    fn outside(&self, keying: &Keying<'_>) -> bool {
+        let reach = |name: &String| keying.locate(name, Tier::Peers).is_some();
+        !self.names.iter().all(reach)
+    }
+}
