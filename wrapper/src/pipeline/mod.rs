@@ -221,6 +221,15 @@ impl Job {
     }
 }
 
+/// What a lookup learnt that led to nothing.
+struct Found {
+    roots: Roots,
+    base: Base,
+    started: i128,
+    seen: HashMap<PathBuf, Identity>,
+    launcher: Option<script::Launcher>,
+}
+
 /// What recording needs to remember of the lookup.
 struct Recording {
     inv: Invocation,
@@ -391,20 +400,36 @@ impl Pipeline {
             }
             return Begin::Hit(Box::new(hit));
         }
-        let private = editing::private(self, inv, &unit, &roots, &base);
+        Begin::Run(Box::new(self.run(
+            inv,
+            unit,
+            Found {
+                roots,
+                base,
+                started,
+                seen,
+                launcher,
+            },
+        )))
+    }
+
+    /// What to run where nothing was found, and what recording it will need.
+    fn run(&self, inv: &Invocation, unit: Unit, found: Found) -> Job {
+        let Found { roots, base, .. } = &found;
+        let private = editing::private(self, inv, &unit, roots, base);
         let mut behind = base.behind_outputs(&unit);
         behind.private |= private.is_some();
         let pending = self.places.begin(&output_paths(inv, &unit), &behind);
         // Of what is not stored nobody asks what it was made of.
         let witness = match private {
-            None => links::Witness::of(&base, &inv.cwd.join(&unit.out_dir)),
+            None => links::Witness::of(base, &inv.cwd.join(&unit.out_dir)),
             Some(_) => None,
         };
         let argv = match private {
-            None => unit.run_argv(inv, &roots),
-            Some(_) => unit.private_argv(inv, &roots),
+            None => unit.run_argv(inv, roots),
+            Some(_) => unit.private_argv(inv, roots),
         };
-        let mut plan = plan(argv, &roots, witness.as_ref());
+        let mut plan = plan(argv, roots, witness.as_ref());
         plan.record = true;
         let mut log = None;
         if private.is_none()
@@ -416,22 +441,22 @@ impl Pipeline {
         }
         let recording = Recording {
             inv: inv.clone(),
-            roots,
-            base,
-            started,
-            seen,
+            roots: found.roots,
+            base: found.base,
+            started: found.started,
+            seen: found.seen,
             log,
             witness,
             private,
-            launcher,
+            launcher: found.launcher,
             _pending: pending,
         };
-        Begin::Run(Box::new(Job {
+        Job {
             unit,
             plan,
             recording: Some(recording),
             bypass: None,
-        }))
+        }
     }
 
     /// Digests what is known without a prediction: compiler, arguments, root file, externs, the
