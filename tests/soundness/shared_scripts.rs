@@ -1,7 +1,7 @@
 //! Runs of build scripts in a team (47): what is shared, with whom it is not, and what stays with the
 //! node that made it.
 
-use super::ground::Place;
+use super::ground::{Place, led};
 use super::scripts::{LIB, built, fresh, how, place};
 use crate::harness::{Dev, joined, team, wait_keys};
 use std::fs;
@@ -175,4 +175,34 @@ fn a_system_header_that_differs_is_another_run() {
     assert!(how("1 miss", built(&there)).starts_with("two "));
     let third = place(&team[2], "third", main, &[]);
     assert_eq!(how("1 peer", built(&third)), first);
+}
+
+#[test]
+fn c_that_a_script_compiles_names_no_checkout_and_is_shared_with_what_links_it_in() {
+    let devs = team(&["alice", "bobby"]);
+    let build = r#"
+        use std::{env, process::Command};
+        fn ran(command: &mut Command) { assert!(command.status().unwrap().success()); }
+        fn main() {
+            let (out, here) = (env::var("OUT_DIR").unwrap(), env::var("CARGO_MANIFEST_DIR").unwrap());
+            let (object, archive) = (format!("{out}/x.o"), format!("{out}/libx.a"));
+            ran(Command::new("cc").args(["-g", "-c", "-o", &object]).arg(format!("{here}/x.c")));
+            ran(Command::new("ar").args(["crsD", &archive, &object]));
+            println!("cargo::rerun-if-changed=x.c");
+            println!("cargo::rustc-link-search=native={out}");
+            println!("cargo::rustc-link-lib=static=x");
+        }"#;
+    let lib = "unsafe extern \"C\" { fn place() -> *const std::ffi::c_char; }\n\
+               pub fn said() -> &'static str { unsafe { std::ffi::CStr::from_ptr(place()) }.to_str().unwrap() }";
+    let files = [
+        ("build.rs", build),
+        ("x.c", "const char *place(void) { return __FILE__; }\n"),
+        ("src/lib.rs", lib),
+    ];
+    let here = Place::new(&devs[0], "here", &files);
+    let there = Place::new(&devs[1], "over/there", &files);
+    assert_eq!(here.fresh(), led("./l/x.c", "1 miss"));
+    wait_keys(&devs[1], &devs[0]);
+    assert_eq!(there.fresh(), led("./l/x.c", "1 peer"));
+    there.nothing_left();
 }

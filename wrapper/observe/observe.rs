@@ -16,6 +16,7 @@
 #![no_std]
 
 mod calls;
+mod drivers;
 mod run;
 
 use calls::{getcwd_real, open_real, readlink_real};

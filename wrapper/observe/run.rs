@@ -9,6 +9,7 @@
 //! the C library starts by itself (`system`) inherits them.
 
 use super::calls::readlink_real;
+use super::drivers::{self, Arguments};
 use super::{
     ACTIVE, Kind, LOG, Outcome, RUN, TEXT_MAX, environ, foreign, missing, note, open_log, real,
     say,
@@ -89,8 +90,10 @@ pub(super) fn begin() -> bool {
     if !LOG_ENTRY.keep(log) || !LOAD_ENTRY.keep(ours) {
         return true;
     }
-    // SAFETY: behind the prefix the string goes on to its null.
-    let path = unsafe { LOG_ENTRY.pointer().add(LOG_VARIABLE.len()) };
+    let value = log.get(LOG_VARIABLE.len()..).unwrap_or(b"");
+    let Some(path) = drivers::keep(value) else {
+        return true;
+    };
     let log = open_log(path);
     if log < 0 {
         return true;
@@ -227,7 +230,12 @@ macro_rules! becoming {
                 return real(a, b, env(c));
             }
             // SAFETY: the caller's own arguments.
-            unsafe { started(program(a), env(c), &|env| real(a, b, env), |_| true) }
+            unsafe {
+                let start = |env| {
+                    drivers::told(program(a), b as Arguments, &|b| real(a, b as usize, env))
+                };
+                started(program(a), env(c), &start, |_| true)
+            }
         }
 
         /// # Safety
@@ -275,9 +283,13 @@ macro_rules! starting {
                 }
                 return real(a, b, c, d, e, f as Environment);
             }
-            let start = |env| real(a, b, c, d, e, env);
             // SAFETY: the caller's own arguments. An int, in the low half of the register.
-            unsafe { started(b, f as Environment, &start, |answer| answer as u32 != 0) }
+            unsafe {
+                let start = |env| {
+                    drivers::told(b, e as Arguments, &|e| real(a, b, c, d, e as usize, env))
+                };
+                started(b, f as Environment, &start, |answer| answer as u32 != 0)
+            }
         }
 
         /// # Safety

@@ -6,7 +6,7 @@
 //! it), a remembered identity of files that have changed since, a rustup proxy taken for the
 //! compiler behind it.
 
-pub(in crate::compiler) mod ask;
+pub(crate) mod ask;
 pub(in crate::compiler) mod components;
 
 use crate::compiler::rustc::args::Unit;

@@ -27,6 +27,10 @@ const LOG_MAX: u64 = 16 << 20;
 const RUN_LOG_MAX: u64 = 64 << 20;
 /// Names the log of a build script's run, to its processes and to ourselves inside one.
 pub const RUN: &str = "QUARRY_OBSERVE_RUN";
+/// Stands before each argument for C compilers in that variable, behind the log's path.
+const SEPARATOR: u8 = 0x1f;
+/// Bytes of that variable's value: the observer keeps it in 4 KiB, with its name.
+const RUN_VALUE_MAX: usize = 4000;
 
 /// Why macros are not observed.
 #[derive(Debug, Error)]
@@ -149,12 +153,20 @@ impl Observer {
         ]
     }
 
-    /// The variables with which the run of a build script is observed into a log.
+    /// The variables with which the run of a build script is observed into a log, and C compilers
+    /// that it starts are given `arguments` besides their own; where these are too long, none.
     #[must_use]
-    pub fn run_environment(&self, log: &Log) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub fn run_environment(&self, log: &Log, arguments: &[Vec<u8>]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut env = self.environment(log);
-        if let Some((name, _)) = env.last_mut() {
+        if let Some((name, value)) = env.last_mut() {
             *name = RUN.as_bytes().to_vec();
+            let all = arguments
+                .iter()
+                .flat_map(|a| std::iter::once(&SEPARATOR).chain(a));
+            let all: Vec<u8> = all.copied().collect();
+            if value.len() + all.len() <= RUN_VALUE_MAX {
+                value.extend(all);
+            }
         }
         env
     }

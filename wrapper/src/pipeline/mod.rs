@@ -185,6 +185,7 @@ pub struct Pipeline {
     digests: Arc<MemoDigests>,
     places: Places,
     shared: editing::Shared,
+    c_compilers: script::c::Compilers,
     observing: observed::Observing,
 }
 
@@ -326,6 +327,7 @@ impl Pipeline {
             digests: Arc::new(MemoDigests::new(memos.clone())),
             places: Places::new(memos.clone()),
             shared: editing::Shared::new(memos),
+            c_compilers: script::c::Compilers::default(),
             observing: observed::Observing::default(),
         }
     }

@@ -81,10 +81,10 @@ impl Observing {
     }
 
     /// A log for the run of a build script, and the variables that lead to it.
-    pub(super) fn begin_run(&self) -> Option<(Log, Environment)> {
+    pub(super) fn begin_run(&self, arguments: &[Vec<u8>]) -> Option<(Log, Environment)> {
         let observer = self.observer.as_ref()?;
         let log = observer.run_log().ok()?;
-        let env = observer.run_environment(&log);
+        let env = observer.run_environment(&log, arguments);
         Some((log, env))
     }
 

@@ -19,11 +19,7 @@ const MAX_ANSWER: usize = 256 * 1024;
 const CHUNK: usize = 8 * 1024;
 
 /// Asks `program` in the caller's environment and directory; gives its stdout.
-pub(in crate::compiler) fn ask(
-    program: &Path,
-    args: &[&str],
-    inv: &Invocation,
-) -> io::Result<String> {
+pub(crate) fn ask(program: &Path, args: &[&str], inv: &Invocation) -> io::Result<String> {
     let mut child = Command::new(program)
         .args(args)
         .current_dir(&inv.cwd)

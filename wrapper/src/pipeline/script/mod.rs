@@ -7,6 +7,7 @@
 //! here: a run replayed that changed anything but OUT_DIR; a run shared of which something was not
 //! seen.
 
+pub(super) mod c;
 mod find;
 mod key;
 mod out;
@@ -135,7 +136,10 @@ impl Pipeline {
         if let Some(hit) = trip.find(caller) {
             return Ok(Begin::Hit(Box::new(hit)));
         }
-        let (log, env) = self.observing.begin_run().ok_or(Bypass::ScriptUnobserved)?;
+        let (log, env) = self
+            .observing
+            .begin_run(&self.c_compilers.arguments(inv, &roots))
+            .ok_or(Bypass::ScriptUnobserved)?;
         let plan = RunPlan {
             argv: inv.argv.iter().map(|a| a.as_bytes().to_vec()).collect(),
             env,
