@@ -232,11 +232,18 @@ fn told(said: &Said, dir: &Path) -> (BTreeSet<String>, Vec<String>) {
         !PROGRESS.iter().any(|p| begin.starts_with(p))
             && !(begin.starts_with("warning: `") && begin.contains(" generated "))
     };
-    let lines: Vec<&str> = err.lines().filter(kept).collect();
-    let mut blocks: BTreeSet<String> = BTreeSet::new();
-    for block in lines.split(|line| line.is_empty()) {
-        blocks.insert(block.join("\n"));
+    let mut blocks: Vec<String> = vec![String::new()];
+    for line in err.lines().filter(kept) {
+        // Cargo leaves no blank line where it sums up one crate between what two others say.
+        if line.is_empty() || line.starts_with("error") || line.starts_with("warning") {
+            blocks.push(String::new());
+        }
+        if let Some(block) = blocks.last_mut() {
+            block.push_str(line);
+            block.push('\n');
+        }
     }
+    let blocks = blocks.into_iter().collect();
     let mut out: Vec<String> = plain(&said.out, dir)
         .lines()
         .map(|line| {
