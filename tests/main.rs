@@ -7,6 +7,7 @@ mod harness;
 mod alone;
 mod attackers;
 mod diagnostics;
+mod differential;
 mod faults;
 mod networks;
 mod pages;

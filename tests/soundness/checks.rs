@@ -162,3 +162,39 @@ fn what_cargo_and_its_caller_tell_clippy_alone_is_told_apart() {
     let how = here.counted(|| drop(clippy(&here, &[])));
     assert_eq!(how, "1 clippy-cargo");
 }
+
+#[test]
+fn a_check_hits_whatever_other_macros_lie_there() {
+    let alice = Dev::new("alice");
+    let l = package("l", "[dependencies]\nd = { path = \"../d\" }");
+    let place = |name: &str| {
+        Place::new(
+            &alice,
+            name,
+            &[
+                ("/Cargo.toml", &members(&["app", "l", "d", "mac"]) as &str),
+                ("/mac/Cargo.toml", &macro_package("mac", "")),
+                ("/mac/src/lib.rs", ""),
+                ("/d/Cargo.toml", &package("d", "")),
+                ("/d/src/lib.rs", "pub fn d() -> u8 { 1 }"),
+                ("Cargo.toml", &l),
+                ("src/lib.rs", "pub fn said() -> u8 { d::d() }"),
+            ],
+        )
+    };
+    let (here, there) = (place("here"), place("over/there"));
+    let run = |place: &Place<'_>, what: &str, krate: &str| {
+        let mut command = place.command(what);
+        command.args(["-p", krate]);
+        ended(
+            &alice,
+            || drop(alice.run(&mut command).succeeded()),
+            &|_| true,
+        )
+    };
+    assert_eq!(run(&here, "check", "l"), "2 miss");
+    assert_eq!(run(&there, "build", "mac"), "1 miss");
+    // One by one: cargo sets back the time of what it has checked, and `d` is known all the same.
+    assert_eq!(run(&there, "check", "d"), "1 hit");
+    assert_eq!(run(&there, "check", "l"), "1 hit");
+}

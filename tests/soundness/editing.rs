@@ -120,13 +120,7 @@ fn a_link_is_private_for_what_lies_two_crates_down() {
     assert_eq!(built(&here), led("1 5", "4 miss"));
     // Only `d` is built; what stands between it and the program has not been compiled since.
     here.write(&[("/d/src/lib.rs", &d(2))]);
-    let mut only = here.command("build");
-    let how = ended(
-        &alice,
-        || drop(alice.run(only.args(["-p", "d"])).succeeded()),
-        &|_| true,
-    );
-    assert_eq!(how, "1 edited");
+    assert_eq!(one(&here, "build", "d"), "1 edited");
     let before = entries(&alice);
     assert_eq!(built(&here), led("2 5", "2 built-on-edited"));
     assert_eq!(entries(&alice), before);
@@ -218,6 +212,30 @@ fn flags_variables_and_new_dependencies_are_no_edits_and_a_clean_start_is_shared
     assert!(!how.contains("edited"), "{how}");
 }
 
+/// How the compiles of `cargo WHAT -p KRATE` ended.
+fn one(place: &Place<'_>, what: &str, krate: &str) -> String {
+    let mut only = place.command(what);
+    only.args(["-p", krate]);
+    let work = || drop(place.dev.run(&mut only).succeeded());
+    ended(place.dev, work, &|name| !name.is_empty())
+}
+
+#[test]
+fn a_check_of_what_is_edited_is_known_as_such_after_cargo_has_set_back_its_time() {
+    let alice = Dev::new("alice");
+    let here = layered(&alice, "here");
+    assert_eq!(one(&here, "check", "l"), "3 miss");
+    let before = entries(&alice);
+    // Where only a comment has come the compiler takes the metadata out of its incremental
+    // directory, as old as it is, and cargo sets its time forward.
+    for comment in ["", "// one\n", "// one\n// two\n"] {
+        here.write(&[("/d/src/lib.rs", &(d(2) + comment))]);
+        assert_eq!(one(&here, "check", "d"), "1 edited");
+        assert_eq!(one(&here, "check", "l"), "1 built-on-edited");
+    }
+    assert_eq!(entries(&alice), before);
+}
+
 #[test]
 fn who_is_not_incremental_shares_every_edit() {
     let alice = Dev::new("alice");
@@ -252,13 +270,7 @@ fn a_mistake_on_the_way_a_restart_and_a_node_that_dies_change_nothing() {
     let how = ended(&alice, || assert!(!here.build().ok), &|_| true);
     assert_eq!(how, "1 failed-compile");
     here.write(&[("/d/src/lib.rs", &d(2))]);
-    let mut only = here.command("build");
-    let how = ended(
-        &alice,
-        || drop(alice.run(only.args(["-p", "d"])).succeeded()),
-        &|_| true,
-    );
-    assert_eq!(how, "1 edited");
+    assert_eq!(one(&here, "build", "d"), "1 edited");
     // What is private is so for the next node, too.
     alice.qnode(&["restart"]).succeeded();
     assert_eq!(built(&here), led("2 5", "2 built-on-edited"));

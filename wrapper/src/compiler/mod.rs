@@ -32,8 +32,8 @@ pub enum Class {
     Query,
     /// Runs untouched.
     Bypass(Bypass),
-    /// Not cached only because of how it is linked: runs with our remaps and without incremental,
-    /// since what depends on it would differ from checkout to checkout.
+    /// Not cached only because of how it is linked: runs with our remaps and, but for programs,
+    /// without incremental, since what depends on it would differ from checkout to checkout.
     Link(Bypass, Box<Unit>),
     /// Cached.
     Compile(Box<Unit>),

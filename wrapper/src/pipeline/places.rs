@@ -15,6 +15,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
 
 /// What stands behind a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,8 +30,34 @@ pub struct Behind {
 
 type Closure = Arc<Behind>;
 
-/// Identity without ctime: cargo's uplift links the file, which moves that.
-type PlaceIdentity = (u64, u64, u64, i128);
+/// What tells a file in its place from another one there. Without ctime: cargo's uplift links the
+/// file, which moves that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PlaceIdentity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: i128,
+    /// When the file came to be; `None` where the filesystem does not say.
+    born: Option<i128>,
+}
+
+impl PlaceIdentity {
+    /// Whether a file that is `now` is the one that this was. Cargo sets back the time of what it
+    /// has checked to when it began to (`cargo::core::compiler::rustc`); no rewriting leads to an
+    /// earlier time, and whatever takes the file's place is born later.
+    fn is_still(self, now: Self) -> bool {
+        let set_back = self.born.is_some() && now.modified < self.modified;
+        self.may_be(now) && (now.modified == self.modified || set_back)
+    }
+
+    /// The same, with whatever time it has: what an incremental compile takes over from the one
+    /// before is old, and cargo sets its time forward.
+    fn may_be(self, now: Self) -> bool {
+        (self.device, self.inode, self.size, self.born)
+            == (now.device, now.inode, now.size, now.born)
+    }
+}
 
 /// Places kept in memory; beyond it they start over (the backing keeps them).
 const PLACES_MAX: usize = 100_000;
@@ -138,7 +165,10 @@ impl Places {
             .and_then(|backing| backing.recall(&private_key(path)))
             .is_some_and(|memo| {
                 let then = decode(&memo).map(|(then, _)| then);
-                memo == ANY || then.is_some() && then == identity(path)
+                // In doubt it is private: that costs a hit, never more.
+                let may_be =
+                    |then: PlaceIdentity| identity(path).is_some_and(|now| then.may_be(now));
+                memo == ANY || then.is_some_and(may_be)
             })
     }
 
@@ -151,11 +181,11 @@ impl Places {
             return Some(closure.clone());
         }
         if let Some((then, closure)) = table.done.get(path) {
-            return (*then == now).then(|| closure.clone());
+            return then.is_still(now).then(|| closure.clone());
         }
         drop(table);
         let (then, closure) = decode(&self.backing.as_ref()?.recall(&key(path))?)?;
-        if then != now {
+        if !then.is_still(now) {
             return None;
         }
         let closure = Arc::new(closure);
@@ -167,24 +197,42 @@ impl Places {
 }
 
 fn identity(path: &Path) -> Option<PlaceIdentity> {
-    let i = Identity::of(&fs::metadata(path).ok()?);
-    Some((i.device, i.inode, i.size, i.modified))
+    let m = fs::metadata(path).ok()?;
+    let Identity {
+        device,
+        inode,
+        size,
+        modified,
+        ..
+    } = Identity::of(&m);
+    let born = m.created().ok();
+    let born = born.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    Some(PlaceIdentity {
+        device,
+        inode,
+        size,
+        modified,
+        born: born.and_then(|since| i128::try_from(since.as_nanos()).ok()),
+    })
 }
 
 fn key(path: &Path) -> Vec<u8> {
-    [b"place-v3:".as_slice(), path.as_os_str().as_bytes()].concat()
+    [b"place-v4:".as_slice(), path.as_os_str().as_bytes()].concat()
 }
 
 fn private_key(path: &Path) -> Vec<u8> {
-    [b"private-v1:".as_slice(), path.as_os_str().as_bytes()].concat()
+    [b"private-v2:".as_slice(), path.as_os_str().as_bytes()].concat()
 }
 
-fn encode((device, inode, size, modified): PlaceIdentity, closure: &Behind) -> Vec<u8> {
+fn encode(identity: PlaceIdentity, closure: &Behind) -> Vec<u8> {
     let mut w = Writer::default();
-    w.u64(device);
-    w.u64(inode);
-    w.u64(size);
-    w.fixed(&modified.to_le_bytes());
+    w.u64(identity.device);
+    w.u64(identity.inode);
+    w.u64(identity.size);
+    w.fixed(&identity.modified.to_le_bytes());
+    w.option(identity.born.as_ref(), |w, born| {
+        w.fixed(&born.to_le_bytes())
+    });
     w.list(&closure.macros);
     w.count(closure.crates.len());
     for name in &closure.crates {
@@ -196,12 +244,13 @@ fn encode((device, inode, size, modified): PlaceIdentity, closure: &Behind) -> V
 
 fn decode(bytes: &[u8]) -> Option<(PlaceIdentity, Behind)> {
     let mut r = Reader::new(bytes);
-    let identity = (
-        r.u64().ok()?,
-        r.u64().ok()?,
-        r.u64().ok()?,
-        i128::from_le_bytes(r.array().ok()?),
-    );
+    let identity = PlaceIdentity {
+        device: r.u64().ok()?,
+        inode: r.u64().ok()?,
+        size: r.u64().ok()?,
+        modified: i128::from_le_bytes(r.array().ok()?),
+        born: r.option(|r| r.array().map(i128::from_le_bytes)).ok()?,
+    };
     let macros = r.list(MAX_FILES).ok()?;
     let count = r.count(MAX_FILES).ok()?;
     let crates = (0..count).map(|_| r.text(MAX_TEXT).ok());
@@ -245,6 +294,32 @@ mod tests {
             places.behind(&rmeta).is_none(),
             "an interrupted compile leaves no claim"
         );
+    }
+
+    #[test]
+    fn a_file_whose_time_was_set_back_is_the_same_and_one_that_was_touched_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let rmeta = dir.path().join("liba.rmeta");
+        fs::write(&rmeta, b"checked").unwrap();
+        let places = Places::new(None);
+        places.note(std::slice::from_ref(&rmeta), &something());
+        let at = |seconds: i64| {
+            let file = fs::File::options().append(true).open(&rmeta).unwrap();
+            let now = std::time::SystemTime::now();
+            let gap = std::time::Duration::from_secs(seconds.unsigned_abs());
+            file.set_modified(if seconds < 0 { now - gap } else { now + gap })
+                .unwrap();
+        };
+        at(-60);
+        assert!(places.behind(&rmeta).is_some());
+        at(60);
+        assert!(places.behind(&rmeta).is_none());
+        // Another file, born later, with a time as old: a rebuild that was checked, too.
+        let other = dir.path().join("other");
+        fs::write(&other, b"checked").unwrap();
+        fs::rename(&other, &rmeta).unwrap();
+        at(-60);
+        assert!(places.behind(&rmeta).is_none());
     }
 
     #[test]
@@ -317,7 +392,13 @@ mod tests {
 
     #[test]
     fn memos_round_trip() {
-        let identity = (1, 2, 3, -4);
+        let identity = PlaceIdentity {
+            device: 1,
+            inode: 2,
+            size: 3,
+            modified: -4,
+            born: Some(5),
+        };
         assert_eq!(
             decode(&encode(identity, &something())),
             Some((identity, something()))

@@ -1,0 +1,160 @@
+//! The differential run: a random walk of edits, after each of which cargo through qwrap must do
+//! what cargo alone does after the same.
+//!
+//! The seed is printed; `QUARRY_SEED` repeats a walk, `QUARRY_STEPS` makes it longer, and
+//! `QUARRY_PROJECT` takes it over a copy of that directory instead of the sample.
+
+mod dice;
+mod pair;
+mod sample;
+mod world;
+
+use crate::harness::{Dev, assert_same_files, files, projects, team, wait_keys};
+use dice::Dice;
+use pair::{BUILD, Pair, asked};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+use world::World;
+
+/// Steps of a walk where `QUARRY_STEPS` does not say: about a minute.
+const STEPS: usize = 40;
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().expect("a number"))
+}
+
+fn chance() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    now.as_secs() ^ u64::from(now.subsec_nanos())
+}
+
+fn project() -> Option<PathBuf> {
+    std::env::var_os("QUARRY_PROJECT").map(PathBuf::from)
+}
+
+fn world(project: Option<&Path>) -> World {
+    let file = |(path, text): &(&str, &str)| (PathBuf::from(*path), (*text).to_owned());
+    match project {
+        Some(dir) => World::of(dir),
+        None => World::new(sample::FILES.iter().map(file).collect()),
+    }
+}
+
+#[test]
+fn after_every_step_all_is_as_with_cargo_alone() {
+    let seed = number("QUARRY_SEED").unwrap_or_else(chance);
+    let steps = number("QUARRY_STEPS").map_or(STEPS, |n| usize::try_from(n).unwrap());
+    let mut dice = Dice::new(seed);
+    let devs = team(&["alice", "bob"]);
+    let project = project();
+    let from = project.as_deref();
+    let mut world = world(from);
+    let mut pairs = [
+        Pair::new(&devs[0], "here", from),
+        Pair::new(&devs[0], "over/there", from),
+        Pair::new(&devs[1], "at/bobs/desk", from),
+    ];
+    if from.is_some() {
+        devs[0].plain(&pairs[0].twin, &["fetch"]).succeeded();
+        projects::share_registry(&devs[0], &devs[1]);
+    }
+    let mut walked = format!("QUARRY_SEED={seed}, the steps so far:\n");
+    println!("{walked}");
+    let mut works = true;
+    for step in 0..steps {
+        // All of them begin where the walk does: the second and the third with hits.
+        let begins = step < pairs.len();
+        let mut told = "begin".to_owned();
+        let mut at = step;
+        if !begins {
+            told = world.step(&mut dice, works);
+            // Mostly at one desk; the others come by.
+            at = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2][dice.below(10)];
+        }
+        if at == 2 {
+            wait_keys(&devs[1], &devs[0]);
+        }
+        let pair = &mut pairs[at];
+        pair.sync(&world);
+        if !begins && dice.happens(20) {
+            told = format!("{told}; {}", pair.disturb(&mut dice));
+        }
+        let args = if begins { BUILD } else { asked(&mut dice) };
+        let place = pair.ours.display();
+        walked.push_str(&format!(
+            "{step}: {told}; cargo {} in {place}: ",
+            args.join(" ")
+        ));
+        works = pair.compare(&world, args, &walked);
+        walked.push_str(if works { "well\n" } else { "fails\n" });
+    }
+    println!("{walked}{}\n{}", devs[0].stats(), devs[1].stats());
+    assert!(devs[0].count("hits.local") > 0, "{walked}");
+    assert!(devs[1].count("hits.peer") > 0, "{walked}");
+}
+
+/// Everything that compiles left, but for the lists of inputs, which name paths, and cargo's own
+/// notes.
+fn outputs(checkout: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let target = checkout.join("target");
+    let keep = |path: &Path| {
+        let within = |name: &str| path.components().any(|c| c.as_os_str() == name);
+        let script = path
+            .file_name()
+            .is_some_and(|n| n.to_string_lossy().starts_with("build_script"));
+        let kept = within("deps") || within("examples") || (within("build") && script);
+        kept && path.extension().is_none_or(|e| e != "d")
+    };
+    files(&target, &keep)
+}
+
+#[test]
+fn an_empty_store_here_and_hits_there_make_the_same_bytes() {
+    const ALL: [&[&str]; 4] = [
+        &["build"],
+        &["test", "--no-run", "--all-targets"],
+        &["check", "--all-targets"],
+        &["build", "--release"],
+    ];
+    let seed = number("QUARRY_SEED").unwrap_or_else(chance);
+    println!("QUARRY_SEED={seed}");
+    let mut dice = Dice::new(seed);
+    let alice = Dev::new("alice");
+    let project = project();
+    let from = project.as_deref();
+    let mut world = world(from);
+    let (mut here, mut there) = (
+        Pair::new(&alice, "here", from),
+        Pair::new(&alice, "quite/another/place", from),
+    );
+    if from.is_some() {
+        alice.plain(&here.twin, &["fetch"]).succeeded();
+    }
+    let mut compared = 0;
+    for _ in 0..2 {
+        alice.start();
+        alice.qnode(&["purge", "--all", "--yes"]).succeeded();
+        for pair in [&mut here, &mut there] {
+            pair.sync(&world);
+            let _ = std::fs::remove_dir_all(pair.ours.join("target"));
+        }
+        for args in ALL {
+            let compiled = alice.count("misses");
+            let built = alice.build(&here.ours, args);
+            let mine = alice.count("misses");
+            assert_eq!(alice.build(&there.ours, args).code, built.code);
+            // What failed is not stored, and what did not come so far is compiled there.
+            if built.ok {
+                assert!(mine > compiled, "QUARRY_SEED={seed}");
+                assert_eq!(alice.count("misses"), mine, "QUARRY_SEED={seed} {args:?}");
+                assert_same_files(&outputs(&here.ours), &outputs(&there.ours));
+                compared += 1;
+            }
+        }
+        for _ in 0..6 {
+            world.step(&mut dice, true);
+        }
+    }
+    assert!(compared >= ALL.len(), "QUARRY_SEED={seed}");
+}

@@ -1,0 +1,258 @@
+//! Two checkouts that have been through the same: one built through qwrap, one by cargo alone.
+
+use super::dice::Dice;
+use super::world::{Files, World};
+use crate::harness::{Dev, Said};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+/// Arguments of cargo.
+pub type Asked = &'static [&'static str];
+
+/// What is asked of cargo, and how often of a hundred.
+const ASKED: &[(usize, Asked)] = &[
+    (55, &["build", "--keep-going"]),
+    (12, &["check", "--keep-going", "--all-targets"]),
+    (17, &["test", "--no-fail-fast", "--all-targets"]),
+    (10, &["build", "--keep-going", "--release"]),
+    (6, &["clippy", "--keep-going"]),
+];
+
+/// What is asked first of all: what builds most.
+pub const BUILD: Asked = ASKED[0].1;
+
+/// What is asked next.
+pub fn asked(dice: &mut Dice) -> Asked {
+    let mut at = dice.below(100);
+    for (share, args) in ASKED {
+        if at < *share {
+            return args;
+        }
+        at -= share;
+    }
+    BUILD
+}
+
+/// Two checkouts of one developer.
+pub struct Pair<'d> {
+    /// Whose they are.
+    pub dev: &'d Dev,
+    /// Built through qwrap.
+    pub ours: PathBuf,
+    /// Built by cargo alone.
+    pub twin: PathBuf,
+    written: Files,
+}
+
+impl<'d> Pair<'d> {
+    /// A pair below a developer's directory, with a copy of `from` in each where that is given.
+    pub fn new(dev: &'d Dev, name: &str, from: Option<&Path>) -> Self {
+        let pair = Self {
+            dev,
+            ours: dev.path(name),
+            twin: dev.path(format!("{name}-alone")),
+            written: Files::new(),
+        };
+        for dir in [&pair.ours, &pair.twin] {
+            match from {
+                Some(from) => crate::harness::projects::copy(from, dir),
+                None => fs::create_dir_all(dir).unwrap(),
+            }
+        }
+        pair
+    }
+
+    /// Brings both checkouts to the world's state: only what differs is written.
+    pub fn sync(&mut self, world: &World) {
+        for dir in [&self.ours, &self.twin] {
+            for path in self
+                .written
+                .keys()
+                .filter(|p| !world.files.contains_key(*p))
+            {
+                fs::remove_file(dir.join(path)).unwrap();
+                // A directory that nothing is in any more goes, too, as with git.
+                let _ = fs::remove_dir(dir.join(path).parent().unwrap());
+            }
+            for (path, text) in &world.files {
+                if self.written.get(path) != Some(text) {
+                    let path = dir.join(path);
+                    fs::create_dir_all(path.parent().unwrap()).unwrap();
+                    fs::write(path, text).unwrap();
+                }
+            }
+        }
+        self.written = world.files.clone();
+    }
+
+    /// Something that happens to checkouts and not to their contents; says what.
+    pub fn disturb(&self, dice: &mut Dice) -> String {
+        if dice.happens(50) {
+            let paths: Vec<&PathBuf> = self.written.keys().collect();
+            let path = dice.one(&paths);
+            for dir in [&self.ours, &self.twin] {
+                let file = fs::File::options().append(true).open(dir.join(path));
+                file.unwrap().set_modified(SystemTime::now()).unwrap();
+            }
+            return format!("touch {}", path.display());
+        }
+        let profile = *dice.one(&["debug", "release"]);
+        if dice.happens(30) {
+            for dir in [&self.ours, &self.twin] {
+                let _ = fs::remove_dir_all(dir.join("target").join(profile));
+            }
+            return format!("clean {profile}");
+        }
+        let part = *dice.one(&["deps", "incremental", ".fingerprint", "build"]);
+        let begins = *dice.one(&["", "lib", "app", "base", "mid", "libmac", "l"]);
+        for dir in [&self.ours, &self.twin] {
+            let within = dir.join("target").join(profile).join(part);
+            for entry in fs::read_dir(within).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().starts_with(begins) {
+                    let path = entry.path();
+                    let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+                }
+            }
+        }
+        format!("remove {profile}/{part}/{begins}*")
+    }
+
+    /// Asks the same of cargo in both checkouts, and fails unless it does the same; whether it
+    /// succeeded.
+    #[track_caller]
+    pub fn compare(&self, world: &World, args: &[&str], walked: &str) -> bool {
+        let ours = self.run(world, &self.ours, args, true);
+        let twin = self.run(world, &self.twin, args, false);
+        let (mut told, mut expected) = (told(&ours, &self.ours), told(&twin, &self.twin));
+        if args[0] == "test" && twin.err.contains("could not compile") {
+            // It stops at the first crate that fails, and which that is, is chance.
+            told.0.clear();
+            expected.0.clear();
+        }
+        assert_eq!(
+            (ours.code, &told.0),
+            (twin.code, &expected.0),
+            "{walked}\ncargo {args:?} in {}:\n{}\n--- and alone:\n{}",
+            self.ours.display(),
+            ours.err,
+            twin.err
+        );
+        assert_eq!(told.1, expected.1, "{walked}\nstdout of cargo {args:?}");
+        if ours.ok {
+            let runs = |dir: &Path| programs(self.dev, dir);
+            assert_eq!(runs(&self.ours), runs(&self.twin), "{walked}\nthe programs");
+            self.fresh(world, args, walked);
+        }
+        ours.ok
+    }
+
+    /// Fails unless nothing is left to do.
+    #[track_caller]
+    fn fresh(&self, world: &World, args: &[&str], walked: &str) {
+        let mut args = [args, &["-v"]].concat();
+        if args[0] == "test" {
+            args.push("--no-run");
+        }
+        let again = self.run(world, &self.ours, &args, true);
+        let compiled = |line: &&str| line.contains("Running `") && line.contains("--crate-name");
+        let compiled: Vec<&str> = again.err.lines().filter(compiled).collect();
+        assert!(compiled.is_empty(), "{walked}\nnot fresh: {compiled:?}");
+    }
+
+    fn run(&self, world: &World, dir: &Path, args: &[&str], wrapped: bool) -> Said {
+        let mut command = self.dev.cargo(dir, args);
+        if !wrapped {
+            command.env_remove("RUSTC_WRAPPER");
+        }
+        self.dev.run(command.envs(&world.env))
+    }
+}
+
+/// What every program that was built says.
+fn programs(dev: &Dev, dir: &Path) -> Vec<(PathBuf, Option<i32>, String)> {
+    let mut all = Vec::new();
+    for profile in ["debug", "release"] {
+        let built = dir.join("target").join(profile);
+        for entry in fs::read_dir(built).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let m = entry.metadata().unwrap();
+            let program = m.is_file() && m.permissions().mode() & 0o111 != 0;
+            if !program || path.extension().is_some() {
+                continue;
+            }
+            let mut command: Command = dev.command(&path);
+            let ran = dev.run(command.arg("--help").current_dir(dir));
+            let said = plain(&format!("{}{}", ran.out, ran.err), dir);
+            all.push((path.strip_prefix(dir).unwrap().to_owned(), ran.code, said));
+        }
+    }
+    all.sort();
+    all
+}
+
+/// A text without what differs between two runs of cargo alone: the checkout's path, and numbers
+/// of threads.
+fn plain(text: &str, dir: &Path) -> String {
+    let text = text.replace(dir.to_str().unwrap(), "<checkout>");
+    let mut out = String::new();
+    for line in text.lines() {
+        match (line.find("' ("), line.find(") panicked at")) {
+            (Some(from), Some(to)) if line.starts_with("thread '") => {
+                out.push_str(&line[..=from]);
+                out.push_str(&line[to + 1..]);
+            }
+            _ => out.push_str(line),
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// The diagnostics, each once, and what was printed, line by line in ascending order, less what
+/// tells of time and progress. Which of two units says a thing first is chance.
+fn told(said: &Said, dir: &Path) -> (BTreeSet<String>, Vec<String>) {
+    const PROGRESS: &[&str] = &[
+        "Compiling",
+        "Checking",
+        "Finished",
+        "Running",
+        "Fresh",
+        "Dirty",
+        "Executable",
+        "Blocking",
+        "warning: build failed, waiting",
+    ];
+    let err = plain(&said.err, dir);
+    let kept = |line: &&str| {
+        let begin = line.trim_start();
+        !PROGRESS.iter().any(|p| begin.starts_with(p))
+            && !(begin.starts_with("warning: `") && begin.contains(" generated "))
+    };
+    let mut blocks: Vec<String> = vec![String::new()];
+    for line in err.lines().filter(kept) {
+        // Cargo leaves no blank line where it sums up one crate between what two others say.
+        if line.is_empty() || line.starts_with("error") || line.starts_with("warning") {
+            blocks.push(String::new());
+        }
+        if let Some(block) = blocks.last_mut() {
+            block.push_str(line);
+            block.push('\n');
+        }
+    }
+    let blocks = blocks.into_iter().collect();
+    let mut out: Vec<String> = plain(&said.out, dir)
+        .lines()
+        .map(|line| {
+            line.split("; finished in")
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect();
+    out.sort();
+    (blocks, out)
+}
