@@ -123,6 +123,41 @@ fn a_script_that_declares_nothing_runs_again_when_anything_in_its_package_change
 }
 
 #[test]
+fn what_a_script_declares_counts_also_where_it_does_not_read_it() {
+    let alice = Dev::new("alice");
+    let main = "println!(\"cargo::rerun-if-changed=dir\");\n\
+        println!(\"cargo::rerun-if-changed=file.txt\");\n\
+        println!(\"cargo::rerun-if-env-changed=UNREAD\"); note(\"x\");";
+    let files = [("dir/below/a.txt", "1"), ("file.txt", "1")];
+    let mut here = place(&alice, "here", main, &files);
+    let first = how("1 miss", built(&here));
+    for (path, was) in files {
+        here.write(&[(path, "2")]);
+        assert_ne!(how("1 miss", fresh(&here)), first, "{path}");
+        here.write(&[(path, was)]);
+        assert_eq!(how("1 hit", fresh(&here)), first);
+    }
+    here.set("UNREAD", Some(""));
+    assert_ne!(how("1 miss", fresh(&here)), first);
+}
+
+#[test]
+fn what_cargo_tells_a_script_counts_also_where_it_does_not_ask() {
+    let alice = Dev::new("alice");
+    let main = "println!(\"cargo::rerun-if-changed=build.rs\"); note(\"x\");";
+    let manifest =
+        "[package]\nname = \"l\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[features]\nmore = []\n";
+    let mut here = place(&alice, "here", main, &[("Cargo.toml", manifest)]);
+    let first = how("1 miss", built(&here));
+    here.args = vec!["--features".into(), "l/more".into()];
+    assert_ne!(how("1 miss", fresh(&here)), first);
+    here.args = vec!["--config=profile.dev.opt-level=1".into()];
+    assert_ne!(how("1 miss", fresh(&here)), first);
+    here.args.clear();
+    assert_eq!(how("1 hit", fresh(&here)), first);
+}
+
+#[test]
 fn what_a_script_was_seen_to_read_counts_too() {
     let alice = Dev::new("alice");
     let outside = alice.path("outside.txt");
