@@ -4,7 +4,7 @@
 //! Whether a script ran is told twice: by the node, and by the time of the clock that each run
 //! writes into OUT_DIR and the program prints.
 
-use super::ground::{Place, scripts};
+use super::ground::{Place, members, package, scripts};
 use crate::harness::{Dev, qwrap, wait_for};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -145,16 +145,24 @@ fn what_a_script_declares_counts_also_where_it_does_not_read_it() {
 fn what_cargo_tells_a_script_counts_also_where_it_does_not_ask() {
     let alice = Dev::new("alice");
     let main = "println!(\"cargo::rerun-if-changed=build.rs\"); note(\"x\");";
-    let manifest =
-        "[package]\nname = \"l\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[features]\nmore = []\n";
-    let mut here = place(&alice, "here", main, &[("Cargo.toml", manifest)]);
-    let first = how("1 miss", built(&here));
-    here.args = vec!["--features".into(), "l/more".into()];
-    assert_ne!(how("1 miss", fresh(&here)), first);
-    here.args = vec!["--config=profile.dev.opt-level=1".into()];
-    assert_ne!(how("1 miss", fresh(&here)), first);
-    here.args.clear();
-    assert_eq!(how("1 hit", fresh(&here)), first);
+    let tells = "fn main() { println!(\"cargo::rerun-if-changed=word.txt\");\n\
+        println!(\"cargo::metadata=word={}\", std::fs::read_to_string(\"word.txt\").unwrap()); }";
+    let files = [
+        ("/Cargo.toml", &members(&["app", "l", "d"]) as &str),
+        ("/d/Cargo.toml", &package("d", "links = \"d\"")),
+        ("/d/build.rs", tells),
+        ("/d/word.txt", "one"),
+        ("/d/src/lib.rs", ""),
+        (
+            "Cargo.toml",
+            &package("l", "[dependencies]\nd = { path = \"../d\" }"),
+        ),
+    ];
+    let here = place(&alice, "here", main, &files);
+    let first = how("2 miss", built(&here));
+    assert_eq!(how("2 hit", fresh(&here)), first);
+    here.write(&[("/d/word.txt", "two")]);
+    assert_ne!(how("2 miss", fresh(&here)), first);
 }
 
 #[test]
