@@ -4,7 +4,7 @@
 //! Whether a script ran is told twice: by the node, and by the time of the clock that each run
 //! writes into OUT_DIR and the program prints.
 
-use super::ground::{Place, scripts};
+use super::ground::{Place, members, package, scripts};
 use crate::harness::{Dev, qwrap, wait_for};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -120,6 +120,49 @@ fn a_script_that_declares_nothing_runs_again_when_anything_in_its_package_change
     here.write(&[("any/where.txt", "x"), ("src/lib.rs", LIB)]);
     std::fs::remove_file(here.l("any/new.txt")).unwrap();
     assert_eq!(how("1 hit", fresh(&here)), first);
+}
+
+#[test]
+fn what_a_script_declares_counts_also_where_it_does_not_read_it() {
+    let alice = Dev::new("alice");
+    let main = "println!(\"cargo::rerun-if-changed=dir\");\n\
+        println!(\"cargo::rerun-if-changed=file.txt\");\n\
+        println!(\"cargo::rerun-if-env-changed=UNREAD\"); note(\"x\");";
+    let files = [("dir/below/a.txt", "1"), ("file.txt", "1")];
+    let mut here = place(&alice, "here", main, &files);
+    let first = how("1 miss", built(&here));
+    for (path, was) in files {
+        here.write(&[(path, "2")]);
+        assert_ne!(how("1 miss", fresh(&here)), first, "{path}");
+        here.write(&[(path, was)]);
+        assert_eq!(how("1 hit", fresh(&here)), first);
+    }
+    here.set("UNREAD", Some(""));
+    assert_ne!(how("1 miss", fresh(&here)), first);
+}
+
+#[test]
+fn what_cargo_tells_a_script_counts_also_where_it_does_not_ask() {
+    let alice = Dev::new("alice");
+    let main = "println!(\"cargo::rerun-if-changed=build.rs\"); note(\"x\");";
+    let tells = "fn main() { println!(\"cargo::rerun-if-changed=word.txt\");\n\
+        println!(\"cargo::metadata=word={}\", std::fs::read_to_string(\"word.txt\").unwrap()); }";
+    let files = [
+        ("/Cargo.toml", &members(&["app", "l", "d"]) as &str),
+        ("/d/Cargo.toml", &package("d", "links = \"d\"")),
+        ("/d/build.rs", tells),
+        ("/d/word.txt", "one"),
+        ("/d/src/lib.rs", ""),
+        (
+            "Cargo.toml",
+            &package("l", "[dependencies]\nd = { path = \"../d\" }"),
+        ),
+    ];
+    let here = place(&alice, "here", main, &files);
+    let first = how("2 miss", built(&here));
+    assert_eq!(how("2 hit", fresh(&here)), first);
+    here.write(&[("/d/word.txt", "two")]);
+    assert_ne!(how("2 miss", fresh(&here)), first);
 }
 
 #[test]

@@ -206,3 +206,27 @@ fn c_that_a_script_compiles_names_no_checkout_and_is_shared_with_what_links_it_i
     assert_eq!(there.fresh(), led("./l/x.c", "1 peer"));
     there.nothing_left();
 }
+
+#[test]
+fn what_stays_here_stays_here_when_its_node_joins_a_team() {
+    let alice = Dev::new("alice");
+    let main = "println!(\"cargo::rerun-if-changed=build.rs\");\n\
+        assert!(std::process::Command::new(\"true\").status().unwrap().success()); note(\"x\");";
+    let here = place(&alice, "here", main, &[]);
+    how("1 miss", built(&here));
+    let recent = alice.recent();
+    let keys = recent
+        .iter()
+        .filter(|r| r["outcome"] == "miss" && r["crate_name"] == "l");
+    let keys: Vec<_> = keys
+        .map(|r| (r["script"] == true, r["action"].clone()))
+        .collect();
+    assert_eq!(keys.len(), 2, "{recent:?}");
+    let create = ["team", "create", "desk", "--name", "alice"];
+    alice.qnode(&create).succeeded();
+    for (script, key) in keys {
+        let shown = alice.json(&["show", key.as_str().unwrap()]);
+        let scope = if script { "private" } else { "team" };
+        assert_eq!(shown["scope"], scope, "{shown}");
+    }
+}

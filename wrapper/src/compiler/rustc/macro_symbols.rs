@@ -109,7 +109,7 @@ pub fn unseen(library: &[u8]) -> Option<Bypass> {
 /// What a program could do that no observer sees. A program has an entry, and no other harm in it.
 #[must_use]
 pub fn unseen_program(program: &[u8]) -> Option<Bypass> {
-    if memchr::memmem::find(program, RAW).is_some() {
+    if has_raw_code(program) {
         return Some(Bypass::ScriptRawCalls);
     }
     let Some(dynamic) = Dynamic::of(program) else {
@@ -118,8 +118,9 @@ pub fn unseen_program(program: &[u8]) -> Option<Bypass> {
     if dynamic.imports.iter().any(|i| ENVIRONMENT.contains(i)) {
         return Some(Bypass::MacroEnviron);
     }
+    // Without its own symbols nobody knows what code is in it.
     let unwatched = |i: &&[u8]| *i != b"__libc_start_main" && UNWATCHED.contains(i);
-    if dynamic.imports.iter().any(unwatched) {
+    if !dynamic.named || dynamic.imports.iter().any(unwatched) {
         return Some(Bypass::MacroRawCalls);
     }
     let foreign = |l: &&[u8]| !HARMLESS.contains(l);
@@ -130,10 +131,27 @@ pub fn unseen_program(program: &[u8]) -> Option<Bypass> {
         .then_some(Bypass::MacroLibrary)
 }
 
+/// Whether code by these names is in a program: in a mangled symbol, in a source file's path. The
+/// word alone proves nothing: rustix's own build script looks for a directory of that name.
+fn has_raw_code(program: &[u8]) -> bool {
+    memchr::memmem::find_iter(program, RAW).any(|at| {
+        let rest = program.get(at + RAW.len()..).unwrap_or_default();
+        let path = rest.iter().take_while(|b| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'/' | b'.')
+        });
+        let path = rest.get(..path.count()).unwrap_or_default();
+        let in_file = path.starts_with(b"/") && memchr::memmem::find(path, b".rs").is_some();
+        let mangled = at.checked_sub(1).and_then(|before| program.get(before)) == Some(&b'9');
+        in_file || mangled || rest.starts_with(b"::")
+    })
+}
+
 /// What a shared library asks of others.
 struct Dynamic<'l> {
     imports: Vec<&'l [u8]>,
     needed: Vec<&'l [u8]>,
+    /// Whether its own symbols are told.
+    named: bool,
 }
 
 /// A section's header.
@@ -144,6 +162,7 @@ struct Section {
     link: usize,
 }
 
+const SYMBOLS: u32 = 2;
 const DYNAMIC: u32 = 6;
 const DYNAMIC_SYMBOLS: u32 = 11;
 const SECTION_HEADER: usize = 64;
@@ -166,10 +185,12 @@ impl<'l> Dynamic<'l> {
         let mut found = Self {
             imports: Vec::new(),
             needed: Vec::new(),
+            named: false,
         };
         let (mut symbols, mut dynamic) = (false, false);
         for at in 0..count {
             let here = section(at)?;
+            found.named |= here.kind == SYMBOLS && here.size > 0;
             if here.kind != DYNAMIC && here.kind != DYNAMIC_SYMBOLS {
                 continue;
             }

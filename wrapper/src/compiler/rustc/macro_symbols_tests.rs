@@ -36,6 +36,23 @@ fn what_cannot_be_watched_is_known_by_its_imports() {
 
 #[test]
 #[cfg(target_os = "linux")]
+fn a_program_is_looked_into_by_its_symbols() {
+    let word = "const char *f(void) { return \"src/backend/linux_raw/arch\"; }";
+    assert_eq!(unseen_program(&library(word, &[])), None, "a word only");
+    let file = "const char *f(void) { return \"src/backend/linux_raw/fs/syscalls.rs\"; }";
+    let raw = Some(Bypass::ScriptRawCalls);
+    assert_eq!(unseen_program(&library(file, &[])), raw);
+    let symbol = "int _ZN6rustix7backend9linux_raw2fs8syscalls4open17h0E(void) { return 1; }";
+    assert_eq!(unseen_program(&library(symbol, &[])), raw);
+    let whole = "extern char **environ; char **f(void) { return environ; }";
+    let environ = Some(Bypass::MacroEnviron);
+    assert_eq!(unseen_program(&library(whole, &[])), environ);
+    let stripped = library("int f(void) { return 1; }", &["-s"]);
+    assert_eq!(unseen_program(&stripped), Some(Bypass::MacroRawCalls));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
 fn a_library_with_others_behind_it_is_left_alone() {
     let other = &["-Wl,--no-as-needed", "-lutil", "-lanl", "-lnss_files"];
     let m = library("int f(void) { return 1; }", &other[..3]);
