@@ -369,6 +369,21 @@ impl Pipeline {
         if let Some(hit) = trip.find(caller) {
             return Begin::Hit(Box::new(hit));
         }
+        let job = self.job(inv, unit, roots, base, (started, seen));
+        Begin::Run(Box::new(job))
+    }
+
+    /// What is to be run where nobody has compiled the unit as it is now. `before` is when the
+    /// compile begins, and what was digested before.
+    fn job(
+        &self,
+        inv: &Invocation,
+        unit: Unit,
+        roots: Roots,
+        base: Base,
+        before: (i128, HashMap<PathBuf, Identity>),
+    ) -> Job {
+        let (started, seen) = before;
         let private = editing::private(self, inv, &unit, &roots, &base);
         let mut behind = base.behind_outputs(&unit);
         behind.private |= private.is_some();
@@ -403,12 +418,12 @@ impl Pipeline {
             private,
             _pending: pending,
         };
-        Begin::Run(Box::new(Job {
+        Job {
             unit,
             plan,
             recording: Some(recording),
             bypass: None,
-        }))
+        }
     }
 
     /// Digests what is known without a prediction: compiler, arguments, root file, externs, the
