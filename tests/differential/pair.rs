@@ -229,8 +229,8 @@ fn told(said: &Said, dir: &Path) -> (BTreeSet<String>, Vec<String>) {
     let err = plain(&said.err, dir);
     let kept = |line: &&str| {
         let begin = line.trim_start();
-        !PROGRESS.iter().any(|p| begin.starts_with(p))
-            && !(begin.starts_with("warning: `") && begin.contains(" generated "))
+        let sums_up = begin.starts_with("warning: `") && begin.contains(" generated ");
+        !sums_up && !PROGRESS.iter().any(|p| begin.starts_with(p))
     };
     let mut blocks: Vec<String> = vec![String::new()];
     for line in err.lines().filter(kept) {
