@@ -5,7 +5,7 @@
 //! writes into OUT_DIR and the program prints.
 
 use super::ground::{Place, members, package, scripts};
-use crate::harness::{Dev, qwrap, wait_for};
+use crate::harness::{Dev, files, qwrap, wait_for};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -519,4 +519,32 @@ fn what_a_script_asks_of_the_compiler_is_part_of_its_run() {
         2 * asked_by_cargo,
         "cargo's own alone"
     );
+}
+
+#[test]
+fn a_damaged_out_dir_is_made_again() {
+    let alice = Dev::new("alice");
+    let main = "println!(\"cargo::rerun-if-changed=build.rs\"); note(\"x\");\n\
+        let noise: String = (0..60_000_u64).map(|n| format!(\"{:x}\", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();\n\
+        fs::write(out().join(\"noise\"), noise).unwrap();";
+    let here = place(&alice, "here", main, &[]);
+    let first = how("1 miss", built(&here));
+    let noise = fs::read(out_dir(&here).join("noise")).unwrap();
+    alice.flush();
+    let objects = alice.home().join("store/objects");
+    let mut damaged = 0;
+    for (name, mut bytes) in files(&objects, &|_| true) {
+        // The object that holds OUT_DIR: one byte of the noise, so that its form stays whole.
+        let Some(at) = bytes.windows(64).position(|w| w == &noise[..64]) else {
+            continue;
+        };
+        bytes[at] ^= 1;
+        let path = objects.join(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(path, bytes).unwrap();
+        damaged += 1;
+    }
+    assert_eq!(damaged, 1);
+    assert_ne!(how("1 miss", fresh(&here)), first);
+    assert_eq!(fs::read(out_dir(&here).join("noise")).unwrap(), noise);
 }
