@@ -1,4 +1,4 @@
-//! Compilers told apart, on a hardlinked copy of the real sysroot.
+//! Compilers told apart, on a copy of the real sysroot.
 
 use super::{Compilers, ProbeError};
 use crate::compiler::rustc::testing::{Checkout, sysroot};
@@ -21,22 +21,23 @@ impl FileDigests for Counting {
     }
 }
 
-/// Links every file of the sysroot that a compiler consists of.
-fn link_tree(from: &Path, to: &Path) {
+/// Copies every file of the sysroot that a compiler consists of.
+fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let (source, copy) = (entry.path(), to.join(entry.file_name()));
         if source.is_dir() {
-            link_tree(&source, &copy);
-        } else if fs::hard_link(&source, &copy).is_err() {
+            copy_tree(&source, &copy);
+        } else {
+            // A hardlink would change the times of what other tests look at.
             fs::copy(&source, &copy).unwrap();
         }
     }
 }
 
 fn copy_of_sysroot(to: &Path) {
-    link_tree(&sysroot().join("lib"), &to.join("lib"));
+    copy_tree(&sysroot().join("lib"), &to.join("lib"));
     fs::create_dir_all(to.join("bin")).unwrap();
     fs::copy(sysroot().join("bin/rustc"), to.join("bin/rustc")).unwrap();
 }
