@@ -79,7 +79,8 @@ impl<'d> Pair<'d> {
                 let _ = fs::remove_dir(dir.join(path).parent().unwrap());
             }
             for (path, text) in &world.files {
-                if self.written.get(path) != Some(text) {
+                let touched = world.touched.as_ref() == Some(path);
+                if self.written.get(path) != Some(text) || touched {
                     let path = dir.join(path);
                     fs::create_dir_all(path.parent().unwrap()).unwrap();
                     fs::write(path, text).unwrap();

@@ -34,6 +34,8 @@ pub struct World {
     pub env: BTreeMap<&'static str, &'static str>,
     /// A state of the files that built.
     pub good: Files,
+    /// A file that was saved again as it is.
+    pub touched: Option<PathBuf>,
     before: Vec<Files>,
     branch: Files,
     serial: u32,
@@ -47,6 +49,7 @@ impl World {
             branch: files.clone(),
             files,
             env: BTreeMap::new(),
+            touched: None,
             before: Vec::new(),
             serial: 0,
         }
@@ -79,6 +82,7 @@ impl World {
     /// Takes one step; says which. `works` is whether the last build did.
     pub fn step(&mut self, dice: &mut Dice, works: bool) -> String {
         self.serial += 1;
+        self.touched = None;
         self.before.push(self.files.clone());
         if self.before.len() > REMEMBERED {
             self.before.remove(0);
@@ -181,9 +185,9 @@ impl World {
         };
         let text = self.files[&path].clone();
         let told = format!("{} beside {}", other.display(), path.display());
-        self.files.insert(other, text.clone());
-        // So that cargo looks at all.
-        self.files.insert(path, text + "// beside\n");
+        self.files.insert(other, text);
+        // So that cargo looks at all; what is stored may be of just these contents.
+        self.touched = Some(path);
         told
     }
 

@@ -102,13 +102,12 @@ pub(super) fn behind(
     })
 }
 
-/// The files of all crates behind a unit, by content: what a link may take. One of them that is
-/// this checkout's alone makes what stands behind the unit private.
+/// The files of all crates behind a unit, by content: what a link may take.
 pub(super) fn crates(
     pipeline: &Pipeline,
     inv: &Invocation,
     unit: &Unit,
-    behind: &mut Behind,
+    behind: &Behind,
     seen: &mut HashMap<PathBuf, Identity>,
 ) -> Result<Vec<FileInput>, Bypass> {
     let mut dirs = dependencies(inv, unit);
@@ -123,7 +122,6 @@ pub(super) fn crates(
             let Some(path) = dirs.iter().map(|dir| dir.join(&name)).find(|p| p.is_file()) else {
                 continue;
             };
-            behind.private |= pipeline.places.is_private(&path);
             let digest = digest_seen(pipeline.digests.as_ref(), &path, seen);
             all.push(FileInput {
                 name: crate_file(&name),

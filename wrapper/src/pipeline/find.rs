@@ -58,7 +58,7 @@ pub(super) fn base(
     }
     let source = inv.cwd.join(&unit.source);
     let root = digest_seen(digests, &source, seen).map_err(|_| Bypass::UnreadableInput)?;
-    let mut behind = behind::behind(pipeline, inv, unit, seen)?;
+    let behind = behind::behind(pipeline, inv, unit, seen)?;
     let watched =
         !behind.macros.is_empty() && pipeline.observing.reaches(&compiler.verbose_version);
     let known = Known {
@@ -81,7 +81,7 @@ pub(super) fn base(
         },
     };
     let externs = externs(digests, inv, unit, seen)?;
-    let (link, linked) = links::base(pipeline, inv, unit, compiler, &mut behind, seen)?;
+    let (link, linked) = links::base(pipeline, inv, unit, compiler, &behind, seen)?;
     let mut native_inputs = Vec::new();
     for path in native::archives(unit, inv)? {
         let digest = digest_seen(digests, &path, seen).map_err(|_| Bypass::UnreadableInput)?;

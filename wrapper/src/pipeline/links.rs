@@ -44,7 +44,7 @@ pub(super) fn base(
     inv: &Invocation,
     unit: &Unit,
     compiler: &Arc<Compiler>,
-    behind: &mut Behind,
+    behind: &Behind,
     seen: &mut HashMap<PathBuf, Identity>,
 ) -> Result<(Vec<FileInput>, Option<Linked>), Bypass> {
     let linking = unit.linking();
