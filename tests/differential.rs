@@ -1,8 +1,9 @@
 //! The differential run: a random walk of edits, after each of which cargo through qwrap must do
 //! what cargo alone does after the same.
 //!
-//! The seed is printed; `QUARRY_SEED` repeats a walk, `QUARRY_STEPS` makes it longer, and
-//! `QUARRY_PROJECT` takes it over a copy of that directory instead of the sample.
+//! The seed is printed, and always the same where `CI` is set; `QUARRY_SEED` repeats a walk,
+//! `QUARRY_STEPS` makes it longer, and `QUARRY_PROJECT` takes it over a copy of that directory
+//! instead of the sample.
 
 mod dice;
 mod pair;
@@ -24,7 +25,12 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().expect("a number"))
 }
 
+/// The seed where nobody chose one. What lands must not hang on a throw of dice: there it is
+/// always the same.
 fn chance() -> u64 {
+    if std::env::var_os("CI").is_some() {
+        return 20_261_121;
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     now.as_secs() ^ u64::from(now.subsec_nanos())
 }

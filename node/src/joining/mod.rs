@@ -95,6 +95,9 @@ pub struct Joining {
     store: Arc<dyn Store>,
     counters: Arc<Counters>,
     door: Mutex<Option<Door>>,
+    /// Held while a reason for the door to be open is made and the door opened, and while it is
+    /// asked for such reasons and closed: else it is closed before it is known what for.
+    deciding: Mutex<()>,
 }
 
 impl Joining {
@@ -117,11 +120,16 @@ impl Joining {
             store,
             counters,
             door: Mutex::new(None),
+            deciding: Mutex::new(()),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Door>> {
         self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn decide(&self) -> MutexGuard<'_, ()> {
+        self.deciding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the door again for invitations that an earlier run left open. Blocks.
@@ -158,9 +166,11 @@ impl Joining {
 
     /// Closes the door if nothing needs it any more, and remembers where peers were. Blocks.
     pub fn tick(&self) {
+        let deciding = self.decide();
         if !self.door_wanted() {
             self.close();
         }
+        drop(deciding);
         if let Err(error) = addresses::remember(self.store.as_ref(), self.swarm.as_ref()) {
             tracing::debug!(%error, "the peers' addresses were not kept");
         }
@@ -222,6 +232,7 @@ impl Joining {
         let role = role_of(role)?;
         let now = team::now();
         let (team_name, team_id, root) = self.as_admin()?;
+        let _deciding = self.decide();
         let ticket = Ticket {
             team_name,
             team: team_id,
@@ -277,8 +288,10 @@ impl Joining {
         self.as_admin()?;
         let deadline = Instant::now() + Duration::from_secs(within_s);
         let until = team::now() + within_s + LINGER.as_secs();
+        let deciding = self.decide();
         self.team.membership(|m| m.wait_for_knocks(until))?;
         let addresses = self.open_door()?;
+        drop(deciding);
         let place = addresses.first().cloned().unwrap_or_default();
         say(Progress::Line(format!(
             "waiting for a newcomer at {}",
@@ -481,3 +494,7 @@ fn progress(to: &str, within: Duration, news: JoinNews<'_>) -> Progress {
         },
     }
 }
+
+#[cfg(test)]
+#[path = "joining_tests.rs"]
+mod tests;
