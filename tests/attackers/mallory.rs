@@ -226,13 +226,15 @@ impl Mallory {
     }
 }
 
-/// Fails if any file below `dir` holds the mark, or any file bears it in its name.
+/// Fails if any file below `dir` holds the mark, or bears her name, or was left half written.
 #[track_caller]
 pub fn assert_unmarked(dir: &Path) {
     for (path, bytes) in files(dir, &|_| true) {
         let marked = bytes.windows(MARK.len()).any(|w| w == MARK);
         let named = path.to_string_lossy().contains("mallory");
         assert!(!marked && !named, "{} is Mallory's", path.display());
+        let half = path.to_string_lossy().contains(".quarry-");
+        assert!(!half, "{} was begun and not ended", path.display());
     }
 }
 
