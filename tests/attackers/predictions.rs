@@ -60,6 +60,11 @@ fn meet() -> (Mallory, Dev) {
     (mallory, bob)
 }
 
+/// What a lying prediction names in addition, and as what.
+type Names<'a> = dyn Fn(&Dev) -> Vec<(String, &'static [u8])> + 'a;
+/// One prediction turned into another.
+type Rewrite<'a> = dyn Fn(&[u8]) -> Vec<u8> + 'a;
+
 /// Without this the others could pass because nobody gets so far.
 #[test]
 fn what_lies_in_the_checkout_may_be_named() {
@@ -80,7 +85,7 @@ fn a_file_outside_a_pipe_and_too_many_files_are_not_looked_at() {
         let names = (0..MANY).map(|n| format!("/quarry/ws/many/{n}"));
         names.map(|name| (name, &b""[..])).collect()
     };
-    let lies: [&dyn Fn(&Dev) -> Vec<(String, &'static [u8])>; 3] = [&outside, &pipe, &many];
+    let lies: [&Names<'_>; 3] = [&outside, &pipe, &many];
     for lie in lies {
         let (mallory, bob) = meet();
         let _attack = mallory.attack(&bob, with_inputs(&mallory, &lie(&bob)));
@@ -101,7 +106,7 @@ fn a_prediction_of_another_schema_and_one_that_forgets_a_file_lead_nowhere() {
         prediction.files.pop();
         prediction.to_canon()
     };
-    let lies: [&dyn Fn(&[u8]) -> Vec<u8>; 2] = [&older, &forgets];
+    let lies: [&Rewrite<'_>; 2] = [&older, &forgets];
     for lie in lies {
         let (mallory, bob) = mallory_and_bob();
         let script = mallory.offering(|honest| (lie(&honest.prediction), honest.signed.clone()));
