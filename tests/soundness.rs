@@ -1,5 +1,6 @@
 //! What makes a hit right, tried case by case with real cargo and rustc.
 
+mod another_name;
 mod checks;
 mod clocks;
 mod command;

@@ -2,7 +2,7 @@
 //! ask of the system.
 //!
 //! Enters: calls of the C library's functions, and who made them (the return address). Leaves:
-//! the real function's answer, untouched, and one record per distinct question in the log whose
+//! the real function's answer, untouched (but see `originals.rs`), and one record per distinct question in the log whose
 //! path stands in `QUARRY_OBSERVE`. The compiler's own objects are those that are mapped when the
 //! process starts; a call from anywhere else is a macro's (or a library's that a macro brought).
 //! Must never happen here: an allocation, a panic, a changed errno, a call that is not passed on,
@@ -17,6 +17,7 @@
 
 mod calls;
 mod drivers;
+mod originals;
 mod run;
 
 use calls::{getcwd_real, open_real, readlink_real};
@@ -145,7 +146,7 @@ enum Outcome {
 #[unsafe(link_section = ".init_array")]
 static BEGIN: extern "C" fn() = begin;
 
-/// Looks who we are in. In a compiler it opens the log and takes its own two variables out of the
+/// Looks who we are in. In a compiler it opens the log and takes its own variables out of the
 /// environment, so that neither macros nor the linker see them; anywhere else (rustup's proxy,
 /// which becomes the compiler) everything is left as it is.
 extern "C" fn begin() {
@@ -162,6 +163,10 @@ extern "C" fn begin() {
     let path = unsafe { take_variable(b"QUARRY_OBSERVE=") };
     // SAFETY: as above.
     unsafe { take_variable(b"LD_PRELOAD=") };
+    // SAFETY: as above.
+    if let Some(value) = unsafe { take_variable(b"QUARRY_OBSERVE_ORIGINALS=") } {
+        originals::set(value);
+    }
     let Some(path) = path else { return };
     let log = open_log(path);
     if log < 0 {

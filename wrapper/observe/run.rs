@@ -11,8 +11,7 @@
 use super::calls::readlink_real;
 use super::drivers::{self, Arguments};
 use super::{
-    ACTIVE, Kind, LOG, Outcome, RUN, TEXT_MAX, environ, foreign, missing, note, open_log, real,
-    say,
+    ACTIVE, Kind, LOG, Outcome, RUN, TEXT_MAX, environ, foreign, missing, note, open_log, real, say,
 };
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
@@ -86,7 +85,10 @@ pub(super) fn begin() -> bool {
         return false;
     };
     // Our library comes first, and no path of ours has a colon in it.
-    let ours = load.split(|b| *b == b':' || *b == b' ').next().unwrap_or(load);
+    let ours = load
+        .split(|b| *b == b':' || *b == b' ')
+        .next()
+        .unwrap_or(load);
     if !LOG_ENTRY.keep(log) || !LOAD_ENTRY.keep(ours) {
         return true;
     }
@@ -187,7 +189,10 @@ unsafe fn started(
 ) -> usize {
     if program != 0 {
         // SAFETY: the caller's string.
-        say(Kind::Spawn, unsafe { CStr::from_ptr(program as *const c_char) }.to_bytes());
+        say(
+            Kind::Spawn,
+            unsafe { CStr::from_ptr(program as *const c_char) }.to_bytes(),
+        );
     } else {
         say(Kind::Spawn, b"");
     }

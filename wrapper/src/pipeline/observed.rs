@@ -80,6 +80,13 @@ impl Observing {
         Some((log, env))
     }
 
+    /// The same for a compile of a copy: macros are told when the originals came to be.
+    pub(super) fn begin_moved(&self, copy: &Path, from: &Path) -> Option<(Log, Environment)> {
+        let (log, mut env) = self.begin()?;
+        env.push(Observer::originals(copy, from));
+        Some((log, env))
+    }
+
     /// A log for the run of a build script, and the variables that lead to it.
     pub(super) fn begin_run(&self, arguments: &[Vec<u8>]) -> Option<(Log, Environment)> {
         let observer = self.observer.as_ref()?;
