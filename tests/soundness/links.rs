@@ -119,6 +119,21 @@ fn every_kind_elsewhere_hits_with_the_same_bytes_and_runs() {
             vec!["--release", "--config=profile.release.panic=\"abort\""],
             "release",
         ),
+        (
+            vec![
+                "--profile=dist",
+                "--config=profile.dist.inherits=\"release\"",
+                "--config=profile.dist.lto=\"thin\"",
+            ],
+            "dist",
+        ),
+        (
+            vec![
+                "--target=x86_64-unknown-linux-gnu",
+                "--config=build.rustflags=[\"-Ctarget-cpu=native\"]",
+            ],
+            "x86_64-unknown-linux-gnu/debug",
+        ),
     ];
     for (args, profile) in profiles {
         for place in [&mut here, &mut there] {
@@ -130,7 +145,7 @@ fn every_kind_elsewhere_hits_with_the_same_bytes_and_runs() {
         let (hers, his) = (linked(&here, profile), linked(&there, profile));
         assert!(hers.len() > 10, "{hers:?}");
         assert_same_files(&hers, &his);
-        assert_eq!(there.run(), "3 4 6");
+        assert_eq!(there.run_of(profile), "3 4 6");
         assert_eq!(all(&there), "", "nothing is left to do");
     }
     there.args.clear();
@@ -138,6 +153,23 @@ fn every_kind_elsewhere_hits_with_the_same_bytes_and_runs() {
         .run(there.command("test").arg("--workspace"))
         .succeeded();
     assert_eq!(tested.out.matches("1 passed").count(), 2, "{}", tested.out);
+}
+
+#[test]
+fn nextest_runs_what_was_linked_elsewhere() {
+    let alice = Dev::new("alice");
+    let here = everything(&alice, "here");
+    let there = everything(&alice, "quite/another/place");
+    let tested = |place: &Place<'_>| {
+        let mut command = place.command("nextest");
+        let said = alice
+            .run(command.args(["run", "--workspace", "--no-fail-fast"]))
+            .succeeded();
+        assert!(said.err.contains("2 passed"), "{}", said.err);
+    };
+    let asked = compiles(&ended(&alice, || tested(&here), &|_| true), &["miss"]);
+    let hit = compiles(&ended(&alice, || tested(&there), &|_| true), &["hit"]);
+    assert_eq!(hit, asked);
 }
 
 #[test]
