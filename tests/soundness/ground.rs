@@ -97,6 +97,11 @@ impl<'d> Place<'d> {
         place
     }
 
+    /// A checkout whose library is this text.
+    pub fn lib(dev: &'d Dev, name: &str, text: &str) -> Self {
+        Self::new(dev, name, &[("src/lib.rs", text)])
+    }
+
     /// A checkout whose library depends on the macro `gate`.
     pub fn gated(dev: &'d Dev, name: &str, files: &[(&str, &str)]) -> Self {
         let gate = macro_package("gate", "");

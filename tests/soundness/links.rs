@@ -347,11 +347,7 @@ fn a_system_library_counts_by_what_it_is_and_where_it_is_found() {
 #[test]
 fn another_crt_object_behind_the_same_version_of_cc_misses() {
     let alice = Dev::new("alice");
-    let mut here = Place::new(
-        &alice,
-        "here",
-        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
-    );
+    let mut here = Place::lib(&alice, "here", "pub fn said() -> u8 { 1 }");
     // gcc looks for objects in the architecture's directory below.
     let above = alice.path("crt");
     let asked = Command::new("cc").arg("-print-multiarch").output();
@@ -386,11 +382,7 @@ fn another_crt_object_behind_the_same_version_of_cc_misses() {
 #[test]
 fn another_libc_behind_the_same_version_of_cc_misses() {
     let alice = Dev::new("alice");
-    let mut here = Place::new(
-        &alice,
-        "here",
-        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
-    );
+    let mut here = Place::lib(&alice, "here", "pub fn said() -> u8 { 1 }");
     // Before the system's comes the architecture's directory below.
     let above = alice.path("libc");
     let asked = Command::new("cc").arg("-print-multiarch").output();
@@ -426,11 +418,7 @@ fn another_libc_behind_the_same_version_of_cc_misses() {
 #[test]
 fn another_ld_behind_the_same_cc_misses_and_a_script_is_left_alone() {
     let alice = Dev::new("alice");
-    let mut here = Place::new(
-        &alice,
-        "here",
-        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
-    );
+    let mut here = Place::lib(&alice, "here", "pub fn said() -> u8 { 1 }");
     let dir = alice.path("tools");
     fs::create_dir_all(&dir).unwrap();
     let path = std::env::var("PATH").unwrap();
@@ -500,11 +488,7 @@ fn a_program_that_runs_is_replaced_and_never_written_into() {
             "fn main() {{ let _ = std::io::stdin().read_line(&mut String::new()); println!(\"{n}{{}}\", l::said()); }}\n"
         )
     };
-    let here = Place::new(
-        &alice,
-        "here",
-        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
-    );
+    let here = Place::lib(&alice, "here", "pub fn said() -> u8 { 1 }");
     for n in [1, 2] {
         here.write(&[("/app/src/main.rs", &main(n))]);
         assert_eq!(program(&here), told(&format!("{n}1"), "1 miss"));
