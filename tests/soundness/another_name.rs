@@ -4,6 +4,7 @@
 use super::ground::led;
 use super::macros::{emitting, place, place_with};
 use crate::harness::Dev;
+use std::fs;
 
 #[test]
 fn a_macro_that_finds_its_files_by_the_packages_directory_is_shared_where_that_does_not_matter() {
@@ -62,4 +63,26 @@ fn times_of_files_that_a_macro_embeds_are_replayed() {
     alice.flush();
     let other = place(&alice, "the/other", &expression, &files);
     assert_eq!(other.fresh(), led(&said, "1 hit"));
+}
+
+/// As dotenvy looks for `.env`: what lies above the workspace has another name in each checkout.
+#[test]
+fn what_a_macro_looks_for_above_the_workspace_is_its_own() {
+    // Further up other stories are told meanwhile.
+    for from in [
+        "here().ancestors().take(3)",
+        "env::current_dir().unwrap().ancestors().take(2)",
+    ] {
+        let expression = format!(
+            "{{ let found = {from}.find_map(|d| fs::read_to_string(d.join(\"up.txt\")).ok()); \
+             found.unwrap_or_else(|| \"nothing\".to_owned()) }}"
+        );
+        let alice = Dev::new("alice");
+        let one = place(&alice, "an/only/one", &expression, &[]);
+        assert_eq!(one.fresh(), led("nothing", "1 miss"));
+        alice.flush();
+        let other = place(&alice, "the/other", &expression, &[]);
+        fs::write(alice.path("the/up.txt"), "something").unwrap();
+        assert_eq!(other.fresh(), led("something", "1 miss"), "{from}");
+    }
 }

@@ -84,6 +84,9 @@ impl Pipeline {
         let Some(bound) = read_prediction(prediction) else {
             return Loosened::Unknown("the prediction cannot be read");
         };
+        if looks_beside(&bound, &roots) {
+            return Loosened::Unknown("a macro looked beside or above the workspace");
+        }
         let Some(moved) = Moved::new(inv, &roots, &bound, scratch) else {
             return Loosened::Unknown("the package cannot be copied");
         };
@@ -170,6 +173,18 @@ impl Pipeline {
 fn literal(prediction: &Prediction, name: &str) -> bool {
     let mut all = prediction.variables.iter();
     all.any(|(n, how)| n == name && *how == Use::Literal)
+}
+
+/// Whether a path is named that another checkout would call otherwise: beside the copy there is
+/// nothing, and beside another checkout there may be.
+fn looks_beside(prediction: &Prediction, roots: &Roots) -> bool {
+    let looks = prediction.looks.iter().map(|(name, _)| name);
+    let mut names = prediction
+        .files
+        .iter()
+        .chain(&prediction.absent)
+        .chain(looks);
+    names.any(|name| roots.locate(name).is_none_or(|path| roots.beside(&path)))
 }
 
 /// The prediction under which the package's directory counts as a placeholder, and the working

@@ -337,7 +337,7 @@ pub(super) fn of_the_kernel(path: &Path) -> bool {
 }
 
 /// A path with `..` taken for the step back that it is where there are no links.
-fn lexical(path: &Path) -> PathBuf {
+pub(super) fn lexical(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in path.components() {
         if component == Component::ParentDir {

@@ -10,7 +10,7 @@ use crate::compiler::rustc::macro_symbols::{LIBRARY_MAX, unseen_program};
 use crate::digests::{FileDigests, Identity, local_clock, open_regular};
 use crate::ipc::protocol::Finished;
 use crate::observer::log;
-use crate::paths::{RootKind, Scanner};
+use crate::paths::{RootKind, Roots, Scanner};
 use crate::pipeline::find::{named, reads_a_secret};
 use crate::pipeline::record::absent_throughout;
 use crate::pipeline::{
@@ -63,6 +63,7 @@ pub(super) fn record(
     alone.extend(inputs.outside(&keying).then_some("outside"));
     let mut read: BTreeSet<String> = seen.variables;
     read.extend(declared.variables);
+    let bound = bound || inputs.beside(&r.roots);
     read.extend(bound.then(|| ROOTS.to_owned()));
     if !alone.is_empty() {
         // Which programs a script finds may have gone unseen.
@@ -273,6 +274,12 @@ impl Inputs {
         self.files.insert(extent.name(&name), Some(grown.digest));
         self.names.insert(name);
         Ok(())
+    }
+
+    /// Whether a path among them would be called otherwise from another checkout.
+    fn beside(&self, roots: &Roots) -> bool {
+        let mut names = self.names.iter();
+        names.any(|name| roots.locate(name).is_none_or(|path| roots.beside(&path)))
     }
 
     /// Whether a name among them is one that nobody else may be told.

@@ -9,7 +9,7 @@ use crate::action::Look;
 use crate::compiler::Bypass;
 use crate::observer::log::{Kind, Outcome, Record};
 use crate::paths::Roots;
-use crate::pipeline::observed::{nothing_to_know, of_the_kernel};
+use crate::pipeline::observed::{lexical, nothing_to_know, of_the_kernel};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -118,7 +118,16 @@ impl Taking<'_> {
     /// Whether a path is one for temporary files.
     fn is_temporary(&self, path: &Path) -> bool {
         let below = |dirs: &[PathBuf]| dirs.iter().any(|dir| path.starts_with(dir));
-        below(&self.facts.temporary) && !below(&self.roots)
+        below(&self.facts.temporary) && !below(&self.roots) && !self.lies_above(path)
+    }
+
+    /// Whether a path lies in a directory above a root. Workspaces lie in directories for
+    /// temporary files, too; only what lies at the top of these is anybody's.
+    fn lies_above(&self, path: &Path) -> bool {
+        let path = lexical(path);
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        let holds_a_root = self.roots.iter().any(|root| root.starts_with(dir));
+        holds_a_root && !self.facts.temporary.iter().any(|t| t == dir)
     }
 
     fn write(&mut self, record: &Record<'_>) -> Result<(), Bypass> {
