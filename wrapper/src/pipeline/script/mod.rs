@@ -158,6 +158,7 @@ impl Pipeline {
                 program: (program, identity),
                 started,
                 was_empty,
+                wrapper: caller.wrapper.map(Path::to_owned),
                 log,
             },
         })))
@@ -207,6 +208,8 @@ struct Recording {
     started: i128,
     /// Whether OUT_DIR was empty.
     was_empty: bool,
+    /// Where qwrap lies.
+    wrapper: Option<PathBuf>,
     log: Log,
 }
 

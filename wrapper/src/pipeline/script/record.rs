@@ -37,7 +37,7 @@ pub(super) fn record(
     };
     let bytes = r.log.read().map_err(|_| Bypass::ScriptUnobserved)?;
     let records = log::parse(&bytes).ok_or(Bypass::ScriptUnobserved)?;
-    let mut seen = seen(&records, &r.facts, &r.roots)?;
+    let mut seen = seen(&records, &r.facts, &r.roots, r.wrapper.as_deref())?;
     look_into(r, &mut seen)?;
     if !r.was_empty {
         return Err(Bypass::ScriptLeftovers);

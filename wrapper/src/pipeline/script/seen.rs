@@ -8,7 +8,7 @@ use super::Facts;
 use crate::action::Look;
 use crate::compiler::Bypass;
 use crate::observer::log::{Kind, Outcome, Record};
-use crate::paths::Roots;
+use crate::paths::{RootKind, Roots};
 use crate::pipeline::observed::{nothing_to_know, of_the_kernel};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -42,11 +42,16 @@ pub(super) struct Seen {
     pub alone: BTreeSet<&'static str>,
 }
 
-/// Reads a log.
+/// Reads a log. `wrapper` is qwrap, as the script finds it.
 ///
 /// # Errors
 /// The reason why the run cannot be kept.
-pub(super) fn seen(records: &[Record<'_>], facts: &Facts, roots: &Roots) -> Result<Seen, Bypass> {
+pub(super) fn seen(
+    records: &[Record<'_>],
+    facts: &Facts,
+    roots: &Roots,
+    wrapper: Option<&Path>,
+) -> Result<Seen, Bypass> {
     let count = |kind| records.iter().filter(|r| r.kind == kind).count();
     let programs = count(Kind::Entered);
     // The script itself, and whatever was started and did begin.
@@ -59,7 +64,7 @@ pub(super) fn seen(records: &[Record<'_>], facts: &Facts, roots: &Roots) -> Resu
         written: BTreeSet::new(),
         seen: Seen::default(),
     };
-    if count(Kind::Spawn) > 0 {
+    if !are_the_compiler(records, roots, wrapper) {
         taking.seen.alone.insert("programs");
     }
     for record in records.iter().filter(|r| r.kind == Kind::Write) {
@@ -71,9 +76,36 @@ pub(super) fn seen(records: &[Record<'_>], facts: &Facts, roots: &Roots) -> Resu
     // The first that began is the script, which stands in the key by itself.
     let begun = records.iter().filter(|r| r.kind == Kind::Entered);
     for program in begun.skip(1) {
-        taking.path(program)?;
+        // Inside a run qwrap becomes the compiler that it was given, and does nothing else.
+        if !is_same(Path::new(program.text), wrapper) {
+            taking.path(program)?;
+        }
     }
     Ok(taking.seen)
+}
+
+/// Whether every program that was started is the compiler in the key (or qwrap in front of it), and
+/// was named by its path: what that does is known as well as what a compile does. Cargo looks
+/// through all variables, which nobody sees.
+fn are_the_compiler(records: &[Record<'_>], roots: &Roots, wrapper: Option<&Path>) -> bool {
+    let Some(sysroot) = roots.root(RootKind::Sysroot) else {
+        return !records.iter().any(|r| r.kind == Kind::Spawn);
+    };
+    let real = fs::canonicalize(sysroot).unwrap_or_else(|_| sysroot.to_owned());
+    let compiler = [sysroot, real.as_path()].map(|dir| dir.join("bin/rustc"));
+    let known = |r: &Record<'_>| {
+        let path = Path::new(r.text);
+        compiler.iter().any(|known| path == known) || is_same(path, wrapper)
+    };
+    // The first that began is the script itself.
+    let begun = records.iter().filter(|r| r.kind == Kind::Entered).skip(1);
+    let mut started = records.iter().filter(|r| r.kind == Kind::Spawn);
+    started.all(known) && begun.into_iter().all(known)
+}
+
+fn is_same(path: &Path, wrapper: Option<&Path>) -> bool {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    wrapper.is_some_and(|w| path.is_absolute() && real(path).is_some_and(|p| Some(p) == real(w)))
 }
 
 struct Taking<'a> {
@@ -174,6 +206,10 @@ impl Taking<'_> {
             return Err(Bypass::ScriptGit);
         }
         if of_the_kernel(&path) {
+            // How much memory the asking process has: rustc asks for its own statistics.
+            if path == Path::new("/proc/self/statm") {
+                return Ok(());
+            }
             return self.alone("machine");
         }
         if self.is_temporary(&path)
@@ -204,10 +240,32 @@ impl Taking<'_> {
         }
     }
 
+    /// Whether a path below a root is what it is called without links, in which case that nothing
+    /// on the way to it becomes one is part of what was seen.
+    fn is_called_so(&mut self, path: &Path) -> bool {
+        if fs::canonicalize(path).ok().as_deref() != Some(path) {
+            return false;
+        }
+        let mut way = Vec::new();
+        for at in path.ancestors().skip(1) {
+            if self.roots.iter().any(|root| root == at) {
+                self.seen.looks.extend(way);
+                return true;
+            }
+            way.push((at.to_owned(), Look::Kind));
+        }
+        false
+    }
+
     fn something(&mut self, path: PathBuf, kind: Kind) -> Result<(), Bypass> {
         let m = path.symlink_metadata();
         let m = m.map_err(|_| Bypass::ScriptInputChanged)?;
-        if m.is_symlink() || matches!(kind, Kind::Link | Kind::Resolve) {
+        let leads_away = match kind {
+            Kind::Link => true,
+            Kind::Resolve => !self.is_called_so(&path),
+            _ => m.is_symlink(),
+        };
+        if leads_away {
             self.alone("links")?;
         }
         let behind = fs::metadata(&path).map_err(|_| Bypass::ScriptInputChanged)?;

@@ -55,7 +55,7 @@ impl Ground {
                 text: OsStr::new(text),
             })
             .collect();
-        seen(&records, &self.facts, &self.roots)
+        seen(&records, &self.facts, &self.roots, None)
     }
 
     fn one(&self, kind: Kind, text: &str) -> Result<Seen, Bypass> {
