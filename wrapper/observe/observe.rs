@@ -46,6 +46,9 @@ const O_CLOEXEC: c_int = 0o2_000_000;
 const F_DUPFD_CLOEXEC: c_int = 1030;
 const RTLD_NEXT: *mut c_void = -1_isize as *mut c_void;
 
+/// Strings up to null: arguments, an environment.
+type Strings = *const *const c_char;
+
 #[repr(C)]
 struct DlInfo {
     file: *const c_char,
@@ -129,6 +132,7 @@ enum Kind {
     Raw = b'C',
     Machine = b'M',
     Entered = b'E',
+    Given = b'G',
     NotStarted = b'F',
 }
 
@@ -143,13 +147,13 @@ enum Outcome {
 
 #[used]
 #[unsafe(link_section = ".init_array")]
-static BEGIN: extern "C" fn() = begin;
+static BEGIN: extern "C" fn(c_int, Strings) = begin;
 
 /// Looks who we are in. In a compiler it opens the log and takes its own two variables out of the
 /// environment, so that neither macros nor the linker see them; anywhere else (rustup's proxy,
 /// which becomes the compiler) everything is left as it is.
-extern "C" fn begin() {
-    if run::begin() {
+extern "C" fn begin(_: c_int, arguments: Strings) {
+    if run::begin(arguments) {
         return;
     }
     let mut found = Found::default();

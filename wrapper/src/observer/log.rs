@@ -43,6 +43,9 @@ pub enum Kind {
     Entered,
     /// A program that was to be started was not.
     NotStarted,
+    /// A variable, as `NAME=VALUE`, that a program began with and that decides which libraries or
+    /// programs are found.
+    Given,
 }
 
 /// What the answer was.
@@ -130,6 +133,7 @@ const fn kind_of(byte: u8) -> Option<Kind> {
         b'M' => Kind::Machine,
         b'E' => Kind::Entered,
         b'F' => Kind::NotStarted,
+        b'G' => Kind::Given,
         _ => return None,
     })
 }

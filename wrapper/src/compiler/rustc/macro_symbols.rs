@@ -7,6 +7,8 @@
 //!
 //! Formats: the System V ABI, chapters 4 and 5 (section headers, symbol table, dynamic section).
 
+mod handed_on;
+
 use crate::compiler::Bypass;
 
 /// A macro library larger than this is not looked into; the largest known have 60 MiB.
@@ -115,7 +117,8 @@ pub fn unseen_program(program: &[u8]) -> Option<Bypass> {
     let Some(dynamic) = Dynamic::of(program) else {
         return Some(Bypass::ScriptUnobserved);
     };
-    if dynamic.imports.iter().any(|i| ENVIRONMENT.contains(i)) {
+    let whole = dynamic.imports.iter().any(|i| ENVIRONMENT.contains(i));
+    if whole && !handed_on::only_handed_on(program) {
         return Some(Bypass::MacroEnviron);
     }
     // Without its own symbols nobody knows what code is in it.

@@ -11,6 +11,7 @@ pub(super) mod c;
 mod find;
 mod key;
 mod out;
+mod programs;
 mod record;
 mod said;
 mod seen;
@@ -132,6 +133,7 @@ impl Pipeline {
             roots: &roots,
             known: &known,
             cache,
+            wrapper: caller.wrapper,
         };
         if let Some(hit) = trip.find(caller) {
             return Ok(Begin::Hit(Box::new(hit)));

@@ -5,26 +5,26 @@
 //! observed passed over, a change outside OUT_DIR passed over.
 
 use super::Facts;
+use super::programs::Programs;
 use crate::action::Look;
 use crate::compiler::Bypass;
 use crate::observer::log::{Kind, Outcome, Record};
-use crate::paths::{RootKind, Roots};
+use crate::paths::Roots;
 use crate::pipeline::observed::{nothing_to_know, of_the_kernel};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Variables that tell nothing of what is to be built: how many processes may run and through
 /// which pipes they hear of it, and our own. (Cargo does not run a script again for these.)
-const PASSED_OVER: [&str; 6] = [
+const PASSED_OVER: [&str; 5] = [
     "CARGO_MAKEFLAGS",
     "LD_PRELOAD",
     "MAKEFLAGS",
     "MFLAGS",
     "NUM_JOBS",
-    "RUSTC_WRAPPER",
 ];
 
 /// What was seen.
@@ -38,11 +38,13 @@ pub(super) struct Seen {
     pub looks: BTreeSet<(PathBuf, Look)>,
     /// Variables that were read.
     pub variables: BTreeSet<String>,
+    /// Whether programs were started.
+    pub started: bool,
     /// Why nobody else may have the run; empty where all of it was understood.
     pub alone: BTreeSet<&'static str>,
 }
 
-/// Reads a log. `wrapper` is qwrap, as the script finds it.
+/// Reads a log. `known` are programs of which as much is known as of a compile.
 ///
 /// # Errors
 /// The reason why the run cannot be kept.
@@ -50,7 +52,7 @@ pub(super) fn seen(
     records: &[Record<'_>],
     facts: &Facts,
     roots: &Roots,
-    wrapper: Option<&Path>,
+    known: &Programs<'_>,
 ) -> Result<Seen, Bypass> {
     let count = |kind| records.iter().filter(|r| r.kind == kind).count();
     let programs = count(Kind::Entered);
@@ -64,7 +66,8 @@ pub(super) fn seen(
         written: BTreeSet::new(),
         seen: Seen::default(),
     };
-    if !are_the_compiler(records, roots, wrapper) {
+    taking.seen.started = programs > 1;
+    if !known.are_known(records) {
         taking.seen.alone.insert("programs");
     }
     for record in records.iter().filter(|r| r.kind == Kind::Write) {
@@ -77,35 +80,11 @@ pub(super) fn seen(
     let begun = records.iter().filter(|r| r.kind == Kind::Entered);
     for program in begun.skip(1) {
         // Inside a run qwrap becomes the compiler that it was given, and does nothing else.
-        if !is_same(Path::new(program.text), wrapper) {
+        if !known.is_wrapper(Path::new(program.text)) {
             taking.path(program)?;
         }
     }
     Ok(taking.seen)
-}
-
-/// Whether every program that was started is the compiler in the key (or qwrap in front of it), and
-/// was named by its path: what that does is known as well as what a compile does. Cargo looks
-/// through all variables, which nobody sees.
-fn are_the_compiler(records: &[Record<'_>], roots: &Roots, wrapper: Option<&Path>) -> bool {
-    let Some(sysroot) = roots.root(RootKind::Sysroot) else {
-        return !records.iter().any(|r| r.kind == Kind::Spawn);
-    };
-    let real = fs::canonicalize(sysroot).unwrap_or_else(|_| sysroot.to_owned());
-    let compiler = [sysroot, real.as_path()].map(|dir| dir.join("bin/rustc"));
-    let known = |r: &Record<'_>| {
-        let path = Path::new(r.text);
-        compiler.iter().any(|known| path == known) || is_same(path, wrapper)
-    };
-    // The first that began is the script itself.
-    let begun = records.iter().filter(|r| r.kind == Kind::Entered).skip(1);
-    let mut started = records.iter().filter(|r| r.kind == Kind::Spawn);
-    started.all(known) && begun.into_iter().all(known)
-}
-
-fn is_same(path: &Path, wrapper: Option<&Path>) -> bool {
-    let real = |path: &Path| fs::canonicalize(path).ok();
-    wrapper.is_some_and(|w| path.is_absolute() && real(path).is_some_and(|p| Some(p) == real(w)))
 }
 
 struct Taking<'a> {
@@ -178,7 +157,7 @@ impl Taking<'_> {
                 }
                 Ok(())
             }
-            Kind::Write | Kind::NotStarted | Kind::Directory => Ok(()),
+            Kind::Write | Kind::NotStarted | Kind::Given | Kind::Directory => Ok(()),
             Kind::Socket => self.alone("network"),
             Kind::Machine => self.alone("machine"),
             Kind::Raw | Kind::Loaded => self.alone("unwatched"),
@@ -240,34 +219,46 @@ impl Taking<'_> {
         }
     }
 
-    /// Whether a path below a root is what it is called without links, in which case that nothing
-    /// on the way to it becomes one is part of what was seen.
-    fn is_called_so(&mut self, path: &Path) -> bool {
-        if fs::canonicalize(path).ok().as_deref() != Some(path) {
-            return false;
-        }
-        let mut way = Vec::new();
-        for at in path.ancestors().skip(1) {
-            if self.roots.iter().any(|root| root == at) {
-                self.seen.looks.extend(way);
-                return true;
+    /// What a path below a root is called without links, where that only takes steps back out of
+    /// it. Then nothing that it leads through may become a link, and that is part of what was
+    /// seen.
+    fn called(&mut self, path: &Path) -> Option<PathBuf> {
+        let (mut plain, mut way) = (PathBuf::new(), Vec::new());
+        for component in path.components() {
+            if component == Component::ParentDir {
+                way.push(plain.clone());
+                plain.pop();
+            } else {
+                plain.push(component);
             }
-            way.push((at.to_owned(), Look::Kind));
         }
-        false
+        if fs::canonicalize(path).ok()? != plain {
+            return None;
+        }
+        let is_root = |dir: &Path| self.roots.iter().any(|root| root == dir);
+        let below = plain.ancestors().position(is_root)?;
+        way.extend(plain.ancestors().take(below).map(Path::to_owned));
+        let in_root = |dir: &PathBuf| self.roots.iter().any(|root| dir.starts_with(root));
+        if !way.iter().all(in_root) {
+            return None;
+        }
+        let looks = way.into_iter().map(|dir| (dir, Look::Kind));
+        self.seen.looks.extend(looks);
+        Some(plain)
     }
 
     fn something(&mut self, path: PathBuf, kind: Kind) -> Result<(), Bypass> {
         let m = path.symlink_metadata();
         let m = m.map_err(|_| Bypass::ScriptInputChanged)?;
-        let leads_away = match kind {
-            Kind::Link => true,
-            Kind::Resolve => !self.is_called_so(&path),
-            _ => m.is_symlink(),
+        let called = (kind == Kind::Resolve).then(|| self.called(&path));
+        let leads_away = match &called {
+            Some(called) => called.is_none(),
+            None => kind == Kind::Link || m.is_symlink(),
         };
         if leads_away {
             self.alone("links")?;
         }
+        let path = called.flatten().unwrap_or(path);
         let behind = fs::metadata(&path).map_err(|_| Bypass::ScriptInputChanged)?;
         if behind.is_file() {
             self.seen.files.insert(path);

@@ -1,12 +1,14 @@
 //! What a log says of a run.
 
 use super::*;
+use crate::invocation::Invocation;
 use std::os::unix::fs::symlink;
 
 struct Ground {
     dir: tempfile::TempDir,
     facts: Facts,
     roots: Roots,
+    inv: Invocation,
 }
 
 impl Ground {
@@ -20,7 +22,7 @@ impl Ground {
             fs::create_dir_all(made).unwrap();
         }
         fs::write(at("ws/p/src/a.txt"), "a").unwrap();
-        let inv = crate::invocation::Invocation {
+        let inv = Invocation {
             argv: vec!["script".into()],
             env: vec![
                 ("OUT_DIR".into(), out_dir.clone().into()),
@@ -35,7 +37,12 @@ impl Ground {
         facts.temporary = vec![at("tmp")];
         let above = out_dir.parent().unwrap();
         let roots = Roots::of_script(&inv, above, None, Path::new("/nowhere/at/all"), "");
-        Self { dir, facts, roots }
+        Self {
+            dir,
+            facts,
+            roots,
+            inv,
+        }
     }
 
     fn path(&self, below: &str) -> String {
@@ -55,7 +62,8 @@ impl Ground {
                 text: OsStr::new(text),
             })
             .collect();
-        seen(&records, &self.facts, &self.roots, None)
+        let known = Programs::new(&self.inv, &self.roots, None);
+        seen(&records, &self.facts, &self.roots, &known)
     }
 
     fn one(&self, kind: Kind, text: &str) -> Result<Seen, Bypass> {
