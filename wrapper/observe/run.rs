@@ -11,8 +11,8 @@
 use super::calls::readlink_real;
 use super::drivers::{self, Arguments};
 use super::{
-    ACTIVE, Kind, LOG, Outcome, RUN, Strings, TEXT_MAX, contains, environ, foreign, missing, note, open_log, real,
-    say,
+    ACTIVE, COMPILER, Kind, LOG, Outcome, RUN, Strings, TEXT_MAX, contains, environ, foreign,
+    look_around, missing, note, open_log, real, say,
 };
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
@@ -90,7 +90,12 @@ unsafe fn given(env: Environment) {
             if (text.starts_with(b"LD_") && text != ours) || text.starts_with(b"PATH=") {
                 // One that is cut is not what anybody gave.
                 let most = text.len().min(TEXT_MAX);
-                note(Kind::Given, Outcome::Done, 0, text.get(..most).unwrap_or(b""));
+                note(
+                    Kind::Given,
+                    Outcome::Done,
+                    0,
+                    text.get(..most).unwrap_or(b""),
+                );
             }
             at = at.add(1);
         }
@@ -130,7 +135,10 @@ pub(super) fn begin(arguments: Strings) -> bool {
         return false;
     };
     // Our library comes first, and no path of ours has a colon in it.
-    let ours = load.split(|b| *b == b':' || *b == b' ').next().unwrap_or(load);
+    let ours = load
+        .split(|b| *b == b':' || *b == b' ')
+        .next()
+        .unwrap_or(load);
     if !LOG_ENTRY.keep(log) || !LOAD_ENTRY.keep(ours) {
         return true;
     }
@@ -143,6 +151,7 @@ pub(super) fn begin(arguments: Strings) -> bool {
         return true;
     }
     LOG.store(log, Ordering::SeqCst);
+    COMPILER.store(look_around().compiler, Ordering::SeqCst);
     RUN.store(true, Ordering::SeqCst);
     ACTIVE.store(true, Ordering::SeqCst);
     let mut itself = [0; TEXT_MAX];
@@ -236,7 +245,13 @@ unsafe fn started(
 ) -> usize {
     if program != 0 {
         // SAFETY: the caller's string.
-        say(Kind::Spawn, unsafe { CStr::from_ptr(program as *const c_char) }.to_bytes());
+        let name = unsafe { CStr::from_ptr(program as *const c_char) }.to_bytes();
+        say(Kind::Spawn, name);
+        if !name.contains(&b'/') {
+            // It is looked for where this process's own environment says.
+            // SAFETY: the C library's list.
+            unsafe { given(own_environment()) };
+        }
     } else {
         say(Kind::Spawn, b"");
     }

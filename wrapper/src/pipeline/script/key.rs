@@ -27,6 +27,8 @@ use std::path::{Path, PathBuf};
 pub(super) const ALONE: &str = "=alone ";
 /// Stands among the variables for where all roots lie: a run whose files hold such a path.
 pub(super) const ROOTS: &str = "=roots";
+/// Before the name of a program that was to be started and is nowhere in PATH.
+pub(super) const NOWHERE: &str = "=nowhere ";
 /// What a variable that leads to qwrap says, wherever that lies.
 const OUR_WRAPPER: &str = "=qwrap";
 /// Before the name of a directory among the files: all that lies below it.
@@ -226,6 +228,12 @@ impl Keying<'_> {
         if name == ROOTS {
             let all: Vec<String> = self.roots.dirs().map(|d| d.display().to_string()).collect();
             return Value::Public(all.join("\n"));
+        }
+        if let Some(program) = name.strip_prefix(NOWHERE) {
+            return match self.programs.is_nowhere(program) {
+                true => Value::Unset,
+                false => Value::Public("=somewhere".to_owned()),
+            };
         }
         if self.programs.leads_to_wrapper(name) {
             return Value::Public(OUR_WRAPPER.to_owned());

@@ -2,7 +2,7 @@
 //! in the run's key, and qwrap in front of it.
 //!
 //! Enters: the observer's log, what cargo gave the run. Leaves: whether all that was started is of
-//! these, and whether what a variable names is qwrap. Must never happen here: rustup's proxy taken
+//! these, what was looked for and is nowhere, and whether what a variable names is qwrap. Must never happen here: rustup's proxy taken
 //! for the compiler behind it, a compiler that loaded libraries which nobody looked at.
 
 use crate::compiler::library_path_leads_elsewhere;
@@ -10,8 +10,10 @@ use crate::compiler::probe::resolve;
 use crate::invocation::Invocation;
 use crate::observer::log::{Kind, Record};
 use crate::paths::{RootKind, Roots};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -39,31 +41,56 @@ impl<'a> Programs<'a> {
         }
     }
 
-    /// Whether every program that was started is the compiler in the key, named by its own path,
-    /// or qwrap, which inside a run becomes the compiler that it was given; and whether each began
-    /// with what cargo gave the script of all that leads to other libraries and programs.
-    pub(super) fn are_known(&self, records: &[Record<'_>]) -> bool {
+    /// The names of programs that were to be started and are nowhere, where every other one is the
+    /// compiler in the key, named by its own path, or qwrap, which inside a run becomes the
+    /// compiler that it was given; and where each began with what cargo gave the script of all
+    /// that leads to other libraries and programs. Else `None`.
+    pub(super) fn understood(&self, records: &[Record<'_>]) -> Option<BTreeSet<String>> {
         let of = |kind| records.iter().filter(move |r| r.kind == kind);
+        let mut nowhere = BTreeSet::new();
         if of(Kind::Spawn).count() == 0 {
-            return true;
+            return Some(nowhere);
         }
-        let Some(compilers) = self.compilers() else {
+        let compilers = self.compilers()?;
+        let known =
+            |path: &Path| compilers.iter().any(|known| path == known) || self.is_wrapper(path);
+        for program in of(Kind::Spawn) {
+            if known(Path::new(program.text)) || self.is_named_wrapper(program.text) {
+                continue;
+            }
+            nowhere.insert(
+                program
+                    .text
+                    .to_str()
+                    .filter(|n| self.is_nowhere(n))?
+                    .to_owned(),
+            );
+        }
+        // The first that began is the script itself.
+        let all = of(Kind::Entered).skip(1).all(|r| known(Path::new(r.text)))
+            && of(Kind::Given).all(|r| self.was_given(r.text))
+            && !self.loads_elsewhere();
+        all.then_some(nowhere)
+    }
+
+    /// Whether no directory in PATH has anything by this name.
+    pub(super) fn is_nowhere(&self, name: &str) -> bool {
+        let absent = |dir: PathBuf| {
+            let there = dir.join(name).symlink_metadata();
+            let nothing = |e: &io::Error| {
+                matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                )
+            };
+            dir.is_absolute() && there.as_ref().is_err_and(nothing)
+        };
+        // Without the variable the C library looks where it thinks fit.
+        let Some(path) = self.inv.nonempty_var("PATH") else {
             return false;
         };
-        let is_compiler = |path: &Path| compilers.iter().any(|known| path == known);
-        let started = |r: &Record<'_>| {
-            let path = Path::new(r.text);
-            is_compiler(path) || self.is_wrapper(path) || self.is_named_wrapper(r.text)
-        };
-        let began = |r: &Record<'_>| {
-            let path = Path::new(r.text);
-            is_compiler(path) || self.is_wrapper(path)
-        };
-        // The first that began is the script itself.
-        of(Kind::Spawn).all(started)
-            && of(Kind::Entered).skip(1).all(began)
-            && of(Kind::Given).all(|r| self.was_given(r.text))
-            && !self.loads_elsewhere()
+        let plain = !name.is_empty() && !name.contains('/') && name != "sh";
+        plain && std::env::split_paths(path).all(absent)
     }
 
     /// Where the compiler in the key lies, and what the filesystem calls that.

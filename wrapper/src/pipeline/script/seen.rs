@@ -5,11 +5,12 @@
 //! observed passed over, a change outside OUT_DIR passed over.
 
 use super::Facts;
+use super::key::NOWHERE;
 use super::programs::Programs;
 use crate::action::Look;
 use crate::compiler::Bypass;
-use crate::observer::log::{Kind, Outcome, Record};
-use crate::paths::Roots;
+use crate::observer::log::{COMPILER, Kind, Outcome, Record};
+use crate::paths::{RootKind, Roots};
 use crate::pipeline::observed::{nothing_to_know, of_the_kernel};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -63,12 +64,19 @@ pub(super) fn seen(
     let mut taking = Taking {
         facts,
         roots: roots.dirs().collect(),
+        cargo: roots
+            .root(RootKind::Cargo)
+            .and_then(|dir| fs::canonicalize(dir).ok()),
         written: BTreeSet::new(),
         seen: Seen::default(),
     };
     taking.seen.started = programs > 1;
-    if !known.are_known(records) {
-        taking.seen.alone.insert("programs");
+    match known.understood(records) {
+        Some(nowhere) => {
+            let nowhere = nowhere.iter().map(|name| format!("{NOWHERE}{name}"));
+            taking.seen.variables.extend(nowhere);
+        }
+        None => drop(taking.seen.alone.insert("programs")),
     }
     for record in records.iter().filter(|r| r.kind == Kind::Write) {
         taking.write(record)?;
@@ -91,6 +99,8 @@ struct Taking<'a> {
     facts: &'a Facts,
     /// Whatever lies here is not temporary, wherever this is.
     roots: Vec<PathBuf>,
+    /// Cargo's home, as the filesystem calls it.
+    cargo: Option<PathBuf>,
     written: BTreeSet<PathBuf>,
     seen: Seen,
 }
@@ -103,6 +113,18 @@ fn plain(text: &OsStr) -> PathBuf {
 /// Whether a path leads into a repository's metadata.
 pub(super) fn is_git(path: &Path) -> bool {
     path.components().any(|c| c.as_os_str() == ".git")
+}
+
+/// Whether the compiler asked, and not a script.
+fn is_compilers(record: &Record<'_>) -> bool {
+    record.object == Path::new(COMPILER)
+}
+
+/// What a compiler reads for its statistics (how much memory it has) and for the lines of its
+/// messages (how wide the terminal is), and for nothing that it makes.
+fn is_of_messages(path: &Path) -> bool {
+    let known = ["/proc/self/statm", "/dev/tty"];
+    known.iter().any(|known| path == Path::new(known))
 }
 
 /// Terminals and a process's own streams.
@@ -170,7 +192,8 @@ impl Taking<'_> {
         let Some(name) = record.text.to_str() else {
             return self.alone("names");
         };
-        if !name.starts_with("QUARRY") && !PASSED_OVER.contains(&name) {
+        let of_crashes = name == "RUST_BACKTRACE" && is_compilers(record);
+        if !name.starts_with("QUARRY") && !PASSED_OVER.contains(&name) && !of_crashes {
             self.seen.variables.insert(name.to_owned());
         }
         Ok(())
@@ -185,8 +208,7 @@ impl Taking<'_> {
             return Err(Bypass::ScriptGit);
         }
         if of_the_kernel(&path) {
-            // How much memory the asking process has: rustc asks for its own statistics.
-            if path == Path::new("/proc/self/statm") {
+            if is_compilers(record) && is_of_messages(&path) {
                 return Ok(());
             }
             return self.alone("machine");
@@ -242,6 +264,11 @@ impl Taking<'_> {
         if !way.iter().all(in_root) {
             return None;
         }
+        // What lies between cargo's home and its sources is cargo's, and told nobody.
+        way.retain(|dir| {
+            let cargos = dir.ends_with("registry") || dir.ends_with("git");
+            !(cargos && dir.parent() == self.cargo.as_deref())
+        });
         let looks = way.into_iter().map(|dir| (dir, Look::Kind));
         self.seen.looks.extend(looks);
         Some(plain)
