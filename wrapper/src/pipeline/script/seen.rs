@@ -120,11 +120,15 @@ fn is_compilers(record: &Record<'_>) -> bool {
     record.object == Path::new(COMPILER)
 }
 
-/// What a compiler reads for its statistics (how much memory it has) and for the lines of its
-/// messages (how wide the terminal is), and for nothing that it makes.
-fn is_of_messages(path: &Path) -> bool {
-    let known = ["/proc/self/statm", "/dev/tty"];
-    known.iter().any(|known| path == Path::new(known))
+/// What a compiler reads for its statistics (how much memory it has), for the lines of its messages
+/// (how wide the terminal is) and of the streams that it was given (cargo's jobserver), and for
+/// nothing that it makes.
+fn makes_nothing(path: &Path) -> bool {
+    ["/proc/self/statm", "/dev/tty"]
+        .iter()
+        .any(|known| path == Path::new(known))
+        || path.starts_with("/dev/fd")
+        || path.starts_with("/proc/self/fd")
 }
 
 /// Terminals and a process's own streams.
@@ -208,7 +212,7 @@ impl Taking<'_> {
             return Err(Bypass::ScriptGit);
         }
         if of_the_kernel(&path) {
-            if is_compilers(record) && is_of_messages(&path) {
+            if is_compilers(record) && makes_nothing(&path) {
                 return Ok(());
             }
             return self.alone("machine");
