@@ -54,17 +54,14 @@ impl<'a> Programs<'a> {
         let compilers = self.compilers()?;
         let known =
             |path: &Path| compilers.iter().any(|known| path == known) || self.is_wrapper(path);
+        let mut failed = of(Kind::NotStarted);
         for program in of(Kind::Spawn) {
             if known(Path::new(program.text)) || self.is_named_wrapper(program.text) {
                 continue;
             }
-            nowhere.insert(
-                program
-                    .text
-                    .to_str()
-                    .filter(|n| self.is_nowhere(n))?
-                    .to_owned(),
-            );
+            let name = program.text.to_str().filter(|n| self.is_nowhere(n))?;
+            failed.next()?;
+            nowhere.insert(name.to_owned());
         }
         // The first that began is the script itself.
         let all = of(Kind::Entered).skip(1).all(|r| known(Path::new(r.text)))
@@ -151,3 +148,7 @@ impl<'a> Programs<'a> {
         library_path_leads_elsewhere(self.inv, target, &compilers)
     }
 }
+
+#[cfg(test)]
+#[path = "programs_tests.rs"]
+mod tests;
