@@ -6,7 +6,7 @@
 
 use super::Facts;
 use super::key::NOWHERE;
-use super::programs::Programs;
+use super::programs::{Programs, WRAPPERS};
 use crate::action::Look;
 use crate::compiler::Bypass;
 use crate::observer::log::{COMPILER, Kind, Outcome, Record};
@@ -27,6 +27,10 @@ const PASSED_OVER: [&str; 5] = [
     "MFLAGS",
     "NUM_JOBS",
 ];
+
+/// Variables that decide how a compiler tells of its own crash, and nothing else: whether LLVM
+/// opens a dialog on Windows, and how much of its stack is told. CI and desks share all else.
+const OF_CRASHES: [&str; 2] = ["CI", "RUST_BACKTRACE"];
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -75,6 +79,11 @@ pub(super) fn seen(
         Some(nowhere) => {
             let nowhere = nowhere.iter().map(|name| format!("{NOWHERE}{name}"));
             taking.seen.variables.extend(nowhere);
+            if taking.seen.started {
+                // Whether they mean qwrap counts, however the script came to start that.
+                let wrappers = WRAPPERS.map(str::to_owned);
+                taking.seen.variables.extend(wrappers);
+            }
         }
         None => drop(taking.seen.alone.insert("programs")),
     }
@@ -196,7 +205,7 @@ impl Taking<'_> {
         let Some(name) = record.text.to_str() else {
             return self.alone("names");
         };
-        let of_crashes = name == "RUST_BACKTRACE" && is_compilers(record);
+        let of_crashes = OF_CRASHES.contains(&name) && is_compilers(record);
         if !name.starts_with("QUARRY") && !PASSED_OVER.contains(&name) && !of_crashes {
             self.seen.variables.insert(name.to_owned());
         }

@@ -28,6 +28,10 @@ const FUNCTION: u8 = 2;
 /// Bytes that may stand behind an address which is relative to the instruction's end.
 const OPERANDS: [u64; 4] = [0, 1, 2, 4];
 
+/// Places that could use one of the searched addresses; std has some ten. With more it is said not
+/// to be understood, so that a strange program costs no time.
+const USES_MAX: usize = 256;
+
 /// Whether the environment as a whole goes nowhere but to programs that are started.
 pub(super) fn only_handed_on(program: &[u8]) -> bool {
     Program::of(program)
@@ -265,7 +269,7 @@ impl<'p> Program<'p> {
                 let around = |f: &&Function<'_>| f.address <= here && here - f.address < f.size;
                 let before = found.len();
                 found.extend(self.functions.iter().filter(around));
-                if found.len() == before {
+                if found.len() == before || found.len() > USES_MAX {
                     return None;
                 }
             }
