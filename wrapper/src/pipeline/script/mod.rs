@@ -113,14 +113,13 @@ impl Pipeline {
         let identity = fs::metadata(&program).map(|m| Identity::of(&m));
         let identity = identity.map_err(|_| Bypass::UnreadableInput)?;
         let digest = self.digests.digest(&program);
-        let mut args = vec![RUN.to_vec()];
-        args.extend(inv.argv.iter().skip(1).map(|a| a.as_bytes().to_vec()));
+        let args = inv.argv.iter().skip(1).map(|a| a.as_bytes().to_vec());
         let known = Known {
             compiler: compiler.identity,
             compiler_version: compiler.verbose_version.clone(),
             observer: Observer::Preload,
             pure: Vec::new(),
-            args,
+            args: std::iter::once(RUN.to_vec()).chain(args).collect(),
             root: FileInput {
                 name: "build script".to_owned(),
                 digest: Some(digest.map_err(|_| Bypass::UnreadableInput)?),

@@ -36,14 +36,8 @@ pub(super) fn record(
     let (Some(stdout), Some(stderr)) = (&finished.stdout, &finished.stderr) else {
         return Err(Bypass::MessagesTooLarge);
     };
-    let bytes = r.log.read().map_err(|_| Bypass::ScriptUnobserved)?;
-    let records = log::parse(&bytes).ok_or(Bypass::ScriptUnobserved)?;
     let programs = || Programs::new(&r.inv, &r.roots, r.wrapper.as_deref());
-    let mut seen = seen(&records, &r.facts, &r.roots, &programs())?;
-    look_into(r, &mut seen)?;
-    if seen.started && !compiler_stayed(pipeline, r) {
-        return Err(Bypass::ScriptInputChanged);
-    }
+    let seen = looked_at(pipeline, r, &programs())?;
     if !r.was_empty {
         return Err(Bypass::ScriptLeftovers);
     }
@@ -118,6 +112,18 @@ fn said(
         return Err(Bypass::ScriptMessages);
     }
     Ok((stage(cache, &normal)?, scanner.found_in(&normal)))
+}
+
+/// All that the run was seen to do, or could have done unseen.
+fn looked_at(pipeline: &Pipeline, r: &Recording, known: &Programs<'_>) -> Result<Seen, Bypass> {
+    let bytes = r.log.read().map_err(|_| Bypass::ScriptUnobserved)?;
+    let records = log::parse(&bytes).ok_or(Bypass::ScriptUnobserved)?;
+    let mut seen = seen(&records, &r.facts, &r.roots, known)?;
+    look_into(r, &mut seen)?;
+    if seen.started && !compiler_stayed(pipeline, r) {
+        return Err(Bypass::ScriptInputChanged);
+    }
+    Ok(seen)
 }
 
 /// Whether the compiler is the one that stands in the key, after the run too.
