@@ -3,13 +3,15 @@
 //!
 //! Whether a script ran is told by the node; what the compiler answered stands in the program.
 
-use super::ground::Place;
+use super::elsewhere::{changed, component, toolchain};
+use super::ground::{Place, scripts};
 use super::scripts::{built, fresh, how, place};
 use super::shared_scripts::{stays_with_alice, teammates};
-use crate::harness::{Dev, qwrap, team, wait_keys};
+use crate::harness::{Dev, qwrap, team, wait_for, wait_keys};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 /// Asks the compiler that cargo named for its version.
 const VERSION: &str = r#"
@@ -105,6 +107,33 @@ fn in_front(dev: &Dev) -> PathBuf {
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path
+}
+
+/// Waits in OUT_DIR until it may ask.
+const HELD: &str = r#"
+    fs::write(out().join("begun"), "").unwrap();
+    while !out().join("go").exists() { std::thread::sleep(std::time::Duration::from_millis(2)); }
+"#;
+
+#[test]
+fn a_compiler_that_changes_before_it_is_asked_is_not_the_one_in_the_key() {
+    let alice = Dev::new("alice");
+    let copy = alice.path("toolchain");
+    toolchain(&copy);
+    let mut here = place(&alice, "here", &format!("{HELD}{VERSION}"), &[]);
+    here.set("RUSTC", copy.join("bin/rustc").to_str());
+    let build = || {
+        let mut building = here.command("build").stderr(Stdio::null()).spawn().unwrap();
+        let held = wait_for("the script to wait", || {
+            let all = fs::read_dir(here.at.join("target/debug/build")).ok()?;
+            let mut all = all.flatten().map(|entry| entry.path().join("out"));
+            all.find(|out| out.join("begun").exists())
+        });
+        changed(&component(&copy.join("lib"), "libLLVM", ""));
+        fs::write(held.join("go"), "").unwrap();
+        assert!(building.wait().unwrap().success());
+    };
+    assert_eq!(scripts(&alice, build), "1 script-input-changed");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! ask of the system.
 //!
 //! Enters: calls of the C library's functions, and who made them (the return address). Leaves:
-//! the real function's answer, untouched, and one record per distinct question in the log whose
+//! the real function's answer, untouched (but see `originals.rs`), and one record per distinct question in the log whose
 //! path stands in `QUARRY_OBSERVE`. The compiler's own objects are those that are mapped when the
 //! process starts; a call from anywhere else is a macro's (or a library's that a macro brought).
 //! Must never happen here: an allocation, a panic, a changed errno, a call that is not passed on,
@@ -18,6 +18,7 @@
 
 mod calls;
 mod drivers;
+mod originals;
 mod run;
 
 use calls::{getcwd_real, open_real, readlink_real};
@@ -152,7 +153,7 @@ enum Outcome {
 #[unsafe(link_section = ".init_array")]
 static BEGIN: extern "C" fn(c_int, Strings) = begin;
 
-/// Looks who we are in. In a compiler it opens the log and takes its own two variables out of the
+/// Looks who we are in. In a compiler it opens the log and takes its own variables out of the
 /// environment, so that neither macros nor the linker see them; anywhere else (rustup's proxy,
 /// which becomes the compiler) everything is left as it is.
 extern "C" fn begin(_: c_int, arguments: Strings) {
@@ -167,6 +168,10 @@ extern "C" fn begin(_: c_int, arguments: Strings) {
     let path = unsafe { take_variable(b"QUARRY_OBSERVE=") };
     // SAFETY: as above.
     unsafe { take_variable(b"LD_PRELOAD=") };
+    // SAFETY: as above.
+    if let Some(value) = unsafe { take_variable(b"QUARRY_OBSERVE_ORIGINALS=") } {
+        originals::set(value);
+    }
     let Some(path) = path else { return };
     let log = open_log(path);
     if log < 0 {
