@@ -3,7 +3,7 @@
 //!
 //! Whether a script ran is told by the node; what the compiler answered stands in the program.
 
-use super::elsewhere::{changed, component, toolchain};
+use super::elsewhere::{before_path, changed, component, toolchain};
 use super::ground::{Place, scripts};
 use super::scripts::{built, fresh, how, place};
 use super::shared_scripts::{stays_with_alice, teammates};
@@ -121,6 +121,7 @@ fn a_compiler_that_changes_before_it_is_asked_is_not_the_one_in_the_key() {
     let copy = alice.path("toolchain");
     toolchain(&copy);
     let mut here = place(&alice, "here", &format!("{HELD}{VERSION}"), &[]);
+    here.set("PATH", Some(&before_path(&copy)));
     here.set("RUSTC", copy.join("bin/rustc").to_str());
     let build = || {
         let mut building = here.command("build").stderr(Stdio::null()).spawn().unwrap();

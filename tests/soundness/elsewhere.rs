@@ -184,7 +184,7 @@ pub fn toolchain(to: &Path) {
 }
 
 /// A PATH that finds this toolchain first.
-fn before_path(toolchain: &Path) -> String {
+pub fn before_path(toolchain: &Path) -> String {
     let path = std::env::var("PATH").unwrap();
     format!("{}:{path}", toolchain.join("bin").display())
 }
