@@ -167,7 +167,7 @@ fn target_and_cargo_home_and_the_checkout_itself_may_lie_anywhere() {
 }
 
 /// The toolchain's compiler and std, copied to another place.
-fn toolchain(to: &Path) {
+pub fn toolchain(to: &Path) {
     let asked = Command::new("rustc")
         .arg("--print=sysroot")
         .output()
@@ -184,13 +184,13 @@ fn toolchain(to: &Path) {
 }
 
 /// A PATH that finds this toolchain first.
-fn before_path(toolchain: &Path) -> String {
+pub fn before_path(toolchain: &Path) -> String {
     let path = std::env::var("PATH").unwrap();
     format!("{}:{path}", toolchain.join("bin").display())
 }
 
 /// Gives a file of a copied toolchain bytes of its own: one more at the end.
-fn changed(file: &Path) {
+pub fn changed(file: &Path) {
     let mut bytes = fs::read(file).unwrap();
     bytes.push(b'\n');
     let mode = fs::metadata(file).unwrap().permissions();
@@ -199,7 +199,7 @@ fn changed(file: &Path) {
     fs::set_permissions(file, mode).unwrap();
 }
 
-fn component(dir: &Path, begins: &str, ends: &str) -> PathBuf {
+pub fn component(dir: &Path, begins: &str, ends: &str) -> PathBuf {
     let mut all = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
     let named = |p: &PathBuf| {
         let name = p.file_name().unwrap().to_str().unwrap();

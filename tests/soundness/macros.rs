@@ -310,6 +310,21 @@ fn what_cannot_be_observed_or_repeated_is_not_kept() {
     }
 }
 
+/// Whatever could start a program imports the environment, to hand it on. As git-version's macro,
+/// behind a crate that only passes it on.
+#[test]
+fn a_macro_that_could_start_programs_and_does_not_is_kept() {
+    let alice = Dev::new("alice");
+    let expression = "if fs::metadata(\"l/go\").is_ok() { \
+        String::from_utf8(std::process::Command::new(\"echo\").env(\"A\", \"B\").arg(\"-n\").arg(\"ran\").output().unwrap().stdout).unwrap() \
+        } else { \"rests\".to_owned() }";
+    let here = place(&alice, "here", expression, &[]);
+    assert_eq!(here.fresh(), led("rests", "1 miss"));
+    assert_eq!(here.fresh(), led("rests", "1 hit"));
+    here.write(&[("go", "")]);
+    assert_eq!(here.fresh(), led("ran", "1 macro-spawns"));
+}
+
 #[test]
 fn a_macro_that_the_user_vouches_for_is_not_looked_at() {
     let expression = "env::var(\"WORD\").map_or(0, |_| env::vars().count().min(1))";

@@ -208,7 +208,7 @@ impl Observed {
         match (record.kind, record.outcome) {
             (Kind::Spawn, _) => Err(Bypass::MacroSpawns),
             (Kind::Socket, _) => Err(Bypass::MacroSockets),
-            (Kind::Raw | Kind::Loaded | Kind::Entered | Kind::NotStarted, _) => {
+            (Kind::Raw | Kind::Loaded | Kind::Entered | Kind::NotStarted | Kind::Given, _) => {
                 Err(Bypass::MacroRawCalls)
             }
             (Kind::Machine, _) => Err(Bypass::MacroMachine),

@@ -4,6 +4,7 @@
 //! was just observed. Leaves: a description. Must never happen here: a name of a peer's that leads
 //! anywhere but below the roots and the system's own directories.
 
+use super::programs::Programs;
 use crate::action::{
     Description, FileInput, Known, Looked, MAX_VARIABLES, Prediction, Value, Variable,
 };
@@ -26,6 +27,10 @@ use std::path::{Path, PathBuf};
 pub(super) const ALONE: &str = "=alone ";
 /// Stands among the variables for where all roots lie: a run whose files hold such a path.
 pub(super) const ROOTS: &str = "=roots";
+/// Before the name of a program that was to be started and is nowhere in PATH.
+pub(super) const NOWHERE: &str = "=nowhere ";
+/// What a variable that leads to qwrap says, wherever that lies.
+const OUR_WRAPPER: &str = "=qwrap";
 /// Before the name of a directory among the files: all that lies below it.
 const TREE: &str = "=tree ";
 /// The same for a package: without the packages below it.
@@ -98,6 +103,7 @@ pub(super) struct Keying<'a> {
     pub inv: &'a Invocation,
     pub roots: &'a Roots,
     pub known: &'a Known,
+    pub programs: Programs<'a>,
     /// Under which values of variables are digested.
     pub secret: [u8; 32],
 }
@@ -222,6 +228,15 @@ impl Keying<'_> {
         if name == ROOTS {
             let all: Vec<String> = self.roots.dirs().map(|d| d.display().to_string()).collect();
             return Value::Public(all.join("\n"));
+        }
+        if let Some(program) = name.strip_prefix(NOWHERE) {
+            return match self.programs.is_nowhere(program) {
+                true => Value::Unset,
+                false => Value::Public("=somewhere".to_owned()),
+            };
+        }
+        if self.programs.leads_to_wrapper(name) {
+            return Value::Public(OUR_WRAPPER.to_owned());
         }
         let raw = self.inv.var(name);
         let Some(text) = raw.and_then(|raw| raw.to_str()).filter(|_| is_told(name)) else {

@@ -1,6 +1,7 @@
 //! Record: from a finished run to an entry, if all of it is known and nothing moved under it.
 
 use super::key::{ALONE, Extent, Keying, LISTING_MAX, ROOTS};
+use super::programs::Programs;
 use super::said::Declared;
 use super::seen::{Seen, is_git, seen};
 use super::{OUTPUT, Recording, out};
@@ -35,10 +36,8 @@ pub(super) fn record(
     let (Some(stdout), Some(stderr)) = (&finished.stdout, &finished.stderr) else {
         return Err(Bypass::MessagesTooLarge);
     };
-    let bytes = r.log.read().map_err(|_| Bypass::ScriptUnobserved)?;
-    let records = log::parse(&bytes).ok_or(Bypass::ScriptUnobserved)?;
-    let mut seen = seen(&records, &r.facts, &r.roots)?;
-    look_into(r, &mut seen)?;
+    let programs = || Programs::new(&r.inv, &r.roots, r.wrapper.as_deref());
+    let seen = looked_at(pipeline, r, &programs())?;
     if !r.was_empty {
         return Err(Bypass::ScriptLeftovers);
     }
@@ -48,6 +47,7 @@ pub(super) fn record(
         inv: &r.inv,
         roots: &r.roots,
         known: &r.known,
+        programs: programs(),
         secret: cache.value_secret(),
     };
     let inputs = Inputs::of(&keying, r, &declared, &seen)?;
@@ -113,6 +113,31 @@ fn said(
         return Err(Bypass::ScriptMessages);
     }
     Ok((stage(cache, &normal)?, scanner.found_in(&normal)))
+}
+
+/// All that the run was seen to do, or could have done unseen.
+fn looked_at(pipeline: &Pipeline, r: &Recording, known: &Programs<'_>) -> Result<Seen, Bypass> {
+    let bytes = r.log.read().map_err(|_| Bypass::ScriptUnobserved)?;
+    let records = log::parse(&bytes).ok_or(Bypass::ScriptUnobserved)?;
+    let mut seen = seen(&records, &r.facts, &r.roots, known)?;
+    look_into(r, &mut seen)?;
+    if seen.started && !compiler_stayed(pipeline, r) {
+        return Err(Bypass::ScriptInputChanged);
+    }
+    Ok(seen)
+}
+
+/// Whether the compiler is the one that stands in the key, after the run too.
+fn compiler_stayed(pipeline: &Pipeline, r: &Recording) -> bool {
+    let Some(rustc) = r.inv.var("RUSTC") else {
+        return false;
+    };
+    let target = r.inv.var("TARGET").and_then(|t| t.to_str());
+    let digests = pipeline.digests.as_ref();
+    let now = pipeline
+        .compilers
+        .identify_named(&r.inv, rustc, target, digests);
+    now.is_ok_and(|now| now.identity == r.known.compiler)
 }
 
 /// What the script's program could do unseen; it still is the one that stands in the key.
