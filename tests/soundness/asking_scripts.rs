@@ -97,11 +97,12 @@ fn what_lets_the_compiler_take_more_is_another_run() {
     assert!(second.starts_with("refused "), "{second}");
 }
 
-/// A program of bobby's that says so and then does as qwrap.
+/// A program of bobby's that says so in trials, and then does as qwrap.
 fn in_front(dev: &Dev) -> PathBuf {
     let path = dev.path("in-front");
     let text = format!(
-        "#!/bin/sh\nexec {} \"$@\" --cfg bobbys\n",
+        "#!/bin/sh\ncase \"$*\" in *--crate-name=trial*) set -- \"$@\" --cfg bobbys;; esac\n\
+         exec {} \"$@\"\n",
         qwrap().display()
     );
     fs::write(&path, text).unwrap();

@@ -51,6 +51,10 @@ fn looking_at_all_variables_is_something_else() {
         "unsafe extern \"C\" { static environ: *const *const u8; }\n\
          struct P(*const *const *const u8); unsafe impl Sync for P {}\n\
          static E: P = P(&raw const environ); println!(\"{:?}\", std::hint::black_box(&E).0);",
+        "unsafe extern \"C\" { static environ: *const *const u8; }\n\
+         struct P(*const *const *const u8); unsafe impl Sync for P {}\n\
+         static E: [P; 2] = [P(std::ptr::null()), P(&raw const environ)];\n\
+         println!(\"{:?}\", std::hint::black_box(&E)[std::env::args().count()].0);",
     ] {
         hands_on(way, false);
         hands_on(&format!("{STARTING}\n{way}"), false);
