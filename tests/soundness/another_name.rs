@@ -86,3 +86,29 @@ fn what_a_macro_looks_for_above_the_workspace_is_its_own() {
         assert_eq!(other.fresh(), led("something", "1 miss"), "{from}");
     }
 }
+
+/// `target/` in the checkout is where things are built, or is not.
+#[test]
+fn what_a_macro_finds_in_a_directory_called_target_is_its_checkouts_own() {
+    let alice = Dev::new("alice");
+    for found in [
+        "here().parent().unwrap().join(\"target/schema.txt\")",
+        "\"target/schema.txt\"",
+    ] {
+        let expression =
+            format!("fs::read_to_string({found}).unwrap_or_else(|_| \"nothing\".to_owned())");
+        let way = found.len().to_string();
+        let one = place(&alice, &format!("{way}/one"), &expression, &[]);
+        assert_eq!(one.fresh().0, "nothing");
+        alice.flush();
+        let mut other = place(&alice, &format!("{way}/other"), &expression, &[]);
+        other.write(&[("/target/schema.txt", "something")]);
+        let apart = alice.path(&way).join("apart");
+        other.set("CARGO_TARGET_DIR", apart.to_str());
+        drop(other.build().succeeded());
+        let ran = alice
+            .run(&mut alice.command(apart.join("debug/app")))
+            .succeeded();
+        assert_eq!(ran.out.trim(), "something", "{found}");
+    }
+}

@@ -156,6 +156,39 @@ fn every_kind_elsewhere_hits_with_the_same_bytes_and_runs() {
 }
 
 #[test]
+fn a_program_called_as_build_scripts_are_is_a_program() {
+    let alice = Dev::new("alice");
+    let here = Place::new(
+        &alice,
+        "here",
+        &[
+            ("src/lib.rs", "pub fn said() -> u8 { 1 }"),
+            (
+                "src/bin/build_script_runner.rs",
+                "fn main() { println!(\"runs\"); }",
+            ),
+            (
+                "examples/build-script-example.rs",
+                "fn main() { println!(\"runs\"); }",
+            ),
+        ],
+    );
+    for _ in 0..2 {
+        here.clean();
+        alice
+            .run(here.command("build").args(["--workspace", "--all-targets"]))
+            .succeeded();
+        for program in ["build_script_runner", "examples/build-script-example"] {
+            let path = here.at.join("target/debug").join(program);
+            assert_eq!(
+                alice.run(&mut alice.command(path)).succeeded().out,
+                "runs\n"
+            );
+        }
+    }
+}
+
+#[test]
 fn nextest_runs_what_was_linked_elsewhere() {
     let there_is_one = Command::new("cargo")
         .args(["nextest", "--version"])

@@ -247,13 +247,26 @@ fn on_link_at(a: [usize; 5], answer: usize, caller: usize) {
     note_path(Kind::Write, negative(answer), caller, fd(a[2]), a[3]);
 }
 
-/// The first name is only a text.
 fn on_symlink(a: [usize; 5], answer: usize, caller: usize) {
     note_path(Kind::Write, negative(answer), caller, AT_FDCWD, a[1]);
+    leads_away(a[0], answer, caller);
 }
 
 fn on_symlink_at(a: [usize; 5], answer: usize, caller: usize) {
     note_path(Kind::Write, negative(answer), caller, fd(a[1]), a[2]);
+    leads_away(a[0], answer, caller);
+}
+
+/// What is read behind a link is noted by the link's name, and OUT_DIR's own files are no inputs.
+fn leads_away(target: usize, answer: usize, caller: usize) {
+    if negative(answer) || target == 0 {
+        return;
+    }
+    // SAFETY: a text that the real function has read.
+    let target = unsafe { CStr::from_ptr(target as *const c_char) }.to_bytes();
+    if target.first() == Some(&b'/') || target.windows(2).any(|w| w == b"..") {
+        note(Kind::Raw, Outcome::Done, caller, b"symlink");
+    }
 }
 
 /// Lists directories on its own.

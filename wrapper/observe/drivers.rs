@@ -39,14 +39,11 @@ pub(super) fn keep(value: &[u8]) -> Option<*const c_char> {
     Some(TEXTS.0.get().cast())
 }
 
-/// Whether this is the name or the path of a driver: `cc`, `/usr/bin/x86_64-linux-gnu-gcc-12`.
+/// Whether this is the name or the path of a driver: `cc`, `/usr/bin/g++`. One of another version
+/// or for another target (`gcc-7`, `avr-gcc`) may not know the arguments: only `cc` was asked.
 fn is_driver(program: &[u8]) -> bool {
     let name = program.rsplit(|b| *b == b'/').next().unwrap_or(program);
-    let version = |part: &&[u8]| part.iter().all(|b| b.is_ascii_digit() || *b == b'.');
-    // The last word that is no version: `gcc-ar` is none.
-    let mut words = name.rsplit(|b| *b == b'-');
-    let word = words.find(|part| !version(part));
-    word.is_some_and(|word| NAMES.contains(&word))
+    NAMES.contains(&name)
 }
 
 /// Calls with the arguments for this program.

@@ -256,6 +256,14 @@ impl Roots {
             && forms.any(|form| top(Path::new(form)) == top(&absolute))
     }
 
+    /// Where the target directory lies below the workspace; `None` where it lies elsewhere.
+    #[must_use]
+    pub fn layout(&self) -> Option<&str> {
+        let target = self.root(RootKind::Target)?;
+        let below = target.strip_prefix(self.root(RootKind::Workspace)?);
+        below.ok()?.to_str()
+    }
+
     /// The path that a name means in this checkout. `None` for what is no name: relative, with
     /// empty or `.` components, climbing out of its root, under a placeholder that this
     /// invocation has no root for, too long.

@@ -185,6 +185,10 @@ fn looks_secret(name: &str) -> bool {
     MARKS.iter().any(|m| upper.contains(m)) || upper.ends_with("_KEY") || upper.ends_with("APIKEY")
 }
 
+/// Stands among the variables for how the target directory lies to the workspace: of what was
+/// found below the one from the other.
+pub(super) const LAYOUT: &str = "=layout";
+
 pub(super) fn value(
     inv: &Invocation,
     roots: &Roots,
@@ -192,6 +196,10 @@ pub(super) fn value(
     how: Use,
     secret: &[u8; 32],
 ) -> Value {
+    if name == LAYOUT {
+        let below = roots.layout();
+        return below.map_or(Value::Unset, |below| Value::Public(below.to_owned()));
+    }
     if name == DIRECTORY {
         return match inv.cwd.to_str() {
             Some(text) => Value::Public(text.to_owned()),

@@ -326,9 +326,16 @@ fn copy_tree(
                 .append(true)
                 .open(&copy)?
                 .set_modified(modified)?;
-        } else if kind.is_dir() && Some(source.as_path()) != target && item.file_name() != ".git" {
+        } else if kind.is_dir() && belongs(&source, to, target) {
             copy_tree(&source, &copy, target, left)?;
         }
     }
     Ok(())
+}
+
+/// Whether a directory is the package's own: neither git's, nor one to build in, by cargo's mark,
+/// nor one in which the copy lies.
+fn belongs(dir: &Path, copy: &Path, target: Option<&Path>) -> bool {
+    let apart = Some(dir) == target || dir.ends_with(".git") || dir.join("CACHEDIR.TAG").is_file();
+    !apart && !copy.starts_with(dir)
 }

@@ -197,6 +197,12 @@ fn loaded(pipeline: &Pipeline, r: &Recording, path: &Path) -> Result<Option<Bypa
 }
 
 impl Observed {
+    /// Every path that was asked about.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        let looks = self.looks.iter().map(|(path, _)| path);
+        self.files.iter().chain(&self.absent).chain(looks)
+    }
+
     fn take(
         &mut self,
         record: &Record<'_>,
@@ -331,9 +337,10 @@ pub(super) fn nothing_to_know(path: &Path) -> bool {
 
 /// Whether the kernel makes up what lies there.
 pub(super) fn of_the_kernel(path: &Path) -> bool {
-    ["/proc", "/sys", "/dev"]
-        .iter()
-        .any(|d| path.starts_with(d))
+    // A filesystem in memory like others.
+    let shared_memory = path.starts_with("/dev/shm");
+    let made_up = ["/proc", "/sys", "/dev"];
+    !shared_memory && made_up.iter().any(|d| path.starts_with(d))
 }
 
 /// A path with `..` taken for the step back that it is where there are no links.

@@ -4,9 +4,9 @@
 //! state than it is in now: then nothing is stored. Outputs that hold a path of this checkout
 //! that the key does not hold are not stored either.
 
-use super::find::{named, reads_a_secret, variables};
+use super::find::{LAYOUT, named, reads_a_secret, variables};
 use super::moved::Ways;
-use super::observed;
+use super::observed::{self, Observed};
 use super::{
     Cache, Pipeline, Recording, StagedOutput, UnsignedEntry, editing, links, output_paths, restore,
 };
@@ -19,7 +19,7 @@ use crate::compiler::rustc::inputs::{self, How, Inputs, InputsError};
 use crate::compiler::rustc::native;
 use crate::digests::{FileDigests, Identity, local_clock, nanos, open_regular};
 use crate::ipc::protocol::Finished;
-use crate::paths::Scanner;
+use crate::paths::{Named, RootKind, Scanner};
 use quarry_trust::canon::Canonical;
 use quarry_trust::entry::MAX_OBJECT;
 use quarry_trust::{Digest, Entry, OutputKind, Verified};
@@ -102,6 +102,7 @@ fn try_record(
     same_lints(pipeline, r, &inputs)?;
     let mut ways = Ways::new(r, &r.inv.cwd.join(&unit.out_dir));
     let observed = observed::observed(pipeline, r)?;
+    let mut uses = uses(r, &inputs, &observed);
     inputs.files.extend(observed.files.iter().cloned());
     inputs.absent.extend(observed.absent.iter().cloned());
     let looked = observed.sights(r, &mut ways)?;
@@ -109,7 +110,6 @@ fn try_record(
     files.extend(links::libraries(pipeline, unit, r)?);
     files.sort();
     files.dedup();
-    let mut uses = uses(&inputs);
     uses.extend(observed.variables);
     let variables = variables(&r.inv, &r.roots, &r.base, &uses, &cache.value_secret());
     let private = reads_a_secret(&variables) || observed::unobserved(r);
@@ -139,14 +139,24 @@ fn try_record(
     Ok((cache.put(entry).map_err(store)?, prediction))
 }
 
-/// The variables that dep-info names, and how each enters the key.
-fn uses(inputs: &Inputs) -> Vec<(String, Use)> {
+/// The variables that dep-info names, and how each enters the key. What lies in the target
+/// directory and may have been found from the workspace lies elsewhere where that does.
+fn uses(r: &Recording, inputs: &Inputs, observed: &Observed) -> Vec<(String, Use)> {
     let how = |how| match how {
         How::Symbolic => Use::Symbolic,
         How::Literal => Use::Literal,
     };
     let all = inputs.env.iter();
-    all.map(|e| (e.name.clone(), how(e.how))).collect()
+    let in_target = |path: &Path| matches!(r.roots.name(path), Named::Rooted(RootKind::Target, _));
+    let out = r.inv.var("OUT_DIR");
+    let found = |path: &Path| in_target(path) && out.is_none_or(|out| !path.starts_with(out));
+    let mut relative = inputs.files.iter().chain(&inputs.absent);
+    let layout = relative.any(|path| path.is_relative() && in_target(path))
+        || observed.paths().any(|path| found(path));
+    let layout = layout.then(|| (LAYOUT.to_owned(), Use::Literal));
+    all.map(|e| (e.name.clone(), how(e.how)))
+        .chain(layout)
+        .collect()
 }
 
 /// Whether the compiler said anything besides which files it wrote.

@@ -564,6 +564,9 @@ fn kind(types: &[CrateType], name: &str, out_dir: &Path) -> UnitKind {
     } else {
         UnitKind::Lib
     };
+    // `build/PACKAGE-HASH`.
+    let above = out_dir.parent().and_then(Path::file_name);
+    let in_build = above.is_some_and(|dir| dir == "build");
     for ty in types {
         kind = match ty {
             CrateType::Rlib => kind,
@@ -571,7 +574,10 @@ fn kind(types: &[CrateType], name: &str, out_dir: &Path) -> UnitKind {
             CrateType::Dylib => UnitKind::Dylib,
             CrateType::Cdylib => UnitKind::Cdylib,
             CrateType::Staticlib => UnitKind::Staticlib,
-            CrateType::Bin if name.starts_with("build_script_") => UnitKind::BuildScript,
+            // A program may be called so, too; cargo lays that elsewhere.
+            CrateType::Bin if name.starts_with("build_script_") && in_build => {
+                UnitKind::BuildScript
+            }
             CrateType::Bin if out_dir.file_name().is_some_and(|d| d == "examples") => {
                 UnitKind::Example
             }

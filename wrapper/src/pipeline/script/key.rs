@@ -27,6 +27,8 @@ use std::path::{Path, PathBuf};
 pub(super) const ALONE: &str = "=alone ";
 /// Stands among the variables for where all roots lie: a run whose files hold such a path.
 pub(super) const ROOTS: &str = "=roots";
+/// Stands among the variables for all of the environment: a run that read it whole.
+pub(super) const ENVIRONMENT: &str = "=environment";
 /// Before the name of a program that was to be started and is nowhere in PATH.
 pub(super) const NOWHERE: &str = "=nowhere ";
 /// What a variable that leads to qwrap says, wherever that lies.
@@ -95,6 +97,33 @@ fn is_told(name: &str) -> bool {
     ];
     const BEGINNINGS: [&str; 4] = ["CARGO_CFG_", "CARGO_FEATURE_", "CARGO_PKG_", "DEP_"];
     TOLD.contains(&name) || BEGINNINGS.iter().any(|b| name.starts_with(b))
+}
+
+/// Whether a variable could decide what is built: not which terminal, session or cargo asks.
+fn counts(name: &str) -> bool {
+    const NAMES: [&str; 15] = [
+        "_",
+        "COLORTERM",
+        "COLUMNS",
+        "DISPLAY",
+        "INVOCATION_ID",
+        "JOURNAL_STREAM",
+        "LINES",
+        "LS_COLORS",
+        "OLDPWD",
+        "PWD",
+        "RUSTC_WRAPPER",
+        "SHLVL",
+        "STY",
+        "WINDOWID",
+        "XAUTHORITY",
+    ];
+    const BEGINNINGS: [&str; 12] = [
+        "DBUS_", "DESKTOP_", "GNOME_", "GPG_", "KDE_", "QUARRY", "SSH_", "TERM", "TMUX", "VTE_",
+        "WAYLAND_", "XDG_",
+    ];
+    let passed_over = super::seen::PASSED_OVER.contains(&name) || NAMES.contains(&name);
+    !passed_over && !BEGINNINGS.iter().any(|b| name.starts_with(b))
 }
 
 /// What turns names into a description.
@@ -221,6 +250,29 @@ impl Keying<'_> {
         Some(all.collect())
     }
 
+    /// All variables but those that cargo tells, which stand for themselves, and those that tell of
+    /// a terminal or a session.
+    fn environment(&self) -> Value {
+        let mut all: Vec<_> = self
+            .inv
+            .env
+            .iter()
+            .filter(|(name, _)| {
+                name.to_str()
+                    .is_none_or(|name| !is_told(name) && counts(name))
+            })
+            .collect();
+        all.sort();
+        let mut text = Vec::new();
+        for (name, value) in all {
+            text.extend_from_slice(name.as_bytes());
+            text.push(b'=');
+            text.extend_from_slice(value.as_bytes());
+            text.push(0);
+        }
+        Value::Keyed(Digest::keyed(&self.secret, &text))
+    }
+
     fn value(&self, name: &str) -> Value {
         if name.starts_with(ALONE) {
             return Value::Public(String::new());
@@ -228,6 +280,9 @@ impl Keying<'_> {
         if name == ROOTS {
             let all: Vec<String> = self.roots.dirs().map(|d| d.display().to_string()).collect();
             return Value::Public(all.join("\n"));
+        }
+        if name == ENVIRONMENT {
+            return self.environment();
         }
         if let Some(program) = name.strip_prefix(NOWHERE) {
             return match self.programs.is_nowhere(program) {

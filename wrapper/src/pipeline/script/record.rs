@@ -1,6 +1,6 @@
 //! Record: from a finished run to an entry, if all of it is known and nothing moved under it.
 
-use super::key::{ALONE, Extent, Keying, LISTING_MAX, ROOTS};
+use super::key::{ALONE, ENVIRONMENT, Extent, Keying, LISTING_MAX, ROOTS};
 use super::programs::Programs;
 use super::said::Declared;
 use super::seen::{Seen, is_git, seen};
@@ -12,7 +12,7 @@ use crate::digests::{FileDigests, Identity, local_clock, open_regular};
 use crate::ipc::protocol::Finished;
 use crate::observer::log;
 use crate::paths::{RootKind, Roots, Scanner};
-use crate::pipeline::find::{named, reads_a_secret};
+use crate::pipeline::find::{LAYOUT, named, reads_a_secret};
 use crate::pipeline::record::absent_throughout;
 use crate::pipeline::{
     Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, observed, temporary,
@@ -63,11 +63,18 @@ pub(super) fn record(
     alone.extend(inputs.outside(&keying).then_some("outside"));
     let mut read: BTreeSet<String> = seen.variables;
     read.extend(declared.variables);
-    let bound = bound || inputs.beside(&r.roots);
+    // What was not understood serves the checkout whose cargo would not have run it again, unless
+    // its sources are everybody's.
+    let own = r.roots.root(RootKind::Workspace).is_some();
+    let bound = bound || inputs.beside(&r.roots) || (own && !alone.is_empty());
     read.extend(bound.then(|| ROOTS.to_owned()));
+    read.extend(own.then(|| LAYOUT.to_owned()));
     if !alone.is_empty() {
         // Which programs a script finds may have gone unseen.
         read.insert("PATH".to_owned());
+    }
+    if alone.contains("programs") || alone.contains("environment") {
+        read.insert(ENVIRONMENT.to_owned());
     }
     read.extend(alone.iter().map(|why| format!("{ALONE}{why}")));
     let variables = keying.variables(read.iter().map(String::as_str));

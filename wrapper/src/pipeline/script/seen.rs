@@ -20,7 +20,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// Variables that tell nothing of what is to be built: how many processes may run and through
 /// which pipes they hear of it, and our own. (Cargo does not run a script again for these.)
-const PASSED_OVER: [&str; 5] = [
+pub(super) const PASSED_OVER: [&str; 5] = [
     "CARGO_MAKEFLAGS",
     "LD_PRELOAD",
     "MAKEFLAGS",
@@ -182,7 +182,10 @@ impl Taking<'_> {
             return Ok(());
         }
         if record.outcome != Outcome::Done {
-            // Nothing was changed; that it was tried may have told something.
+            // Nothing was changed here. In another checkout it may succeed.
+            if self.roots.iter().any(|root| path.starts_with(root)) || self.lies_above(&path) {
+                return Err(Bypass::ScriptWrites);
+            }
             return self.alone("attempts");
         }
         if !self.is_temporary(&path) || path.symlink_metadata().is_ok() {

@@ -1,0 +1,162 @@
+//! Runs of build scripts (47) that mean something else from another place, or under another
+//! environment: found again only where they mean the same.
+
+use super::ground::Place;
+use super::scripts::{built, fresh, how, place};
+use crate::harness::{Dev, team, wait_keys};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+const DECLARED: &str = "println!(\"cargo::rerun-if-changed=build.rs\");";
+
+#[test]
+fn what_a_script_finds_above_the_workspace_is_its_checkouts_own() {
+    let alice = Dev::new("alice");
+    let walk = |from: &str| {
+        format!(
+            "let from = PathBuf::from({from}); let mut all = from.ancestors().take(3); \
+             let found = all.find_map(|d| fs::read_to_string(d.join(\"up.txt\")).ok());"
+        )
+    };
+    for (way, find) in [
+        (
+            "variable",
+            walk("env::var(\"CARGO_MANIFEST_DIR\").unwrap()"),
+        ),
+        ("directory", walk("env::current_dir().unwrap()")),
+        (
+            "relative",
+            "let found = fs::read_to_string(\"../../up.txt\").ok();".into(),
+        ),
+    ] {
+        let main = format!(
+            "println!(\"cargo::rerun-if-changed=build.rs\"); {find} \
+             note(found.as_deref().unwrap_or(\"nothing\"));"
+        );
+        let one = place(&alice, &format!("{way}/an/only/one"), &main, &[]);
+        let other = place(&alice, &format!("{way}/the/other"), &main, &[]);
+        let first = how("1 miss", fresh(&one));
+        assert!(first.starts_with("nothing "), "{first}");
+        fs::write(alice.path(way).join("the/up.txt"), "something").unwrap();
+        let second = how("1 miss", fresh(&other));
+        assert!(second.starts_with("something "), "{way}: {second}");
+        assert_eq!(how("1 hit", fresh(&one)), first);
+        assert_eq!(how("1 hit", fresh(&other)), second);
+    }
+}
+
+#[test]
+fn what_a_script_tried_and_could_not_do_is_no_reason_to_leave_it_out() {
+    let alice = Dev::new("alice");
+    for (tried, made) in [
+        ("fs::create_dir(\"data\")", "data"),
+        ("std::os::unix::fs::symlink(\"src\", \"data\")", "data"),
+    ] {
+        let main = format!("{DECLARED} let _ = {tried}; note(\"tried\");");
+        let way = tried.len().to_string();
+        let one = place(&alice, &format!("{way}/one"), &main, &[("data/file", "")]);
+        for _ in 0..2 {
+            assert_eq!(fresh(&one).0, "1 script-writes", "{tried}");
+        }
+        let other = place(&alice, &format!("{way}/other"), &main, &[]);
+        assert_eq!(fresh(&other).0, "1 script-writes", "{tried}");
+        assert!(other.l(made).exists());
+    }
+}
+
+#[test]
+fn a_shell_sees_all_variables_and_so_they_count() {
+    let alice = Dev::new("alice");
+    let main = format!(
+        "{DECLARED} let said = std::process::Command::new(\"sh\").args([\"-c\", \"echo $MYAPP\"]).output(); \
+         note(String::from_utf8(said.unwrap().stdout).unwrap().trim());"
+    );
+    let mut here = place(&alice, "here", &main, &[]);
+    let mut firsts = Vec::new();
+    for word in ["one", "two"] {
+        here.set("MYAPP", Some(word));
+        let first = how("1 miss", fresh(&here));
+        assert!(first.starts_with(&format!("{word} ")), "{first}");
+        firsts.push((word, first));
+    }
+    // What only tells which terminal asks does not.
+    here.set("TERM_SESSION_ID", Some("another"));
+    for (word, first) in firsts {
+        here.set("MYAPP", Some(word));
+        assert_eq!(how("1 hit", fresh(&here)), first);
+    }
+}
+
+#[test]
+fn a_link_of_another_checkout_leads_elsewhere() {
+    let alice = Dev::new("alice");
+    let main = format!(
+        "{DECLARED} note(fs::canonicalize(\"sdk\").unwrap().file_name().unwrap().to_str().unwrap());"
+    );
+    let mut firsts = Vec::new();
+    for (name, version) in [("one", "sdk-1.2"), ("other", "sdk-1.3")] {
+        let here = place(&alice, name, &main, &[(&format!("{version}/file"), "")]);
+        symlink(version, here.l("sdk")).unwrap();
+        let first = how("1 miss", fresh(&here));
+        assert!(first.starts_with(version), "{first}");
+        firsts.push((here, first));
+    }
+    for (here, first) in firsts {
+        assert_eq!(how("1 hit", fresh(&here)), first);
+    }
+}
+
+#[test]
+fn what_is_read_through_a_link_in_out_dir_is_nobody_elses() {
+    let team = team(&["alice", "bobby"]);
+    let main = format!(
+        "{DECLARED} let (c, link) = (env::current_dir().unwrap().join(\"c\"), out().join(\"c\")); \
+         std::os::unix::fs::symlink(c, &link).unwrap(); \
+         note(&fs::read_to_string(link.join(\"x.txt\")).unwrap()); fs::remove_file(link).unwrap();"
+    );
+    let here = place(&team[0], "here", &main, &[("c/x.txt", "hers")]);
+    let there = place(&team[1], "there", &main, &[("c/x.txt", "his")]);
+    drop(how("1 miss", built(&here)));
+    wait_keys(&team[1], &team[0]);
+    let (ended, said) = built(&there);
+    assert!(said.starts_with("his "), "{ended}: {said}");
+}
+
+#[test]
+fn the_way_from_out_dir_to_the_package_counts() {
+    let alice = Dev::new("alice");
+    let main = format!(
+        "{DECLARED} let text = \"pub fn said() -> &'static str {{ include_str!(\\\"../../../../../l/data.txt\\\") }}\"; \
+         fs::write(out().join(\"said.rs\"), text).unwrap();"
+    );
+    let one = place(&alice, "one", &main, &[("data.txt", "one")]);
+    assert!(how("1 miss", fresh(&one)).starts_with("one"));
+    // The same depth, and nothing there.
+    let mut other = place(&alice, "other", &main, &[("data.txt", "other")]);
+    let target = alice.path("apart/target");
+    fs::create_dir_all(alice.path("apart/l")).unwrap();
+    fs::write(alice.path("apart/l/data.txt"), "apart").unwrap();
+    other.set("CARGO_TARGET_DIR", target.to_str());
+    let ended = super::ground::scripts(&alice, || drop(other.build().succeeded()));
+    assert_eq!(ended, "1 miss");
+}
+
+#[test]
+fn a_compiler_that_was_not_asked_is_told_nothing() {
+    let alice = Dev::new("alice");
+    let dir = alice.path("tools");
+    fs::create_dir_all(&dir).unwrap();
+    let stub = dir.join("other-gcc");
+    fs::write(
+        &stub,
+        "#!/bin/sh\ncase \"$*\" in *-ffile-prefix-map*) exit 1;; esac\n",
+    )
+    .unwrap();
+    fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
+    let main = format!(
+        "{DECLARED} let done = std::process::Command::new({stub:?}).arg(\"-c\").status(); \
+         assert!(done.unwrap().success()); note(\"built\");"
+    );
+    let here: Place<'_> = place(&alice, "here", &main, &[]);
+    assert!(how("1 miss", fresh(&here)).starts_with("built "));
+}
