@@ -3,18 +3,21 @@
 //!
 //! The seed is printed, and always the same where `CI` is set; `QUARRY_SEED` repeats a walk,
 //! `QUARRY_STEPS` makes it longer, and `QUARRY_PROJECT` takes it over a copy of that directory
-//! instead of the sample.
+//! instead of the sample, with the commit that `QUARRY_BRANCH` names as its other branch. Each
+//! step is printed as it is taken.
 
 mod dice;
 mod pair;
+mod project;
 mod sample;
+mod text;
 mod world;
 
-use crate::harness::{Dev, assert_same_files, files, projects, team, wait_keys};
+use crate::harness::{Dev, assert_same_files, files, team, wait_keys};
 use dice::Dice;
 use pair::{BUILD, Pair, asked};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use world::World;
 
 /// Steps of a walk where `QUARRY_STEPS` does not say: about a minute.
@@ -39,10 +42,11 @@ fn project() -> Option<PathBuf> {
     std::env::var_os("QUARRY_PROJECT").map(PathBuf::from)
 }
 
-fn world(project: Option<&Path>) -> World {
+/// The world of the project at `from`, of which `pair` holds copies, or of the sample.
+fn world(from: Option<&Path>, pair: &Pair) -> World {
     let file = |(path, text): &(&str, &str)| (PathBuf::from(*path), (*text).to_owned());
-    match project {
-        Some(dir) => World::of(dir),
+    match from {
+        Some(from) => project::world(pair.dev, from, &pair.twin),
         None => World::new(sample::FILES.iter().map(file).collect()),
     }
 }
@@ -55,19 +59,19 @@ fn after_every_step_all_is_as_with_cargo_alone() {
     let devs = team(&["alice", "bob"]);
     let project = project();
     let from = project.as_deref();
-    let mut world = world(from);
     let mut pairs = [
         Pair::new(&devs[0], "here", from),
         Pair::new(&devs[0], "over/there", from),
         Pair::new(&devs[1], "at/bobs/desk", from),
     ];
+    let mut world = world(from, &pairs[0]);
     if from.is_some() {
-        devs[0].plain(&pairs[0].twin, &["fetch"]).succeeded();
-        projects::share_registry(&devs[0], &devs[1]);
+        project::share(&devs);
     }
     let mut walked = format!("QUARRY_SEED={seed}, the steps so far:\n");
     println!("{walked}");
-    let mut works = true;
+    let begun = Instant::now();
+    let (mut works, mut took, mut flaky) = (true, [Duration::ZERO; 2], 0);
     for step in 0..steps {
         // All of them begin where the walk does: the second and the third with hits.
         let begins = step < pairs.len();
@@ -83,19 +87,34 @@ fn after_every_step_all_is_as_with_cargo_alone() {
         }
         let pair = &mut pairs[at];
         pair.sync(&world);
-        if !begins && dice.happens(20) {
+        if !begins && dice.happens(if world.large { 10 } else { 20 }) {
             told = format!("{told}; {}", pair.disturb(&mut dice));
         }
         let args = if begins { BUILD } else { asked(&mut dice) };
         let place = pair.ours.display();
-        walked.push_str(&format!(
-            "{step}: {told}; cargo {} in {place}: ",
-            args.join(" ")
-        ));
-        works = pair.compare(&world, args, &walked);
-        walked.push_str(if works { "well\n" } else { "fails\n" });
+        let now = format!("{step}: {told}; cargo {} in {place}: ", args.join(" "));
+        print!("{now}");
+        walked.push_str(&now);
+        let ended = pair.compare(&world, args, &walked);
+        works = ended.works;
+        flaky += usize::from(ended.flaky);
+        let now = format!(
+            "{} ({:.1} s, alone {:.1} s)\n",
+            if works { "well" } else { "fails" },
+            ended.took[0].as_secs_f64(),
+            ended.took[1].as_secs_f64()
+        );
+        print!("{now}");
+        walked.push_str(&now);
+        took = [took[0] + ended.took[0], took[1] + ended.took[1]];
     }
-    println!("{walked}{}\n{}", devs[0].stats(), devs[1].stats());
+    println!("{}\n{}", devs[0].stats(), devs[1].stats());
+    println!(
+        "{steps} steps in {:?}: cargo through qwrap {:?}, alone {:?}; tests run again: {flaky}",
+        begun.elapsed(),
+        took[0],
+        took[1]
+    );
     assert!(devs[0].count("hits.local") > 0, "{walked}");
     assert!(devs[1].count("hits.peer") > 0, "{walked}");
 }
@@ -129,14 +148,11 @@ fn an_empty_store_here_and_hits_there_make_the_same_bytes() {
     let alice = Dev::new("alice");
     let project = project();
     let from = project.as_deref();
-    let mut world = world(from);
     let (mut here, mut there) = (
         Pair::new(&alice, "here", from),
         Pair::new(&alice, "quite/another/place", from),
     );
-    if from.is_some() {
-        alice.plain(&here.twin, &["fetch"]).succeeded();
-    }
+    let mut world = world(from, &here);
     let mut compared = 0;
     for _ in 0..2 {
         alice.start();
