@@ -6,6 +6,7 @@
 mod entries;
 mod mallory;
 mod objects;
+mod predictions;
 mod silence;
 mod socket;
 mod strangers;

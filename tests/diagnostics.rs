@@ -152,3 +152,54 @@ fn the_dependent_starts_before_its_dependency_has_ended() {
     assert_eq!(ended.first().map(|e| e.0), Some("quick"), "{ended:?}");
     assert_eq!(alice.count("misses"), 2, "{}", alice.stats());
 }
+
+#[test]
+fn what_fails_after_its_metadata_fails_the_build_as_ever() {
+    let alice = Dev::new("alice");
+    let checkout = alice.path("here");
+    projects::small(&checkout);
+    let edit = |instruction: &str| {
+        let text = format!(
+            "pub const HELLO: &str = \"hello\";\n\
+             pub fn f() {{ unsafe {{ core::arch::asm!(\"{instruction}\") }} }}\n"
+        );
+        fs::write(checkout.join("words/src/lib.rs"), text).unwrap();
+    };
+    edit("no_such_instruction");
+    // Only when code is generated does it fail: by then the metadata is out.
+    let direct = "--crate-type=lib --edition=2021 --emit=metadata,link --error-format=json \
+        --json=artifacts words/src/lib.rs";
+    let mut rustc = alice.command("rustc");
+    rustc
+        .args(direct.split_whitespace())
+        .args(["--out-dir", "direct"])
+        .current_dir(&checkout);
+    let said = alice.run(&mut rustc).err;
+    let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text}: {said}"));
+    let fails = at("invalid instruction");
+    assert!(at("\"emit\":\"metadata\"") < fails, "{said}");
+
+    let error = |s: &str| {
+        s[s.find("error: invalid instruction").unwrap()..s.find("error: could not").unwrap()]
+            .to_owned()
+    };
+    let plain = alice.plain(&checkout, &["build", "--target-dir", "target-plain"]);
+    for _ in 0..2 {
+        let failed = alice.build(&checkout, &["build"]);
+        assert_eq!((failed.ok, failed.code), (false, Some(101)));
+        assert_eq!(error(&plain.err), error(&failed.err));
+        assert!(!checkout.join("target/debug/app").exists());
+    }
+    let reasons = &alice.stats()["bypass_reasons"];
+    assert_eq!(reasons["failed-compile"], 2, "{reasons}");
+    // Whatever else was compiled meanwhile, of this nothing was kept.
+    let of_words = alice
+        .recent()
+        .into_iter()
+        .filter(|c| c["crate_name"] == "words" && c["outcome"] != "bypass");
+    assert_eq!(of_words.count(), 0);
+    edit("nop");
+    alice.build(&checkout, &["build"]).succeeded();
+    let ran = alice.run(&mut alice.command(checkout.join("target/debug/app")));
+    assert_eq!(ran.out, "hello, desk\n");
+}

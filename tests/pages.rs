@@ -268,3 +268,77 @@ fn tests_that_pages_name_are_there() {
     assert!(named > 30, "the pages name tests: {named}");
     assert!(absent.is_empty(), "{}", absent.join("\n"));
 }
+
+/// The file that holds a story by its name in `docs/cases.md`: `links::name`,
+/// `attackers::predictions::name`.
+fn file_of(story: &str) -> Option<PathBuf> {
+    let (modules, _) = story.rsplit_once("::")?;
+    let below = format!("{}.rs", modules.replace("::", "/"));
+    let mut places = ["tests/soundness", "tests"]
+        .map(|dir| root().join(dir).join(&below))
+        .into_iter();
+    places.find(|path| path.is_file())
+}
+
+/// Whether a test of this name stands in a text.
+fn is_told(text: &str, name: &str) -> bool {
+    let head = format!("fn {name}() {{");
+    let mut lines = text.lines().rev().skip_while(|line| *line != head).skip(1);
+    lines.next() == Some("#[test]")
+}
+
+/// Whether a text declares something of this name.
+fn declares(text: &str, name: &str) -> bool {
+    ["fn ", "const ", "static ", "struct "].iter().any(|kind| {
+        let head = format!("{kind}{name}");
+        let mut rests = text.split(&head).skip(1);
+        rests.any(|rest| rest.starts_with(['(', '<', ':', ' ']))
+    })
+}
+
+#[test]
+fn each_of_the_fifty_cases_has_its_stories_and_its_guard() {
+    let text = page("docs/cases.md");
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|l| l.starts_with("| ") && !l.starts_with("| number"))
+        .map(|l| l.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    let numbers: Vec<String> = rows.iter().map(|row| row[0].to_owned()).collect();
+    let expected: Vec<String> = (1..=50).map(|n: u32| n.to_string()).collect();
+    assert_eq!(numbers, expected);
+    let mut faults = Vec::new();
+    for row in rows {
+        assert_eq!(row.len(), 5, "{row:?}");
+        let marked = |cell: usize| row[cell].split('`').skip(1).step_by(2);
+        assert!(marked(3).count() > 0 && marked(4).count() > 0, "{row:?}");
+        for story in marked(3) {
+            let name = story.rsplit("::").next().unwrap_or_default();
+            let told = file_of(story).map(|path| fs::read_to_string(path).unwrap());
+            if !told.is_some_and(|text| is_told(&text, name)) {
+                faults.push(format!("case {}: no story {story}", row[0]));
+            }
+        }
+        let mut sources = String::new();
+        for file in marked(4).filter(|word| word.ends_with(".rs")) {
+            let mut places = ["wrapper/src", "wrapper", "node/src"].iter();
+            let path = places.find_map(|dir| fs::read_to_string(root().join(dir).join(file)).ok());
+            match path {
+                Some(text) => sources.push_str(&text),
+                None => faults.push(format!("case {}: no file {file}", row[0])),
+            }
+        }
+        let is_name = |word: &&str| {
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b"_:".contains(&b);
+            word.len() > 3 && word.bytes().all(fits)
+        };
+        for guard in marked(4).filter(is_name) {
+            let name = guard.rsplit("::").next().unwrap_or_default();
+            // Named once with its file, then by its name alone.
+            if !declares(&sources, name) && !text.contains(&format!(".rs` `{guard}`")) {
+                faults.push(format!("case {}: nothing is called {guard}", row[0]));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}

@@ -1,6 +1,7 @@
 //! What makes a hit right, tried case by case with real cargo and rustc.
 
 mod checks;
+mod clocks;
 mod command;
 mod editing;
 mod elsewhere;

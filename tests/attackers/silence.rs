@@ -37,6 +37,22 @@ fn a_member_who_promises_objects_and_sends_none() {
 }
 
 #[test]
+fn a_member_who_is_silent_after_some_of_the_objects() {
+    let (mallory, bob) = mallory_and_bob();
+    let mut script = mallory.honestly();
+    // What is asked for first is there: the list of inputs and the metadata, but no library.
+    for entry in mallory.honest.iter().map(|honest| &honest.entry) {
+        let last = entry.outputs.iter().max_by_key(|o| o.object.size).unwrap();
+        script.objects.remove(&last.object.digest);
+    }
+    let _attack = mallory.attack(&bob, script);
+    let took = mallory.bob_compiles_instead(&bob);
+    assert!(took < PATIENCE, "{took:?}");
+    mallory.was_refused(&bob, "silent", "no answer in time");
+    assert!(bob.count("bytes.fetched") == 0, "none of it was whole");
+}
+
+#[test]
 fn a_member_who_gives_an_object_byte_by_byte() {
     let (mallory, bob) = mallory_and_bob();
     // The most that a fetch is ever given time for, were it believed.

@@ -1,7 +1,7 @@
 //! What the command and its environment say (10, 11, 12, 13, 28, 29, 32, 45).
 
 use super::ground::{L_MANIFEST, Place, led};
-use crate::harness::{Dev, assert_same_files, libraries};
+use crate::harness::{Dev, assert_same_files, libraries, qwrap};
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -100,12 +100,20 @@ fn a_lint_from_allow_to_deny_and_a_tightened_cfg_are_told_as_ever() {
 fn what_the_compiler_logs_is_never_shown_again() {
     let alice = Dev::new("alice");
     let mut here = Place::new(&alice, "here", PLAIN);
-    here.set("RUSTC_LOG", Some("info"));
-    assert_eq!(here.fresh(), led("1", "1 env-compiler-log"));
-    here.set("RUSTC_LOG", None);
-    assert_eq!(here.fresh(), led("1", "1 miss"));
-    here.set("RUSTC_LOG", Some("info"));
-    assert_eq!(here.fresh(), led("1", "1 env-compiler-log"));
+    for (level, how) in [
+        (Some("info"), "1 env-compiler-log"),
+        (None, "1 miss"),
+        (Some("info"), "1 env-compiler-log"),
+        (None, "1 hit"),
+    ] {
+        here.set("RUSTC_LOG", level);
+        here.clean();
+        let mut said = None;
+        let ended = here.counted(|| said = Some(here.build().succeeded()));
+        assert_eq!(ended, how);
+        let logged = said.unwrap().err.contains("INFO");
+        assert_eq!(logged, level.is_some(), "{how}");
+    }
 }
 
 #[test]
@@ -178,6 +186,34 @@ fn a_check_never_serves_a_build() {
     assert_eq!(here.again(), led("1", "1 hit"));
     let tested = alice.run(&mut here.command("test")).succeeded();
     assert!(tested.out.contains("1 passed"), "{}", tested.out);
+}
+
+/// Cargo tells a check's units by their metadata; here all but what is to be written is the same.
+#[test]
+fn what_is_emitted_is_a_part_of_the_command() {
+    let alice = Dev::new("alice");
+    let here = Place::new(&alice, "here", PLAIN);
+    let deps = here.at.join("target/debug/deps");
+    let compiled = |emit: &str| {
+        let words = "rustc --crate-name l --edition=2021 l/src/lib.rs --error-format=json \
+             --json=diagnostic-rendered-ansi,artifacts,future-incompat --crate-type lib \
+             -C embed-bitcode=no -C metadata=12 -C extra-filename=-34 --out-dir";
+        let mut command = alice.command(qwrap());
+        command
+            .args(words.split_whitespace())
+            .arg(&deps)
+            .arg(format!("--emit={emit}"))
+            .current_dir(&here.at);
+        fs::create_dir_all(&deps).unwrap();
+        let how = here.counted(|| drop(alice.run(&mut command).succeeded()));
+        (how, deps.join("libl-34.rlib").exists())
+    };
+    let (check, build) = ("dep-info,metadata", "dep-info,metadata,link");
+    for way in ["1 miss", "1 hit"] {
+        here.clean();
+        assert_eq!(compiled(check), (way.into(), false));
+        assert_eq!(compiled(build), (way.into(), true));
+    }
 }
 
 #[test]

@@ -241,16 +241,124 @@ fn a_compiler_is_its_files_whatever_version_it_tells() {
     );
 }
 
+/// Another toolchain of rustup's than the one that is used by default.
+fn other_toolchain() -> Option<String> {
+    let home = std::env::var_os("RUSTUP_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".rustup")))?;
+    let version = |toolchain: Option<&str>| {
+        let mut rustc = Command::new("rustc");
+        rustc.arg("-vV").env("RUSTUP_AUTO_INSTALL", "0");
+        rustc.envs(toolchain.map(|name| ("RUSTUP_TOOLCHAIN", name)));
+        Some(rustc.output().ok().filter(|o| o.status.success())?.stdout)
+    };
+    let own = version(None)?;
+    let all = fs::read_dir(home.join("toolchains")).ok()?.flatten();
+    let mut names = all.filter_map(|entry| entry.file_name().into_string().ok());
+    names.find(|name| version(Some(name)).is_some_and(|other| other != own))
+}
+
+#[test]
+fn stable_and_nightly_each_have_their_own() {
+    let Some(other) = other_toolchain() else {
+        eprintln!("SKIPPED: rustup has no second toolchain here");
+        return;
+    };
+    let alice = Dev::new("alice");
+    let mut here = Place::new(
+        &alice,
+        "here",
+        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
+    );
+    for how in ["1 miss", "1 hit"] {
+        for toolchain in [None, Some(other.as_str())] {
+            here.set("RUSTUP_TOOLCHAIN", toolchain);
+            assert_eq!(here.fresh(), led("1", how), "{toolchain:?}");
+        }
+    }
+}
+
+/// Has a copied toolchain answer from files what it is and which CPU this is, where they are
+/// there, and do all else itself.
+fn tells_from_files(toolchain: &Path, version: &Path, cpu: &Path) {
+    let (rustc, real) = (
+        toolchain.join("bin/rustc"),
+        toolchain.join("bin/rustc-itself"),
+    );
+    fs::rename(&rustc, &real).unwrap();
+    let script = format!(
+        "#!/bin/sh\n\
+         [ \"$*\" = '-vV' ] && [ -e '{version}' ] && exec cat '{version}'\n\
+         [ \"$*\" = '--print=cfg -Ctarget-cpu=native' ] && [ -e '{cpu}' ] && exec cat '{cpu}'\n\
+         exec '{real}' \"$@\"\n",
+        version = version.display(),
+        cpu = cpu.display(),
+        real = real.display(),
+    );
+    fs::write(&rustc, script).unwrap();
+    fs::set_permissions(&rustc, fs::metadata(&real).unwrap().permissions()).unwrap();
+}
+
+#[test]
+fn another_cpu_and_another_version_of_the_same_files_miss() {
+    let alice = Dev::new("alice");
+    let mut here = Place::new(
+        &alice,
+        "here",
+        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
+    );
+    let (copy, version, cpu) = (
+        alice.path("toolchain"),
+        alice.path("version"),
+        alice.path("cpu"),
+    );
+    toolchain(&copy);
+    tells_from_files(&copy, &version, &cpu);
+    here.set("PATH", Some(&before_path(&copy)));
+    here.set("RUSTFLAGS", Some("-Ctarget-cpu=native"));
+    // What it is is remembered while its files are the same: each time another machine.
+    let fresh = |here: &Place<'_>| {
+        alice.qnode(&["restart"]).succeeded();
+        here.fresh()
+    };
+    assert_eq!(fresh(&here), led("1", "1 miss"));
+    assert_eq!(fresh(&here), led("1", "1 hit"));
+    let asked = Command::new("rustc")
+        .args(["--print=cfg", "-Ctarget-cpu=native"])
+        .output();
+    let own = String::from_utf8(asked.unwrap().stdout).unwrap();
+    fs::write(&cpu, own.clone() + "target_feature=\"other\"\n").unwrap();
+    assert_eq!(fresh(&here), led("1", "1 miss"), "another CPU");
+    assert_eq!(fresh(&here), led("1", "1 hit"));
+    fs::write(&cpu, own).unwrap();
+    assert_eq!(fresh(&here), led("1", "1 hit"), "the first again");
+    // Another word for the same files: nothing but the version tells.
+    let asked = Command::new("rustc").arg("-vV").output();
+    let own = String::from_utf8(asked.unwrap().stdout).unwrap();
+    fs::write(&version, own + "vendor: another\n").unwrap();
+    assert_eq!(fresh(&here), led("1", "1 miss"), "another version");
+    fs::remove_file(&version).unwrap();
+    assert_eq!(fresh(&here), led("1", "1 hit"));
+}
+
 #[test]
 fn with_the_sources_of_std_installed_the_bytes_are_the_same() {
     let (alice, bob) = (Dev::new("alice"), Dev::new("bobby"));
-    let files = [(
-        "src/lib.rs",
-        "pub fn said() -> u8 { let v: Vec<u8> = vec![1]; v.iter().copied().max().unwrap() }",
-    )];
+    // Generic code of std that panics is compiled into this crate, and names its own file.
+    let lib = "use std::sync::Mutex; static AT: Mutex<String> = Mutex::new(String::new());\n\
+        pub fn said() -> String {\n\
+        std::panic::set_hook(Box::new(|info| *AT.lock().unwrap() = info.location().unwrap().to_string()));\n\
+        let none = std::hint::black_box(0);\n\
+        let _ = std::panic::catch_unwind(|| (0..9u8).step_by(none).count());\n\
+        AT.lock().unwrap().clone() }\n";
+    let files = [("src/lib.rs", lib)];
     let here = Place::new(&alice, "here", &files);
     let mut there = Place::new(&bob, "over/there", &files);
-    assert_eq!(here.fresh(), led("1", "1 miss"));
+    let (said, how) = here.fresh();
+    assert_eq!(how, "1 miss");
+    assert!(
+        said.starts_with("/rustc/") && said.contains("/library/core/src/iter/"),
+        "{said}"
+    );
     let copy = bob.path("toolchain");
     toolchain(&copy);
     for part in ["core", "alloc", "std"] {
@@ -260,7 +368,7 @@ fn with_the_sources_of_std_installed_the_bytes_are_the_same() {
         );
     }
     there.set("PATH", Some(&before_path(&copy)));
-    assert_eq!(there.fresh(), led("1", "1 miss"));
+    assert_eq!(there.fresh(), led(&said, "1 miss"));
     assert_same_files(
         &libraries(&here.at.join("target"), "debug"),
         &libraries(&there.at.join("target"), "debug"),

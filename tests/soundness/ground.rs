@@ -262,6 +262,10 @@ pub fn scripts(dev: &Dev, work: impl FnOnce()) -> String {
 fn told(dev: &Dev, work: impl FnOnce(), counts: &dyn Fn(&Value) -> bool) -> String {
     let before = dev.recent().len();
     work();
+    // A compile that failed has ended for cargo before the node has heard of it.
+    wait_for("every compile to be told", || {
+        (dev.json(&["status"])["busy"] == 0).then_some(())
+    });
     let mut told: Vec<(String, u32)> = ["hit", "peer", "miss"].map(|n| (n.into(), 0)).into();
     for compile in dev.recent().split_off(before) {
         let text = |field: &str| compile[field].as_str().unwrap().to_owned();

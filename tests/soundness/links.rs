@@ -345,6 +345,46 @@ fn another_crt_object_behind_the_same_version_of_cc_misses() {
 }
 
 #[test]
+fn another_libc_behind_the_same_version_of_cc_misses() {
+    let alice = Dev::new("alice");
+    let mut here = Place::new(
+        &alice,
+        "here",
+        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
+    );
+    // Before the system's comes the architecture's directory below.
+    let above = alice.path("libc");
+    let asked = Command::new("cc").arg("-print-multiarch").output();
+    let dir = above.join(String::from_utf8(asked.unwrap().stdout).unwrap().trim());
+    fs::create_dir_all(&dir).unwrap();
+    here.set("LIBRARY_PATH", Some(above.to_str().unwrap()));
+    let found = |name: &str| {
+        let asked = Command::new("cc")
+            .arg(format!("-print-file-name={name}"))
+            .output();
+        PathBuf::from(String::from_utf8(asked.unwrap().stdout).unwrap().trim())
+    };
+    // What `-lc` leads to is a text, and stays as it is; the library that it names changes.
+    let own = fs::read(found("libc.so.6")).unwrap();
+    let text = fs::read_to_string(found("libc.so")).unwrap();
+    let named = text
+        .split_whitespace()
+        .find(|word| word.ends_with("/libc.so.6"));
+    let libc = dir.join("libc.so.6");
+    let text = text.replace(named.expect("glibc's text"), libc.to_str().unwrap());
+    fs::write(dir.join("libc.so"), text).unwrap();
+    let other = [own.as_slice(), b"other"].concat();
+    for how in ["1 miss", "1 hit"] {
+        for bytes in [&own, &other] {
+            fs::write(&libc, bytes).unwrap();
+            settle(&dir);
+            here.clean();
+            assert_eq!(program(&here), told("1", how));
+        }
+    }
+}
+
+#[test]
 fn another_ld_behind_the_same_cc_misses_and_a_script_is_left_alone() {
     let alice = Dev::new("alice");
     let mut here = Place::new(

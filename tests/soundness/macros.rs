@@ -72,6 +72,25 @@ fn a_file_that_a_macro_reads_misses_when_it_changes() {
     assert_eq!(here.fresh(), led("one", "1 hit"));
 }
 
+/// What a macro emits and the compiler reads then: dep-info says so, no observer needs to.
+#[test]
+fn what_a_macro_has_the_compiler_read_misses_when_it_changes() {
+    let alice = Dev::new("alice");
+    let emits = "#[proc_macro] pub fn tell(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n\
+         \"concat!(env!(\\\"WORD\\\"), include_str!(\\\"word.txt\\\"))\".parse().unwrap() }";
+    let files = [("/mac/src/lib.rs", emits), ("src/word.txt", "-a")];
+    let mut here = place(&alice, "here", "", &files);
+    here.set("WORD", Some("one"));
+    assert_eq!(here.fresh(), led("one-a", "1 miss"));
+    here.set("WORD", Some("two"));
+    assert_eq!(here.fresh(), led("two-a", "1 miss"));
+    here.write(&[("src/word.txt", "-b")]);
+    assert_eq!(here.fresh(), led("two-b", "1 miss"));
+    here.set("WORD", Some("one"));
+    here.write(&[("src/word.txt", "-a")]);
+    assert_eq!(here.fresh(), led("one-a", "1 hit"));
+}
+
 #[test]
 fn a_file_that_a_thread_of_a_macro_reads_counts_as_well() {
     let alice = Dev::new("alice");
@@ -212,6 +231,30 @@ fn a_path_or_its_hash_that_a_macro_emits_is_everyones_own() {
             assert_eq!(how, "1 miss", "{way}");
             assert_ne!(said, told, "{way}");
         }
+    }
+}
+
+#[test]
+fn a_hash_of_a_path_is_everyones_own_under_lto_too() {
+    let alice = Dev::new("alice");
+    for (lto, what) in [
+        ("\"fat\"", "env::var(\"CARGO_MANIFEST_DIR\").unwrap()"),
+        ("\"thin\"", "env::current_dir().unwrap().to_str().unwrap()"),
+    ] {
+        let all = members(&["app", "l", "mac"]) + "[profile.release]\nlto = " + lto + "\n";
+        let files = [("/Cargo.toml", all.as_str())];
+        let mut told = Vec::new();
+        for name in ["one", "the-other"] {
+            let name = format!("{name}-{}", lto.trim_matches('"'));
+            let mut own = place(&alice, &name, &format!("{what}.{SUM}"), &files);
+            own.args = vec!["--release".into()];
+            let (said, how) = own.fresh();
+            assert_eq!(how, "1 miss", "{what}");
+            assert_eq!(own.fresh(), led(&said, "1 hit"), "{what}");
+            told.push(said);
+            alice.flush();
+        }
+        assert_ne!(told[0], told[1], "{what}");
     }
 }
 

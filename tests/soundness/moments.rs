@@ -162,7 +162,16 @@ fn a_shadowing_module_that_comes_and_goes_during_the_compile_is_not_kept() {
 
 #[test]
 fn the_node_dies_after_the_notification_and_the_build_ends_well() {
-    let alice = Dev::new("alice");
+    // Where the node runs the compiler, its death ends that too, and qwrap compiles again: what
+    // cargo was told already must not be said twice.
+    for mode in ["auto", "node"] {
+        dies_after_the_notification(mode);
+    }
+}
+
+fn dies_after_the_notification(mode: &str) {
+    let mut alice = Dev::new("alice");
+    alice.env.push(("QUARRY_COMPILE".into(), mode.into()));
     let gate = macro_package("gate", "");
     let l = package(
         "l",

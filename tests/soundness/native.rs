@@ -137,6 +137,39 @@ fn an_archive_that_comes_into_an_earlier_directory_during_the_compile_is_not_kep
 }
 
 #[test]
+fn an_archive_whose_member_has_another_name_is_another() {
+    let alice = Dev::new("alice");
+    let out = alice.path("libs");
+    let script = format!(
+        "fn main() {{ println!(\"cargo:rustc-link-search=native={}\"); }}",
+        out.display()
+    );
+    let lib = "#[link(name = \"word\", kind = \"static\")] ".to_owned() + EXTERN;
+    let here = Place::new(
+        &alice,
+        "here",
+        &[("build.rs", &script), ("src/lib.rs", &lib)],
+    );
+    for how in ["1 miss", "1 hit"] {
+        for member in ["first", "other"] {
+            archive(&out, "word", &c(1), "crsD");
+            let script =
+                format!("mv word.o {member}.o && rm libword.a && ar crsD libword.a {member}.o");
+            let done = Command::new("sh")
+                .args(["-c", &script])
+                .current_dir(&out)
+                .status();
+            assert!(done.unwrap().success());
+            assert_eq!(here.fresh(), led("1", how), "{member}");
+            let rlib = fs::read(here.dep("libl-", ".rlib")).unwrap();
+            let name = format!("{member}.o");
+            let bundled = rlib.windows(name.len()).any(|w| w == name.as_bytes());
+            assert!(bundled, "the crate holds {name}");
+        }
+    }
+}
+
+#[test]
 fn a_thin_archive_is_left_alone() {
     let alice = Dev::new("alice");
     let out = alice.path("libs");

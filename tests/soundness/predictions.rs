@@ -1,4 +1,4 @@
-//! What a lookup believes of those who predict (15, 36, 39, 44, 46): the pipeline over a cache
+//! What a lookup believes of those who predict (15, 35, 36, 39, 44, 46): the pipeline over a cache
 //! that offers what a peer might. The compiles are rustc's own.
 
 use crate::harness::projects;
@@ -29,6 +29,8 @@ struct Peer {
     objects: Mutex<HashMap<Digest, Vec<u8>>>,
     taken: Mutex<Option<(Entry, Vec<u8>)>>,
     offered: Mutex<Vec<(Tier, Candidate)>>,
+    /// How many more objects are there for who asks; all are where that is not said.
+    left: Mutex<Option<usize>>,
 }
 
 impl Peer {
@@ -38,6 +40,7 @@ impl Peer {
             objects: Mutex::default(),
             taken: Mutex::default(),
             offered: Mutex::default(),
+            left: Mutex::default(),
         }
     }
 
@@ -107,6 +110,9 @@ impl Cache for Peer {
     }
 
     fn open_object(&self, object: &ObjectRef) -> Option<Object> {
+        if let Some(left) = self.left.lock().unwrap().as_mut() {
+            *left = left.checked_sub(1)?;
+        }
         let all = self.objects.lock().unwrap();
         all.get(&object.digest).cloned().map(Object::Bytes)
     }
@@ -339,6 +345,26 @@ fn who_gave_up_waiting_finds_no_file_restored_after_that() {
     assert!(matches!(bench.begin_while(&|| false), Begin::Run(_)));
     assert_eq!(fs::read_dir(&deps).unwrap().count(), 0);
     assert!(bench.hits(), "and the entry was not blamed for it");
+}
+
+#[test]
+fn objects_that_go_in_the_middle_of_a_restore_leave_no_file_behind() {
+    let bench = Bench::new(WORDS);
+    bench.compiled();
+    bench.lie(Tier::Local, |_| {});
+    let deps = bench.ws().join("target/debug/deps");
+    let begin = |left: Option<usize>| {
+        fs::remove_dir_all(&deps).unwrap();
+        fs::create_dir(&deps).unwrap();
+        *bench.peer.left.lock().unwrap() = left;
+        (bench.hits(), fs::read_dir(&deps).unwrap().count())
+    };
+    // What the compiler said, the list of inputs, the metadata, the library.
+    for left in 0..4 {
+        assert_eq!(begin(Some(left)), (false, 0), "{left} objects came");
+    }
+    assert_eq!(begin(Some(4)), (true, 3));
+    assert_eq!(begin(None), (true, 3));
 }
 
 #[test]

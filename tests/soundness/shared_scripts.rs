@@ -205,6 +205,13 @@ fn c_that_a_script_compiles_names_no_checkout_and_is_shared_with_what_links_it_i
     wait_keys(&devs[1], &devs[0]);
     assert_eq!(there.fresh(), led("./l/x.c", "1 peer"));
     there.nothing_left();
+    let program = fs::read(there.at.join("target/debug/app")).unwrap();
+    let holds = |text: &str| program.windows(text.len()).any(|w| w == text.as_bytes());
+    assert!(holds("x.c"), "its debug information is there");
+    for place in [&here, &there] {
+        let at = place.at.to_str().unwrap();
+        assert!(!holds(at), "it was compiled in {at}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Sources that move, swap, shadow, and lie where nobody looks (2, 3, 4, 5, 6, 9, 17, 25, 30).
+//! Sources that move, swap, shadow, and lie where nobody looks (2 to 6, 8, 17, 25, 30).
 
 use super::ground::{L_MANIFEST, Place, led, members, package};
 use crate::harness::{Dev, projects};
@@ -49,18 +49,22 @@ fn a_module_renamed_to_mod_rs_misses_and_knows_its_file() {
 fn a_shadowing_module_is_the_error_that_it_is_without_us() {
     let alice = Dev::new("alice");
     let here = Place::new(&alice, "here", TWO);
-    assert_eq!(here.fresh(), led("one two", "1 miss"));
-    here.write(&[("src/a/mod.rs", TWO[1].1)]);
-    here.clean();
-    let how = here.counted(|| {
-        let said = here.build();
-        assert!(
-            !said.ok && said.err.contains("error[E0761]"),
-            "{}",
-            said.err
-        );
-    });
-    assert_eq!(how, "1 failed-compile");
+    let [first, second] = ["src/a.rs", "src/a/mod.rs"];
+    for (there, comes) in [(first, second), (second, first)] {
+        here.write(&[(there, TWO[1].1)]);
+        assert_eq!(here.fresh(), led("one two", "1 miss"), "{there}");
+        here.write(&[(comes, TWO[1].1)]);
+        here.clean();
+        let how = here.counted(|| {
+            let said = here.build();
+            let native = !said.ok && said.err.contains("error[E0761]");
+            assert!(native, "{comes}: {}", said.err);
+        });
+        assert_eq!(how, "1 failed-compile", "{comes}");
+        fs::remove_file(here.l(comes)).unwrap();
+        assert_eq!(here.fresh(), led("one two", "1 hit"), "{there} alone");
+        fs::remove_file(here.l(there)).unwrap();
+    }
 }
 
 #[test]
@@ -256,6 +260,27 @@ fn a_variable_that_is_unset_is_not_the_empty_one() {
 }
 
 #[test]
+fn a_variable_that_must_be_set_and_is_not_is_the_native_error() {
+    let alice = Dev::new("alice");
+    let lib = "pub fn said() -> String { format!(\"<{}>\", env!(\"COLOUR\")) }";
+    let mut here = Place::new(&alice, "here", &[("src/lib.rs", lib)]);
+    for (value, said) in [("red", "<red>"), ("", "<>"), ("blue", "<blue>")] {
+        here.set("COLOUR", Some(value));
+        assert_eq!(here.fresh(), led(said, "1 miss"));
+    }
+    here.set("COLOUR", None);
+    here.clean();
+    let how = here.counted(|| {
+        let said = here.build();
+        let native = !said.ok && said.err.contains("`COLOUR` not defined");
+        assert!(native, "{}", said.err);
+    });
+    assert_eq!(how, "1 failed-compile");
+    here.set("COLOUR", Some("red"));
+    assert_eq!(here.fresh(), led("<red>", "1 hit"));
+}
+
+#[test]
 fn what_a_build_script_sets_is_read_as_it_is_now() {
     let alice = Dev::new("alice");
     let files = [
@@ -434,4 +459,38 @@ fn dep_info_with_blanks_backslashes_and_climbing_leaves_nothing_dirty() {
     assert_eq!(there.again(), led("a\\b # c?", "1 miss"));
     there.set("LINES", Some("d"));
     assert_eq!(there.again(), led("d?", "1 miss"));
+}
+
+#[test]
+fn dep_info_that_names_what_lies_under_no_root_leaves_nothing_dirty() {
+    let alice = Dev::new("alice").never_incremental();
+    let outside = alice.path("any where/word.txt");
+    projects::write(&alice.path("any where"), &[("word.txt", "one")]);
+    let out = alice.path("out");
+    projects::write(
+        &out,
+        &[
+            ("Cargo.toml", &package("out", "")),
+            ("src/lib.rs", "pub fn out() -> u8 { 1 }"),
+        ],
+    );
+    let l = package("l", &format!("[dependencies]\nout = {{ path = {out:?} }}"));
+    let lib = format!(
+        "pub fn said() -> String {{ format!(\"{{}} {{}}\", include_str!({outside:?}), out::out()) }}"
+    );
+    let files = [("Cargo.toml", l.as_str()), ("src/lib.rs", &lib)];
+    let here = Place::new(&alice, "here", &files);
+    let there = Place::new(&alice, "over/there", &files);
+    assert_eq!(here.fresh(), led("one 1", "2 miss"));
+    here.nothing_left();
+    assert_eq!(here.fresh(), led("one 1", "2 hit"));
+    here.nothing_left();
+    // To both it is the same file, whichever checkout asks.
+    assert!(there.fresh().1.contains("hit"));
+    there.nothing_left();
+    projects::write(&alice.path("any where"), &[("word.txt", "two")]);
+    for place in [&here, &there] {
+        assert_eq!(place.again().0, "two 1", "cargo sees the edit");
+        place.nothing_left();
+    }
 }

@@ -1,7 +1,7 @@
-//! What was stored and what was restored (27, 31, 34, 36, 37).
+//! What was stored and what was restored (27, 31, 34 to 37).
 
 use super::ground::{Place, counted, led, macro_package, members, package};
-use crate::harness::{Dev, files, wait_for};
+use crate::harness::{Dev, files, joined, wait_for, wait_keys};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
@@ -180,12 +180,11 @@ fn a_path_that_a_macro_emits_keeps_the_compile_out_of_the_cache() {
     }
 }
 
-#[test]
-fn a_macro_that_never_says_the_same_leads_to_misses_and_never_to_a_mix() {
-    let alice = Dev::new("alice");
+/// A checkout whose library never comes out the same twice, and a crate on top of it.
+fn random<'d>(alice: &'d Dev, name: &str) -> Place<'d> {
     let random = "{ use std::hash::{BuildHasher, Hasher}; \
          std::collections::hash_map::RandomState::new().build_hasher().finish().to_string() }";
-    let mut place = told(&alice, "here", random, "");
+    let mut place = told(alice, name, random, "");
     let top = package("top", "[dependencies]\nl = { path = \"../l\" }");
     let app = package(
         "app",
@@ -209,6 +208,13 @@ fn a_macro_that_never_says_the_same_leads_to_misses_and_never_to_a_mix() {
         ),
     ]);
     place.set("CARGO_BUILD_JOBS", Some("1"));
+    place
+}
+
+#[test]
+fn a_macro_that_never_says_the_same_leads_to_misses_and_never_to_a_mix() {
+    let alice = Dev::new("alice");
+    let place = random(&alice, "here");
     let (first, how) = place.fresh();
     assert_eq!(how, "2 miss");
     assert_eq!(place.fresh(), led(&first, "2 hit"));
@@ -237,4 +243,89 @@ fn a_build_whose_node_forgets_everything_meanwhile_is_right() {
         (alice.json(&["status"])["store"]["entries"] == 2).then_some(())
     });
     assert_eq!(here.fresh(), led("1", "1 hit"));
+}
+
+#[test]
+fn alice_and_bob_who_each_made_their_own_of_it_diverge_and_never_mix() {
+    let (alice, bob) = (Dev::new("alice"), Dev::new("bobby"));
+    let here = random(&alice, "here");
+    let there = random(&bob, "over/there");
+    let (hers, how) = here.fresh();
+    assert_eq!(how, "2 miss");
+    let (his, how) = there.fresh();
+    assert_eq!(how, "2 miss");
+    assert_ne!(his, hers);
+    bob.qnode(&["purge", "--crate", "top", "--yes"]).succeeded();
+    let (env, at) = (there.env.clone(), there.at.clone());
+    let team = joined(vec![alice, bob], &["alice", "bobby"]);
+    wait_keys(&team[1], &team[0]);
+    let there = Place {
+        dev: &team[1],
+        at,
+        env,
+        args: Vec::new(),
+    };
+    // The library is his own, and what Alice built on hers is not for him.
+    assert_eq!(there.fresh(), led(&his, "1 hit, 1 miss"));
+}
+
+/// Everything in its output directory that is ours and not cargo's.
+fn leftovers(place: &Place<'_>) -> Vec<std::path::PathBuf> {
+    let all = files(&place.at.join("target"), &|path| {
+        path.file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with(".quarry-")
+    });
+    all.into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn what_is_collected_in_the_middle_of_a_build_of_hits_is_compiled_instead() {
+    let alice = Dev::new("alice");
+    let noise: String = (0..100_000_u64)
+        .map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        .collect();
+    let parts = ["p0", "p1", "p2", "p3", "p4", "p5"];
+    let mut all = vec!["app", "l"];
+    all.extend(parts);
+    let dependencies: String = parts
+        .iter()
+        .map(|p| format!("{p} = {{ path = \"../{p}\" }}\n"))
+        .collect();
+    let l = package("l", &format!("[dependencies]\n{dependencies}"));
+    let sum: Vec<String> = parts.iter().map(|p| format!("{p}::DATA.len()")).collect();
+    let lib = format!("pub fn said() -> usize {{ {} }}", sum.join("+"));
+    let files = [
+        ("/Cargo.toml", members(&all)),
+        ("Cargo.toml", l),
+        ("src/lib.rs", lib),
+    ];
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    let here = Place::new(&alice, "here", &files);
+    for part in parts {
+        let data = "pub static DATA: &str = include_str!(\"data.txt\");";
+        here.write(&[
+            (&format!("/{part}/Cargo.toml"), package(part, "").as_str()),
+            (&format!("/{part}/src/lib.rs"), data),
+            (&format!("/{part}/src/data.txt"), noise.as_str()),
+        ]);
+    }
+    let said = (noise.len() * parts.len()).to_string();
+    for _ in 0..3 {
+        assert_eq!(here.fresh().0, said);
+        alice.flush();
+        here.clean();
+        let mut build = here.command("build").spawn().unwrap();
+        let deps = here.at.join("target/debug/deps");
+        wait_for("the first restored file", || {
+            fs::read_dir(&deps).ok()?.next().map(drop)
+        });
+        alice.qnode(&["purge", "--all", "--yes"]).succeeded();
+        alice.qnode(&["gc"]).succeeded();
+        assert!(build.wait().unwrap().success());
+        assert_eq!(here.run(), said);
+        assert_eq!(leftovers(&here), Vec::<std::path::PathBuf>::new());
+        here.nothing_left();
+    }
 }

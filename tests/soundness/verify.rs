@@ -2,10 +2,10 @@
 
 use crate::harness::{Dev, projects, wait_for};
 
-/// A developer all of whose hits are compiled again.
-fn suspicious(name: &str) -> Dev {
+/// A developer of whose hits this share is compiled again.
+fn suspicious(name: &str, share: &str) -> Dev {
     let mut dev = Dev::new(name);
-    dev.env.push(("QUARRY_VERIFY".into(), "100%".into()));
+    dev.env.push(("QUARRY_VERIFY".into(), share.into()));
     dev
 }
 
@@ -17,7 +17,7 @@ fn verified(dev: &Dev) -> (u64, u64) {
 
 #[test]
 fn what_is_right_is_compiled_again_and_found_the_same() {
-    let alice = suspicious("alice");
+    let alice = suspicious("alice", "100%");
     let checkout = alice.path("checkout");
     projects::small(&checkout);
     alice.build(&checkout, &["build"]).succeeded();
@@ -37,8 +37,29 @@ fn what_is_right_is_compiled_again_and_found_the_same() {
 }
 
 #[test]
+fn of_hits_the_share_that_was_asked_for_is_compiled_again() {
+    let alice = suspicious("alice", "50%");
+    let checkout = alice.path("checkout");
+    projects::small(&checkout);
+    for (hits, checked) in [(0, 0), (3, 1), (6, 3)] {
+        let _ = std::fs::remove_dir_all(checkout.join("target"));
+        alice.build(&checkout, &["build"]).succeeded();
+        assert_eq!(alice.count("hits.local"), hits);
+        wait_for("half of the hits to be compiled again", || {
+            (verified(&alice).0 >= checked).then_some(())
+        });
+        // One by one: once the directory is gone nothing waits.
+        let left = alice.home().join("recheck");
+        wait_for("the directory to be gone", || {
+            (!left.exists()).then_some(())
+        });
+        assert_eq!(verified(&alice), (checked, 0));
+    }
+}
+
+#[test]
 fn what_differs_raises_an_alarm_with_its_name_and_is_not_used_again() {
-    let alice = suspicious("alice");
+    let alice = suspicious("alice", "100%");
     let checkout = alice.path("checkout");
     projects::write(
         &checkout,
@@ -74,7 +95,8 @@ fn what_differs_raises_an_alarm_with_its_name_and_is_not_used_again() {
     wait_for("the alarm", || (verified(&alice).1 == 1).then_some(()));
     let doctor = alice.qnode(&["doctor"]);
     assert_eq!(doctor.code, Some(1));
-    for word in ["timed", "libtimed-", "set aside"] {
+    let builder = alice.json(&["status"])["builder"].clone();
+    for word in ["timed", "libtimed-", "set aside", builder.as_str().unwrap()] {
         assert!(doctor.out.contains(word), "{word} in {}", doctor.out);
     }
     assert!(alice.log().contains("compiling timed again"));

@@ -18,6 +18,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// A file that changed this recently is digested again at the next question: several ticks of
 /// the kernel's coarse clock (1 to 10 ms).
 pub const SETTLED: Duration = Duration::from_millis(50);
+/// The tick of filesystems that keep whole seconds: one on ext3, HFS+ and ext4 with small inodes,
+/// two on FAT. Nanoseconds.
+const SLOW_TICK: i128 = 2_000_000_000;
 /// Digests kept in memory; beyond it the memo starts over (the backing keeps them).
 const MEMO_MAX: usize = 200_000;
 const CHUNK: usize = 256 * 1024;
@@ -74,6 +77,12 @@ impl Identity {
         self.modified.max(self.changed)
     }
 
+    /// The last moment at which anything of it may have changed, by its times.
+    #[must_use]
+    pub fn latest(&self) -> i128 {
+        tick_ends(self.newest())
+    }
+
     /// Fixed-width bytes, for memo keys.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; 56] {
@@ -84,6 +93,17 @@ impl Identity {
         out[24..40].copy_from_slice(&self.modified.to_le_bytes());
         out[40..].copy_from_slice(&self.changed.to_le_bytes());
         out
+    }
+}
+
+/// The end of the tick that a time was stamped in, nanoseconds since 1970. A clock with parts of a
+/// second hardly ever gives none; one without stamps the beginning of its tick.
+#[must_use]
+pub fn tick_ends(time: i128) -> i128 {
+    if time % 1_000_000_000 == 0 {
+        time + SLOW_TICK
+    } else {
+        time
     }
 }
 
@@ -178,7 +198,7 @@ fn memo_key(identity: &Identity) -> Vec<u8> {
 }
 
 fn settled(identity: &Identity) -> bool {
-    now_nanos() - identity.newest() > i128::try_from(SETTLED.as_nanos()).unwrap_or(0)
+    now_nanos() - identity.latest() > i128::try_from(SETTLED.as_nanos()).unwrap_or(0)
 }
 
 impl FileDigests for MemoDigests {

@@ -10,7 +10,7 @@ use super::{Pipeline, Recording, Tier};
 use crate::action::{FileInput, Look, Looked, Prediction, Sight, Use};
 use crate::compiler::Bypass;
 use crate::compiler::rustc::macro_symbols::{self, LIBRARY_MAX};
-use crate::digests::{Identity, local_clock, open_regular};
+use crate::digests::{Identity, local_clock, open_regular, tick_ends};
 use crate::observer::log::{self, Kind, Outcome, Record};
 use crate::observer::{Log, Observer};
 use crate::paths::Roots;
@@ -301,7 +301,8 @@ impl Observed {
             let rested = |path: &Path| -> io::Result<bool> {
                 let dir = File::open(path)?;
                 let identity = Identity::of(&dir.metadata()?);
-                Ok(local_clock(&dir) && (*look == Look::Kind || identity.modified < r.started))
+                Ok(local_clock(&dir)
+                    && (*look == Look::Kind || tick_ends(identity.modified) < r.started))
             };
             if !rested(path).map_err(|_| Bypass::UnreadableInput)? {
                 return Err(Bypass::ChangedWhileCompiling);

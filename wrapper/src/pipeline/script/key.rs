@@ -8,7 +8,7 @@ use crate::action::{
     Description, FileInput, Known, Looked, MAX_VARIABLES, Prediction, Value, Variable,
 };
 use crate::compiler::KEYED_VARIABLES;
-use crate::digests::{FileDigests, Identity};
+use crate::digests::{FileDigests, Identity, tick_ends};
 use crate::invocation::Invocation;
 use crate::paths::{Named, RootKind, Roots, real_path};
 use crate::pipeline::find::{PEER_BYTES_MAX, PEER_FILES_MAX, is_public, value};
@@ -293,7 +293,7 @@ struct Growing<'a> {
 impl Growing<'_> {
     fn directory(&mut self, dir: &Path, below: &Path) -> Option<()> {
         let identity = Identity::of(&fs::metadata(dir).ok()?);
-        self.newest = self.newest.max(identity.modified);
+        self.newest = self.newest.max(tick_ends(identity.modified));
         let mut names = Vec::new();
         for entry in fs::read_dir(dir).ok()? {
             names.push(entry.ok()?.file_name());
@@ -320,7 +320,7 @@ impl Growing<'_> {
                 self.directory(&path, &below)?;
                 continue;
             }
-            self.newest = self.newest.max(Identity::of(&m).newest());
+            self.newest = self.newest.max(Identity::of(&m).latest());
             if m.is_symlink() {
                 let target = fs::read_link(&path).ok()?;
                 self.entry(b'l', &below, target.as_os_str().as_bytes());
@@ -332,7 +332,7 @@ impl Growing<'_> {
                     if self.bytes > TREE_BYTES_MAX {
                         return None;
                     }
-                    self.newest = self.newest.max(Identity::of(&behind).newest());
+                    self.newest = self.newest.max(Identity::of(&behind).latest());
                     let digest = self.digests.digest(&path).ok()?;
                     self.entry(b'f', &below, digest.as_bytes());
                 }

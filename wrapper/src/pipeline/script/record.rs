@@ -7,7 +7,7 @@ use super::{OUTPUT, Recording, out};
 use crate::action::{Look, Looked, MAX_FILES};
 use crate::compiler::Bypass;
 use crate::compiler::rustc::macro_symbols::{LIBRARY_MAX, unseen_program};
-use crate::digests::{FileDigests, Identity, local_clock, open_regular};
+use crate::digests::{FileDigests, Identity, local_clock, open_regular, tick_ends};
 use crate::ipc::protocol::Finished;
 use crate::observer::log;
 use crate::paths::{RootKind, Scanner};
@@ -195,7 +195,7 @@ impl Inputs {
         let mut looked = BTreeMap::new();
         for (path, look) in &seen.looks {
             let m = fs::metadata(path).map_err(|_| Bypass::ScriptInputChanged)?;
-            if *look == Look::List && Identity::of(&m).modified >= r.started {
+            if *look == Look::List && tick_ends(Identity::of(&m).modified) >= r.started {
                 return Err(Bypass::ScriptInputChanged);
             }
             let sight = observed::sight(path, *look, LISTING_MAX).ok_or(Bypass::ScriptInput)?;
@@ -251,7 +251,7 @@ impl Inputs {
             return Err(Bypass::ForeignClock);
         }
         let identity = Identity::of(&file.metadata().map_err(unreadable)?);
-        if identity.newest() >= r.started {
+        if identity.latest() >= r.started {
             return Err(Bypass::ScriptInputChanged);
         }
         let digest = keying.pipeline.digests.digest(path).map_err(unreadable)?;
