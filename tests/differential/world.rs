@@ -105,6 +105,9 @@ impl World {
     fn variable(&mut self, dice: &mut Dice) -> String {
         let (name, values) = dice.one(VARIABLES);
         let value = dice.below(values.len() + 1);
+        if name.ends_with("_PANIC") && self.unhashed() {
+            return format!("{name} stays: cargo alone mixes libraries up");
+        }
         if self.large {
             for (other, _) in VARIABLES {
                 self.env.remove(other);
@@ -115,6 +118,15 @@ impl World {
             n => self.env.insert(name, values[n - 1]),
         };
         format!("{name}={:?}", self.env.get(name))
+    }
+
+    /// Whether a package makes a library for other languages: then none of its libraries has a
+    /// hash in its name. With panic=abort cargo compiles each twice, for programs and for tests,
+    /// into one file ("output filename collision"), and which of them a program is linked with, or
+    /// fails to be, is chance.
+    fn unhashed(&self) -> bool {
+        let mut manifests = self.files.iter().filter(|(p, _)| p.ends_with("Cargo.toml"));
+        manifests.any(|(path, text)| self.ours(path) && text.contains("dylib\""))
     }
 
     /// Whether a file is one that people edit to change what is built.
