@@ -18,8 +18,11 @@ pub struct Bound {
     /// node says it.
     units: Vec<(PathBuf, String, String)>,
     /// The same without the scripts' runs, and without the reasons.
-    crates: BTreeSet<(PathBuf, String)>,
+    pub crates: Crates,
 }
+
+/// Crates, by the directory below the target directory that their files are in.
+pub type Crates = BTreeSet<(PathBuf, String)>;
 
 /// What the node remembers of compiles in a checkout.
 fn compiles(dev: &Dev, checkout: &Path) -> Vec<Value> {
@@ -94,35 +97,31 @@ impl Bound {
     pub fn is_empty(&self) -> bool {
         self.units.is_empty()
     }
+}
 
-    /// Fails unless the same files are in both places, with the same bytes but for those of units
-    /// that were not restored; names the ones that differ.
-    #[track_caller]
-    pub fn assert_others_same(&self, here: &Outputs, there: &Outputs) {
-        let names =
-            |list: &Outputs| -> Vec<PathBuf> { list.iter().map(|(n, _)| n.clone()).collect() };
-        assert_eq!(names(here), names(there), "the same files");
-        let differ: Vec<&PathBuf> = here
-            .iter()
-            .zip(there)
-            .filter(|(a, b)| a.1 != b.1)
-            .map(|(a, _)| &a.0)
-            .collect();
-        let (own, others): (Vec<_>, Vec<_>) = differ.into_iter().partition(|path| self.made(path));
-        if !own.is_empty() {
-            println!("  {} of {} files differ: {own:?}", own.len(), here.len());
-        }
-        assert!(others.is_empty(), "restored, and other bytes: {others:?}");
+/// Fails unless the same files are in both places, with the same bytes but for those of crates
+/// that were not restored; names the ones that differ.
+#[track_caller]
+pub fn assert_same_but(compiled: &Crates, here: &Outputs, there: &Outputs) {
+    let names = |list: &Outputs| -> Vec<PathBuf> { list.iter().map(|(n, _)| n.clone()).collect() };
+    assert_eq!(names(here), names(there), "the same files");
+    let differ = here.iter().zip(there).filter(|(a, b)| a.1 != b.1);
+    let (own, others): (Vec<&PathBuf>, Vec<_>) = differ
+        .map(|(a, _)| &a.0)
+        .partition(|path| made(compiled, path));
+    if !own.is_empty() {
+        println!("  {} of {} files differ: {own:?}", own.len(), here.len());
     }
+    assert!(others.is_empty(), "restored, and other bytes: {others:?}");
+}
 
-    /// Whether a unit that was not restored made this file.
-    fn made(&self, path: &Path) -> bool {
-        let stem = path.file_name().unwrap().to_string_lossy();
-        let stem = stem.split_once('-').map_or(&*stem, |(stem, _)| stem);
-        let dir = path.parent().unwrap_or(Path::new(""));
-        let mut crates = self.crates.iter().filter(|(within, _)| within == dir);
-        crates.any(|(_, name)| stem == name || stem.strip_prefix("lib") == Some(name))
-    }
+/// Whether one of these crates made this file.
+fn made(crates: &Crates, path: &Path) -> bool {
+    let stem = path.file_name().unwrap().to_string_lossy();
+    let stem = stem.split_once('-').map_or(&*stem, |(stem, _)| stem);
+    let dir = path.parent().unwrap_or(Path::new(""));
+    let mut crates = crates.iter().filter(|(within, _)| within == dir);
+    crates.any(|(_, name)| stem == name || stem.strip_prefix("lib") == Some(name))
 }
 
 impl fmt::Display for Bound {
