@@ -137,6 +137,50 @@ fn outputs(checkout: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files(&target, &keep)
 }
 
+/// Builds in one place from nothing and then in another, and fails unless both hold the same, less
+/// what `compiled_there` and this build compile there; only `projects` may have such. Whether the
+/// build succeeded.
+#[track_caller]
+fn same_in(
+    dev: &Dev,
+    [here, there]: [&Path; 2],
+    args: &[&str],
+    compiled_there: &mut Crates,
+    projects: bool,
+) -> bool {
+    let compiled = dev.count("misses");
+    let begun = Instant::now();
+    let built = dev.build(here, args);
+    println!("cargo {}: {:?} here", args.join(" "), begun.elapsed());
+    let mine = dev.count("misses");
+    dev.flush();
+    let seen = places::seen(dev, there);
+    let begun = Instant::now();
+    assert_eq!(dev.build(there, args).code, built.code);
+    if !built.ok {
+        // What failed is not stored, and what did not come so far is compiled there.
+        println!("  fails");
+        return false;
+    }
+    assert!(mine > compiled, "nothing was compiled here");
+    let bound = places::bound(dev, there, seen);
+    println!("  {:?} there; {bound}", begun.elapsed());
+    assert!(projects || bound.is_empty(), "{args:?}: {bound}");
+    compiled_there.extend(bound.crates);
+    assert_same_but(compiled_there, &outputs(here), &outputs(there));
+    // And cargo agrees that all is there.
+    let again = |dir: &Path| -> Vec<String> {
+        let said = dev.build(dir, &[args, &["-v"]].concat()).succeeded();
+        said.err.lines().filter_map(|l| ran(l, dir)).collect()
+    };
+    let left = again(there);
+    assert!(
+        left.is_empty() || left == again(here),
+        "not fresh: {left:?}"
+    );
+    true
+}
+
 #[test]
 fn an_empty_store_here_and_hits_there_make_the_same_bytes() {
     const ALL: [&[&str]; 4] = [
@@ -157,7 +201,13 @@ fn an_empty_store_here_and_hits_there_make_the_same_bytes() {
     );
     let mut world = world(from, &here);
     let mut compared = 0;
-    for _ in 0..2 {
+    for round in 0..2 {
+        // What changes do to a project, its dev builds show.
+        let all = if round > 0 && from.is_some() {
+            &ALL[..2]
+        } else {
+            &ALL[..]
+        };
         alice.start();
         alice.qnode(&["purge", "--all", "--yes"]).succeeded();
         for pair in [&mut here, &mut there] {
@@ -165,40 +215,10 @@ fn an_empty_store_here_and_hits_there_make_the_same_bytes() {
             let _ = std::fs::remove_dir_all(pair.ours.join("target"));
         }
         let mut compiled_there = Crates::new();
-        for args in ALL {
-            let compiled = alice.count("misses");
-            let begun = Instant::now();
-            let built = alice.build(&here.ours, args);
-            println!("cargo {}: {:?} here", args.join(" "), begun.elapsed());
-            let mine = alice.count("misses");
-            assert!(!built.ok || mine > compiled, "QUARRY_SEED={seed}");
-            alice.flush();
-            let seen = places::seen(&alice, &there.ours);
-            let begun = Instant::now();
-            assert_eq!(alice.build(&there.ours, args).code, built.code);
-            // What failed is not stored, and what did not come so far is compiled there.
-            if !built.ok {
-                println!("  fails");
-                continue;
-            }
-            let bound = places::bound(&alice, &there.ours, seen);
-            println!("  {:?} there; {bound}", begun.elapsed());
-            if from.is_none() {
-                assert!(bound.is_empty(), "QUARRY_SEED={seed} {args:?}: {bound}");
-            }
-            compiled_there.extend(bound.crates);
-            let (one, other) = (outputs(&here.ours), outputs(&there.ours));
-            assert_same_but(&compiled_there, &one, &other);
-            // And cargo agrees that all is there.
-            let again = |dir: &Path| -> Vec<String> {
-                let said = alice.build(dir, &[args, &["-v"]].concat()).succeeded();
-                said.err.lines().filter_map(|l| ran(l, dir)).collect()
-            };
-            let left = again(&there.ours);
-            if !left.is_empty() {
-                assert_eq!(left, again(&here.ours), "QUARRY_SEED={seed} {args:?}");
-            }
-            compared += 1;
+        for args in all {
+            let places = [&here.ours, &there.ours].map(PathBuf::as_path);
+            let same = same_in(&alice, places, args, &mut compiled_there, from.is_some());
+            compared += usize::from(same);
         }
         for _ in 0..6 {
             println!("{}", world.step(&mut dice, true));
