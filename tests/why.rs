@@ -121,6 +121,36 @@ fn bob_learns_in_what_his_build_differs_from_alices() {
 }
 
 #[test]
+fn doctor_says_what_to_agree_on_in_the_team() {
+    let devs = team(&["alice", "bob"]);
+    let (alice, bob) = (&devs[0], &devs[1]);
+    let (here, there) = (alice.path("here"), bob.path("over/there"));
+    projects::small(&here);
+    projects::small(&there);
+    alice.build(&here, &["build"]).succeeded();
+    wait_keys(bob, alice);
+    bob.build(&there, &["build"]).succeeded();
+    let words = there.join("words/src/lib.rs");
+    let original = fs::read(&words).unwrap();
+    fs::write(&words, "pub fn new() {}\n").unwrap();
+    bob.build(&there, &["build", "-p", "words"]).succeeded();
+    let doctor = bob.qnode(&["doctor"]).out;
+    assert!(!doctor.contains("alice's"), "an edit is no flag: {doctor}");
+
+    fs::write(&words, original).unwrap();
+    let mut build = bob.cargo(&there, &["build"]);
+    build.env("RUSTFLAGS", "-Coverflow-checks=no --cfg bobs");
+    bob.run(&mut build).succeeded();
+    let doctor = bob.qnode(&["doctor"]).out;
+    let line = doctor.lines().find(|l| l.contains("alice's"));
+    let line = line.unwrap_or_else(|| panic!("{doctor}"));
+    for word in ["overflow-checks=no", "--cfg bobs"] {
+        assert!(line.contains(word), "{word} in {line}");
+    }
+    assert!(line.starts_with("ok"), "it is not wrong: {line}");
+}
+
+#[test]
 fn what_is_bypassed_says_its_reason_and_an_unknown_crate_is_an_error() {
     let dev = Dev::new("alice");
     let checkout = dev.path("checkout");

@@ -1,8 +1,8 @@
 //! A member offers entries that must not be believed.
 
-use super::mallory::{Attack, Honest, MARK, Mallory, Script, mallory_and_bob};
+use super::mallory::{Attack, Honest, MARK, Mallory, Script, bob_hits, mallory_and_bob};
 use super::wire;
-use crate::harness::{projects, wait_for};
+use crate::harness::wait_for;
 use quarry_trust::canon::Canonical;
 use quarry_trust::{BuilderKey, Digest, Entry, OutputName, Scope, SignedEntry, TeamId};
 
@@ -42,10 +42,7 @@ fn patched(honest: &Honest, from: &[u8], to: &[u8]) -> Vec<u8> {
 fn mallory_is_believed_while_she_plays_by_the_rules() {
     let (mallory, bob) = mallory_and_bob();
     let _attack = mallory.attack(&bob, mallory.honestly());
-    let checkout = bob.path("some/other/checkout");
-    projects::small(&checkout);
-    bob.build(&checkout, &["build"]).succeeded();
-    assert_eq!(bob.count("hits.peer"), 3, "{}\n{}", bob.stats(), bob.log());
+    bob_hits(&bob);
 }
 
 #[test]

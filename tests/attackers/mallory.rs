@@ -67,6 +67,15 @@ pub struct Script {
     pub trickle: Option<Duration>,
 }
 
+/// Bob builds, and has all three crates from whom he is connected to.
+#[track_caller]
+pub fn bob_hits(bob: &Dev) {
+    let checkout = bob.path("some/other/checkout");
+    projects::small(&checkout);
+    bob.build(&checkout, &["build"]).succeeded();
+    assert_eq!(bob.count("hits.peer"), 3, "{}\n{}", bob.stats(), bob.log());
+}
+
 /// A founder who turns, and Bob, who joined her team.
 pub fn mallory_and_bob() -> (Mallory, Dev) {
     let mut devs = team(&["mallory", "bob"]);

@@ -134,7 +134,7 @@ fn what_clippy_says_comes_back_and_a_new_configuration_misses() {
 fn what_cargo_and_its_caller_tell_clippy_alone_is_told_apart() {
     let alice = Dev::new("alice");
     let lib = "pub fn said() -> u8 { return 1; }";
-    let mut here = Place::new(&alice, "here", &[("src/lib.rs", lib)]);
+    let mut here = Place::lib(&alice, "here", lib);
     let clippy = |here: &Place<'_>, more: &[&str]| {
         here.clean();
         let mut command = here.command("clippy");

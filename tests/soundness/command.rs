@@ -42,7 +42,7 @@ fn dep_info_that_cannot_be_written_is_the_error_that_it_is_without_us() {
 fn bootstrap_set_then_unset_is_the_native_error() {
     let alice = Dev::new("alice");
     let lib = "#![feature(never_type)] pub fn said() -> u8 { let _: Option<!> = None; 1 }";
-    let mut here = Place::new(&alice, "here", &[("src/lib.rs", lib)]);
+    let mut here = Place::lib(&alice, "here", lib);
     here.set("RUSTC_BOOTSTRAP", Some("1"));
     assert_eq!(here.fresh(), led("1", "1 miss"));
     assert_eq!(here.fresh(), led("1", "1 hit"));

@@ -167,7 +167,7 @@ fn target_and_cargo_home_and_the_checkout_itself_may_lie_anywhere() {
 }
 
 /// The toolchain's compiler and std, copied to another place.
-fn toolchain(to: &Path) {
+pub fn toolchain(to: &Path) {
     let asked = Command::new("rustc")
         .arg("--print=sysroot")
         .output()
@@ -184,13 +184,13 @@ fn toolchain(to: &Path) {
 }
 
 /// A PATH that finds this toolchain first.
-fn before_path(toolchain: &Path) -> String {
+pub fn before_path(toolchain: &Path) -> String {
     let path = std::env::var("PATH").unwrap();
     format!("{}:{path}", toolchain.join("bin").display())
 }
 
 /// Gives a file of a copied toolchain bytes of its own: one more at the end.
-fn changed(file: &Path) {
+pub fn changed(file: &Path) {
     let mut bytes = fs::read(file).unwrap();
     bytes.push(b'\n');
     let mode = fs::metadata(file).unwrap().permissions();
@@ -199,7 +199,7 @@ fn changed(file: &Path) {
     fs::set_permissions(file, mode).unwrap();
 }
 
-fn component(dir: &Path, begins: &str, ends: &str) -> PathBuf {
+pub fn component(dir: &Path, begins: &str, ends: &str) -> PathBuf {
     let mut all = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
     let named = |p: &PathBuf| {
         let name = p.file_name().unwrap().to_str().unwrap();
@@ -212,11 +212,7 @@ fn component(dir: &Path, begins: &str, ends: &str) -> PathBuf {
 #[test]
 fn a_compiler_is_its_files_whatever_version_it_tells() {
     let alice = Dev::new("alice");
-    let mut here = Place::new(
-        &alice,
-        "here",
-        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
-    );
+    let mut here = Place::lib(&alice, "here", "pub fn said() -> u8 { 1 }");
     assert_eq!(here.fresh(), led("1", "1 miss"));
     let copy = alice.path("toolchain");
     toolchain(&copy);
@@ -264,11 +260,7 @@ fn stable_and_nightly_each_have_their_own() {
         return;
     };
     let alice = Dev::new("alice");
-    let mut here = Place::new(
-        &alice,
-        "here",
-        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
-    );
+    let mut here = Place::lib(&alice, "here", "pub fn said() -> u8 { 1 }");
     for how in ["1 miss", "1 hit"] {
         for toolchain in [None, Some(other.as_str())] {
             here.set("RUSTUP_TOOLCHAIN", toolchain);
@@ -301,11 +293,7 @@ fn tells_from_files(toolchain: &Path, version: &Path, cpu: &Path) {
 #[test]
 fn another_cpu_and_another_version_of_the_same_files_miss() {
     let alice = Dev::new("alice");
-    let mut here = Place::new(
-        &alice,
-        "here",
-        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
-    );
+    let mut here = Place::lib(&alice, "here", "pub fn said() -> u8 { 1 }");
     let (copy, version, cpu) = (
         alice.path("toolchain"),
         alice.path("version"),

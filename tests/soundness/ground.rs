@@ -97,6 +97,11 @@ impl<'d> Place<'d> {
         place
     }
 
+    /// A checkout whose library is this text.
+    pub fn lib(dev: &'d Dev, name: &str, text: &str) -> Self {
+        Self::new(dev, name, &[("src/lib.rs", text)])
+    }
+
     /// A checkout whose library depends on the macro `gate`.
     pub fn gated(dev: &'d Dev, name: &str, files: &[(&str, &str)]) -> Self {
         let gate = macro_package("gate", "");
@@ -164,10 +169,14 @@ impl<'d> Place<'d> {
     #[track_caller]
     pub fn run(&self) -> String {
         let release = self.args.iter().any(|a| a == "--release");
-        let app = if release { "release/app" } else { "debug/app" };
-        let ran = self
-            .dev
-            .run(&mut self.dev.command(self.at.join("target").join(app)));
+        self.run_of(if release { "release" } else { "debug" })
+    }
+
+    /// What the program in this directory below `target` says.
+    #[track_caller]
+    pub fn run_of(&self, profile: &str) -> String {
+        let app = self.at.join("target").join(profile).join("app");
+        let ran = self.dev.run(&mut self.dev.command(app));
         ran.succeeded().out.trim().to_owned()
     }
 

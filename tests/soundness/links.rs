@@ -119,6 +119,21 @@ fn every_kind_elsewhere_hits_with_the_same_bytes_and_runs() {
             vec!["--release", "--config=profile.release.panic=\"abort\""],
             "release",
         ),
+        (
+            vec![
+                "--profile=dist",
+                "--config=profile.dist.inherits=\"release\"",
+                "--config=profile.dist.lto=\"thin\"",
+            ],
+            "dist",
+        ),
+        (
+            vec![
+                "--target=x86_64-unknown-linux-gnu",
+                "--config=build.rustflags=[\"-Ctarget-cpu=native\"]",
+            ],
+            "x86_64-unknown-linux-gnu/debug",
+        ),
     ];
     for (args, profile) in profiles {
         for place in [&mut here, &mut there] {
@@ -130,7 +145,7 @@ fn every_kind_elsewhere_hits_with_the_same_bytes_and_runs() {
         let (hers, his) = (linked(&here, profile), linked(&there, profile));
         assert!(hers.len() > 10, "{hers:?}");
         assert_same_files(&hers, &his);
-        assert_eq!(there.run(), "3 4 6");
+        assert_eq!(there.run_of(profile), "3 4 6");
         assert_eq!(all(&there), "", "nothing is left to do");
     }
     there.args.clear();
@@ -138,6 +153,30 @@ fn every_kind_elsewhere_hits_with_the_same_bytes_and_runs() {
         .run(there.command("test").arg("--workspace"))
         .succeeded();
     assert_eq!(tested.out.matches("1 passed").count(), 2, "{}", tested.out);
+}
+
+#[test]
+fn nextest_runs_what_was_linked_elsewhere() {
+    let there_is_one = Command::new("cargo")
+        .args(["nextest", "--version"])
+        .output();
+    if !there_is_one.is_ok_and(|asked| asked.status.success()) {
+        eprintln!("SKIPPED: cargo-nextest is not installed");
+        return;
+    }
+    let alice = Dev::new("alice");
+    let here = everything(&alice, "here");
+    let there = everything(&alice, "quite/another/place");
+    let tested = |place: &Place<'_>| {
+        let mut command = place.command("nextest");
+        let said = alice
+            .run(command.args(["run", "--workspace", "--no-fail-fast"]))
+            .succeeded();
+        assert!(said.err.contains("2 passed"), "{}", said.err);
+    };
+    let asked = compiles(&ended(&alice, || tested(&here), &|_| true), &["miss"]);
+    let hit = compiles(&ended(&alice, || tested(&there), &|_| true), &["hit"]);
+    assert_eq!(hit, asked);
 }
 
 #[test]
@@ -308,11 +347,7 @@ fn a_system_library_counts_by_what_it_is_and_where_it_is_found() {
 #[test]
 fn another_crt_object_behind_the_same_version_of_cc_misses() {
     let alice = Dev::new("alice");
-    let mut here = Place::new(
-        &alice,
-        "here",
-        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
-    );
+    let mut here = Place::lib(&alice, "here", "pub fn said() -> u8 { 1 }");
     // gcc looks for objects in the architecture's directory below.
     let above = alice.path("crt");
     let asked = Command::new("cc").arg("-print-multiarch").output();
@@ -347,11 +382,7 @@ fn another_crt_object_behind_the_same_version_of_cc_misses() {
 #[test]
 fn another_libc_behind_the_same_version_of_cc_misses() {
     let alice = Dev::new("alice");
-    let mut here = Place::new(
-        &alice,
-        "here",
-        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
-    );
+    let mut here = Place::lib(&alice, "here", "pub fn said() -> u8 { 1 }");
     // Before the system's comes the architecture's directory below.
     let above = alice.path("libc");
     let asked = Command::new("cc").arg("-print-multiarch").output();
@@ -387,11 +418,7 @@ fn another_libc_behind_the_same_version_of_cc_misses() {
 #[test]
 fn another_ld_behind_the_same_cc_misses_and_a_script_is_left_alone() {
     let alice = Dev::new("alice");
-    let mut here = Place::new(
-        &alice,
-        "here",
-        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
-    );
+    let mut here = Place::lib(&alice, "here", "pub fn said() -> u8 { 1 }");
     let dir = alice.path("tools");
     fs::create_dir_all(&dir).unwrap();
     let path = std::env::var("PATH").unwrap();
@@ -461,11 +488,7 @@ fn a_program_that_runs_is_replaced_and_never_written_into() {
             "fn main() {{ let _ = std::io::stdin().read_line(&mut String::new()); println!(\"{n}{{}}\", l::said()); }}\n"
         )
     };
-    let here = Place::new(
-        &alice,
-        "here",
-        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
-    );
+    let here = Place::lib(&alice, "here", "pub fn said() -> u8 { 1 }");
     for n in [1, 2] {
         here.write(&[("/app/src/main.rs", &main(n))]);
         assert_eq!(program(&here), told(&format!("{n}1"), "1 miss"));

@@ -41,6 +41,24 @@ fn main() {
 const EXTERN: &str =
     "unsafe extern \"C\" { fn word() -> u32; } pub fn said() -> u32 { unsafe { word() } }";
 
+/// A library that names its archive itself.
+fn by_attribute() -> String {
+    "#[link(name = \"word\", kind = \"static\")] ".to_owned() + EXTERN
+}
+
+/// A build script that has archives looked for in these directories.
+fn searching(dirs: &[&Path]) -> String {
+    format!(
+        "fn main() {{ for d in {dirs:?} {{ println!(\"cargo:rustc-link-search=native={{d}}\"); }} }}"
+    )
+}
+
+fn named_by_an_attribute<'d>(dev: &'d Dev, dirs: &[&Path]) -> Place<'d> {
+    let script = searching(dirs);
+    let files = [("build.rs", &*script), ("src/lib.rs", &by_attribute())];
+    Place::new(dev, "here", &files)
+}
+
 pub fn c(n: u32) -> String {
     format!("unsigned word(void) {{ return {n}; }}\n")
 }
@@ -68,16 +86,7 @@ fn a_static_archive_rebuilt_in_place_misses() {
 fn an_archive_outside_that_only_an_attribute_names_misses_when_it_changes() {
     let alice = Dev::new("alice");
     let out = alice.path("libs");
-    let script = format!(
-        "fn main() {{ println!(\"cargo:rustc-link-search=native={}\"); }}",
-        out.display()
-    );
-    let lib = "#[link(name = \"word\", kind = \"static\")] ".to_owned() + EXTERN;
-    let here = Place::new(
-        &alice,
-        "here",
-        &[("build.rs", &script), ("src/lib.rs", &lib)],
-    );
+    let here = named_by_an_attribute(&alice, &[&out]);
     archive(&out, "word", &c(1), "crs");
     assert_eq!(here.fresh(), led("1", "1 miss"));
     assert_eq!(here.fresh(), led("1", "1 hit"));
@@ -89,17 +98,7 @@ fn an_archive_outside_that_only_an_attribute_names_misses_when_it_changes() {
 fn an_archive_that_comes_into_an_earlier_directory_misses() {
     let alice = Dev::new("alice");
     let (first, second) = (alice.path("first"), alice.path("second"));
-    let script = format!(
-        "fn main() {{ for d in [{:?}, {:?}] {{ println!(\"cargo:rustc-link-search=native={{d}}\"); }} }}",
-        first.display().to_string(),
-        second.display().to_string()
-    );
-    let lib = "#[link(name = \"word\", kind = \"static\")] ".to_owned() + EXTERN;
-    let here = Place::new(
-        &alice,
-        "here",
-        &[("build.rs", &script), ("src/lib.rs", &lib)],
-    );
+    let here = named_by_an_attribute(&alice, &[&first, &second]);
     archive(&second, "word", &c(2), "crs");
     assert_eq!(here.fresh(), led("2", "1 miss"));
     archive(&first, "word", &c(1), "crs");
@@ -111,14 +110,14 @@ fn an_archive_that_comes_into_an_earlier_directory_during_the_compile_is_not_kep
     let alice = Dev::new("alice");
     let (first, second) = (alice.path("first"), alice.path("second"));
     fs::create_dir(&first).unwrap();
-    let script = format!(
-        "fn main() {{ for d in [{first:?}, {second:?}] {{ println!(\"cargo:rustc-link-search=native={{d}}\"); }} }}"
-    );
-    let lib = "gate::wait!(); #[link(name = \"word\", kind = \"static\")] ".to_owned() + EXTERN;
+    let lib = "gate::wait!(); ".to_owned() + &by_attribute();
     let here = Place::gated(
         &alice,
         "here",
-        &[("build.rs", &script), ("src/lib.rs", &lib)],
+        &[
+            ("build.rs", &searching(&[&first, &second])),
+            ("src/lib.rs", &lib),
+        ],
     );
     archive(&second, "word", &c(2), "crs");
     let how = here.counted(|| {
@@ -140,16 +139,7 @@ fn an_archive_that_comes_into_an_earlier_directory_during_the_compile_is_not_kep
 fn an_archive_whose_member_has_another_name_is_another() {
     let alice = Dev::new("alice");
     let out = alice.path("libs");
-    let script = format!(
-        "fn main() {{ println!(\"cargo:rustc-link-search=native={}\"); }}",
-        out.display()
-    );
-    let lib = "#[link(name = \"word\", kind = \"static\")] ".to_owned() + EXTERN;
-    let here = Place::new(
-        &alice,
-        "here",
-        &[("build.rs", &script), ("src/lib.rs", &lib)],
-    );
+    let here = named_by_an_attribute(&alice, &[&out]);
     for how in ["1 miss", "1 hit"] {
         for member in ["first", "other"] {
             archive(&out, "word", &c(1), "crsD");
@@ -173,16 +163,7 @@ fn an_archive_whose_member_has_another_name_is_another() {
 fn a_thin_archive_is_left_alone() {
     let alice = Dev::new("alice");
     let out = alice.path("libs");
-    let script = format!(
-        "fn main() {{ println!(\"cargo:rustc-link-search=native={}\"); }}",
-        out.display()
-    );
-    let lib = "#[link(name = \"word\", kind = \"static\")] ".to_owned() + EXTERN;
-    let here = Place::new(
-        &alice,
-        "here",
-        &[("build.rs", &script), ("src/lib.rs", &lib)],
-    );
+    let here = named_by_an_attribute(&alice, &[&out]);
     for n in [1, 2] {
         archive(&out, "word", &c(n), "crsT");
         here.clean();

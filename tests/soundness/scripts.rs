@@ -548,3 +548,39 @@ fn a_damaged_out_dir_is_made_again() {
     assert_ne!(how("1 miss", fresh(&here)), first);
     assert_eq!(fs::read(out_dir(&here).join("noise")).unwrap(), noise);
 }
+
+#[test]
+fn what_a_script_finds_above_the_workspace_is_its_checkouts_own() {
+    let alice = Dev::new("alice");
+    let walk = |from: &str| {
+        format!(
+            "let from = PathBuf::from({from}); let mut all = from.ancestors().take(3); \
+             let found = all.find_map(|d| fs::read_to_string(d.join(\"up.txt\")).ok());"
+        )
+    };
+    for (way, find) in [
+        (
+            "variable",
+            walk("env::var(\"CARGO_MANIFEST_DIR\").unwrap()"),
+        ),
+        ("directory", walk("env::current_dir().unwrap()")),
+        (
+            "relative",
+            "let found = fs::read_to_string(\"../../up.txt\").ok();".into(),
+        ),
+    ] {
+        let main = format!(
+            "println!(\"cargo::rerun-if-changed=build.rs\"); {find} \
+             note(found.as_deref().unwrap_or(\"nothing\"));"
+        );
+        let one = place(&alice, &format!("{way}/an/only/one"), &main, &[]);
+        let other = place(&alice, &format!("{way}/the/other"), &main, &[]);
+        let first = how("1 miss", fresh(&one));
+        assert!(first.starts_with("nothing "), "{first}");
+        fs::write(alice.path(way).join("the/up.txt"), "something").unwrap();
+        let second = how("1 miss", fresh(&other));
+        assert!(second.starts_with("something "), "{way}: {second}");
+        assert_eq!(how("1 hit", fresh(&one)), first);
+        assert_eq!(how("1 hit", fresh(&other)), second);
+    }
+}

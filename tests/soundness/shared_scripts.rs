@@ -8,7 +8,11 @@ use std::fs;
 use std::process::Command;
 
 /// Bob's checkout of the same.
-fn teammates<'d>(team: &'d [Dev], main: &str, files: &[(&str, &str)]) -> (Place<'d>, Place<'d>) {
+pub fn teammates<'d>(
+    team: &'d [Dev],
+    main: &str,
+    files: &[(&str, &str)],
+) -> (Place<'d>, Place<'d>) {
     let here = place(&team[0], "here", main, files);
     let there = place(&team[1], "quite/another/place", main, files);
     (here, there)
@@ -56,7 +60,7 @@ fn a_script_that_only_makes_code_is_run_once_in_the_team() {
 
 /// What Alice keeps of a script with this in `main`, and why it is nobody else's.
 #[track_caller]
-fn stays_with_alice(main: &str, why: &str) {
+pub fn stays_with_alice(main: &str, why: &str) {
     let team = team(&["alice", "bobby"]);
     let (here, there) = teammates(&team, main, &[]);
     let first = how("1 miss", built(&here));

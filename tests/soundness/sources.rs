@@ -242,7 +242,7 @@ fn manifest_dir_through_a_dependencys_macro_is_everyones_own() {
 fn a_variable_that_is_unset_is_not_the_empty_one() {
     let alice = Dev::new("alice");
     let lib = "pub fn said() -> String { format!(\"{:?}\", option_env!(\"COLOUR\")) }";
-    let mut here = Place::new(&alice, "here", &[("src/lib.rs", lib)]);
+    let mut here = Place::lib(&alice, "here", lib);
     let stories = [
         (None, "None"),
         (Some(""), "Some(\"\")"),
@@ -263,7 +263,7 @@ fn a_variable_that_is_unset_is_not_the_empty_one() {
 fn a_variable_that_must_be_set_and_is_not_is_the_native_error() {
     let alice = Dev::new("alice");
     let lib = "pub fn said() -> String { format!(\"<{}>\", env!(\"COLOUR\")) }";
-    let mut here = Place::new(&alice, "here", &[("src/lib.rs", lib)]);
+    let mut here = Place::lib(&alice, "here", lib);
     for (value, said) in [("red", "<red>"), ("", "<>"), ("blue", "<blue>")] {
         here.set("COLOUR", Some(value));
         assert_eq!(here.fresh(), led(said, "1 miss"));

@@ -5,6 +5,13 @@ use crate::harness::{Dev, files, joined, wait_for, wait_keys};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+/// Text that does not get smaller by compressing it.
+fn noise(words: u64) -> String {
+    (0..words)
+        .map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        .collect()
+}
+
 const PLAIN: &[(&str, &str)] = &[("src/lib.rs", "pub fn said() -> u8 { 1 }")];
 
 #[test]
@@ -100,9 +107,7 @@ fn many_restores_at_once_are_all_right() {
 #[test]
 fn a_truncated_object_is_compiled_instead() {
     let alice = Dev::new("alice");
-    let noise: String = (0..60_000_u64)
-        .map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
-        .collect();
+    let noise = noise(60_000);
     let big = [
         (
             "src/lib.rs",
@@ -283,9 +288,7 @@ fn leftovers(place: &Place<'_>) -> Vec<std::path::PathBuf> {
 #[test]
 fn what_is_collected_in_the_middle_of_a_build_of_hits_is_compiled_instead() {
     let alice = Dev::new("alice");
-    let noise: String = (0..100_000_u64)
-        .map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
-        .collect();
+    let noise = noise(100_000);
     let parts = ["p0", "p1", "p2", "p3", "p4", "p5"];
     let mut all = vec!["app", "l"];
     all.extend(parts);

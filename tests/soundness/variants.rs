@@ -57,7 +57,7 @@ fn features_profiles_panics_and_editions_are_told_apart() {
 fn a_cfg_in_rustflags_is_told_apart() {
     let alice = Dev::new("alice");
     let lib = "#[cfg(loud)] pub fn said() -> u8 { 2 } #[cfg(not(loud))] pub fn said() -> u8 { 1 }";
-    let mut here = Place::new(&alice, "here", &[("src/lib.rs", lib)]);
+    let mut here = Place::lib(&alice, "here", lib);
     for how in ["1 miss", "1 hit"] {
         here.set("RUSTFLAGS", Some("--cfg loud --check-cfg cfg(loud)"));
         assert_eq!(here.fresh(), led("2", how));
@@ -112,7 +112,7 @@ fn the_same_sources_under_another_package_name_or_version_are_another_crate() {
     let alice = Dev::new("alice");
     let lib = "pub fn said() -> String { format!(\"{} {}\", env!(\"CARGO_PKG_VERSION\"), \
                env!(\"CARGO_PKG_DESCRIPTION\")) }";
-    let here = Place::new(&alice, "here", &[("src/lib.rs", lib)]);
+    let here = Place::lib(&alice, "here", lib);
     assert_eq!(here.fresh(), led("0.1.0", "1 miss"));
     here.write(&[("Cargo.toml", &L_MANIFEST.replace("0.1.0", "0.2.0"))]);
     assert_eq!(here.fresh(), led("0.2.0", "1 miss"));
@@ -161,16 +161,8 @@ fn a_dependency_rebuilt_without_us_in_between_is_what_it_is() {
 #[test]
 fn a_target_directory_that_moved_and_two_workspaces_in_one_are_kept_apart() {
     let alice = Dev::new("alice");
-    let one = Place::new(
-        &alice,
-        "one",
-        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
-    );
-    let two = Place::new(
-        &alice,
-        "two",
-        &[("src/lib.rs", "pub fn said() -> u8 { 2 }")],
-    );
+    let one = Place::lib(&alice, "one", "pub fn said() -> u8 { 1 }");
+    let two = Place::lib(&alice, "two", "pub fn said() -> u8 { 2 }");
     assert_eq!(one.fresh(), led("1", "1 miss"));
     std::fs::rename(one.at.join("target"), two.at.join("target")).unwrap();
     // To cargo older sources are fresh, wherever they lie.
@@ -196,11 +188,7 @@ fn a_target_directory_that_moved_and_two_workspaces_in_one_are_kept_apart() {
 #[test]
 fn a_foreign_mount_over_a_source_is_not_the_nodes_source() {
     let alice = Dev::new("alice");
-    let here = Place::new(
-        &alice,
-        "here",
-        &[("src/lib.rs", "pub fn said() -> u8 { 1 }")],
-    );
+    let here = Place::lib(&alice, "here", "pub fn said() -> u8 { 1 }");
     here.write(&[("other.rs", "pub fn said() -> u8 { 2 }")]);
     assert_eq!(here.fresh(), led("1", "1 miss"));
     here.clean();

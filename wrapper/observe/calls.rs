@@ -6,7 +6,7 @@
 
 use super::{
     __errno_location, ACTIVE, AT_FDCWD, EINVAL, Kind, O_CREAT, O_TRUNC, O_WRONLY_RDWR, Outcome,
-    RUN, TEXT_MAX, absolute, foreign, missing, note, note_path, real, say,
+    RUN, TEXT_MAX, absolute, foreign, missing, note, note_path, originals, real, say,
 };
 use core::arch::naked_asm;
 use core::ffi::{CStr, c_char, c_int};
@@ -156,6 +156,13 @@ fn on_look(a: [usize; 5], answer: usize, caller: usize) {
 
 fn on_look_at(a: [usize; 5], answer: usize, caller: usize) {
     note_path(Kind::Look, negative(answer), caller, fd(a[0]), a[1]);
+}
+
+fn on_statx(a: [usize; 5], answer: usize, caller: usize) {
+    on_look_at(a, answer, caller);
+    if !negative(answer) {
+        originals::correct(fd(a[0]), a[1], a[2], a[4]);
+    }
 }
 
 /// `__xstat` and its like have a version first.
@@ -313,7 +320,7 @@ watched! {
     lstat64, lstat64_real, lstat64_entry => on_look;
     fstatat, fstatat_real, fstatat_entry => on_look_at;
     fstatat64, fstatat64_real, fstatat64_entry => on_look_at;
-    statx, statx_real, statx_entry => on_look_at;
+    statx, statx_real, statx_entry => on_statx;
     __xstat, xstat_real, xstat_entry => on_look_versioned;
     __xstat64, xstat64_real, xstat64_entry => on_look_versioned;
     __lxstat, lxstat_real, lxstat_entry => on_look_versioned;

@@ -2,13 +2,14 @@
 //! ask of the system.
 //!
 //! Enters: calls of the C library's functions, and who made them (the return address). Leaves:
-//! the real function's answer, untouched, and one record per distinct question in the log whose
+//! the real function's answer, untouched (but see `originals.rs`), and one record per distinct question in the log whose
 //! path stands in `QUARRY_OBSERVE`. The compiler's own objects are those that are mapped when the
 //! process starts; a call from anywhere else is a macro's (or a library's that a macro brought).
 //! Must never happen here: an allocation, a panic, a changed errno, a call that is not passed on,
 //! a question that goes unnoted while the log still looks whole.
 //!
-//! In a build script's run (`run.rs`) every call counts, in each process that takes part.
+//! In a build script's run (`run.rs`) every call counts, in each process that takes part; a
+//! record's object is then `rustc` where the process is a compiler, and else empty.
 //!
 //! A record: `Q`, kind, outcome, 0, length of the object's name and of the text (16 bit little
 //! endian each), the object's name, the text. It is read by `wrapper/src/observer/log.rs`.
@@ -17,6 +18,7 @@
 
 mod calls;
 mod drivers;
+mod originals;
 mod run;
 
 use calls::{getcwd_real, open_real, readlink_real};
@@ -45,6 +47,9 @@ const O_APPEND: c_int = 0o2000;
 const O_CLOEXEC: c_int = 0o2_000_000;
 const F_DUPFD_CLOEXEC: c_int = 1030;
 const RTLD_NEXT: *mut c_void = -1_isize as *mut c_void;
+
+/// Strings up to null: arguments, an environment.
+type Strings = *const *const c_char;
 
 #[repr(C)]
 struct DlInfo {
@@ -102,6 +107,8 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 static ACTIVE: AtomicBool = AtomicBool::new(false);
 /// Whether a build script's run is observed, and not the macros of a compiler.
 static RUN: AtomicBool = AtomicBool::new(false);
+/// Whether this process of such a run is a compiler.
+static COMPILER: AtomicBool = AtomicBool::new(false);
 static LOG: AtomicI32 = AtomicI32::new(-1);
 static USED: AtomicUsize = AtomicUsize::new(0);
 static TABLE: [AtomicU64; SEEN] = [const { AtomicU64::new(0) }; SEEN];
@@ -129,6 +136,7 @@ enum Kind {
     Raw = b'C',
     Machine = b'M',
     Entered = b'E',
+    Given = b'G',
     NotStarted = b'F',
 }
 
@@ -143,18 +151,16 @@ enum Outcome {
 
 #[used]
 #[unsafe(link_section = ".init_array")]
-static BEGIN: extern "C" fn() = begin;
+static BEGIN: extern "C" fn(c_int, Strings) = begin;
 
-/// Looks who we are in. In a compiler it opens the log and takes its own two variables out of the
+/// Looks who we are in. In a compiler it opens the log and takes its own variables out of the
 /// environment, so that neither macros nor the linker see them; anywhere else (rustup's proxy,
 /// which becomes the compiler) everything is left as it is.
-extern "C" fn begin() {
-    if run::begin() {
+extern "C" fn begin(_: c_int, arguments: Strings) {
+    if run::begin(arguments) {
         return;
     }
-    let mut found = Found::default();
-    // SAFETY: the callback gets the pointer given here and uses it while this call lasts.
-    unsafe { dl_iterate_phdr(one_object, (&raw mut found).cast()) };
+    let found = look_around();
     if !found.compiler {
         return;
     }
@@ -162,6 +168,10 @@ extern "C" fn begin() {
     let path = unsafe { take_variable(b"QUARRY_OBSERVE=") };
     // SAFETY: as above.
     unsafe { take_variable(b"LD_PRELOAD=") };
+    // SAFETY: as above.
+    if let Some(value) = unsafe { take_variable(b"QUARRY_OBSERVE_ORIGINALS=") } {
+        originals::set(value);
+    }
     let Some(path) = path else { return };
     let log = open_log(path);
     if log < 0 {
@@ -174,6 +184,14 @@ extern "C" fn begin() {
     if found.shared_std || found.too_many {
         note(Kind::Incomplete, Outcome::Done, 0, b"objects");
     }
+}
+
+/// Looks which objects are mapped; once, before any thread but this one exists.
+fn look_around() -> Found {
+    let mut found = Found::default();
+    // SAFETY: the callback gets the pointer given here and uses it while this call lasts.
+    unsafe { dl_iterate_phdr(one_object, (&raw mut found).cast()) };
+    found
 }
 
 /// Opens the log, to be written to at its end; below zero where that fails.
@@ -331,6 +349,9 @@ fn write_record(kind: Kind, outcome: Outcome, caller: usize, text: &[u8], once: 
         {
             object = CStr::from_ptr(info.file).to_bytes();
         }
+    }
+    if RUN.load(Ordering::Acquire) && COMPILER.load(Ordering::Acquire) {
+        object = b"rustc";
     }
     let mut record = Record {
         bytes: [0; 8 + 2 * TEXT_MAX],

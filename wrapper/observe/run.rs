@@ -2,7 +2,7 @@
 //!
 //! Enters: `QUARRY_OBSERVE_RUN` in the environment, the functions that start programs. Leaves: a
 //! record of each program that began and of each that was to begin, so that one that nobody
-//! observed shows; and both variables in the environment of each, whatever the caller put there.
+//! observed shows; of what a program was given that leads to what nobody sees; and both variables in the environment of each, whatever the caller put there.
 //! Must never happen here: a program that runs with less than its caller gave it.
 //!
 //! Unlike in a compiler everybody counts here, and the variables stay in the environment: what
@@ -11,8 +11,8 @@
 use super::calls::readlink_real;
 use super::drivers::{self, Arguments};
 use super::{
-    ACTIVE, Kind, LOG, Outcome, RUN, TEXT_MAX, environ, foreign, missing, note, open_log, real,
-    say,
+    ACTIVE, COMPILER, Kind, LOG, Outcome, RUN, Strings, TEXT_MAX, contains, environ, foreign,
+    look_around, missing, note, open_log, real, say,
 };
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
@@ -24,7 +24,7 @@ const LOAD_VARIABLE: &[u8] = b"LD_PRELOAD=";
 /// Variables of a program that is started; one with more is started as it is, and shows.
 const VARIABLES_MAX: usize = 4096;
 
-type Environment = *const *const c_char;
+type Environment = Strings;
 
 /// A string of ours that outlives the environment that it was found in.
 struct Text(UnsafeCell<[u8; TEXT_MAX]>);
@@ -75,8 +75,57 @@ unsafe fn entry(env: Environment, prefix: &[u8]) -> Option<&'static [u8]> {
     None
 }
 
+/// Notes what decides which libraries and programs are found, and it is not seen how: the
+/// variables of the loader (but for our own) and PATH.
+///
+/// # Safety
+/// `env` is an environment, or null.
+unsafe fn given(env: Environment) {
+    let ours = LOAD_ENTRY.bytes();
+    // SAFETY: strings up to null.
+    unsafe {
+        let mut at = env;
+        while !at.is_null() && !(*at).is_null() {
+            let text = CStr::from_ptr(*at).to_bytes();
+            if (text.starts_with(b"LD_") && text != ours) || text.starts_with(b"PATH=") {
+                // One that is cut is not what anybody gave.
+                let most = text.len().min(TEXT_MAX);
+                note(
+                    Kind::Given,
+                    Outcome::Done,
+                    0,
+                    text.get(..most).unwrap_or(b""),
+                );
+            }
+            at = at.add(1);
+        }
+    }
+}
+
+/// Notes arguments that ask a compiler for this machine's processor, and such as stand elsewhere.
+///
+/// # Safety
+/// `arguments` is a list of strings up to null, or null.
+unsafe fn told(arguments: Strings) {
+    // SAFETY: strings up to null.
+    unsafe {
+        let mut at = arguments;
+        while !at.is_null() && !(*at).is_null() {
+            let text = CStr::from_ptr(*at).to_bytes();
+            let asking = [&b"cpu=native"[..], b"cpu=help", b"target-cpus"];
+            if asking.iter().any(|part| contains(text, part)) {
+                note(Kind::Machine, Outcome::Done, 0, b"processor");
+            }
+            if text.first() == Some(&b'@') {
+                note(Kind::Raw, Outcome::Done, 0, b"arguments");
+            }
+            at = at.add(1);
+        }
+    }
+}
+
 /// Whether a build script's run is observed, in which case this process is from now on.
-pub(super) fn begin() -> bool {
+pub(super) fn begin(arguments: Strings) -> bool {
     // SAFETY: the loader calls this before any thread but this one exists.
     let (log, load) = unsafe {
         let env: Environment = environ.cast_const().cast();
@@ -86,7 +135,10 @@ pub(super) fn begin() -> bool {
         return false;
     };
     // Our library comes first, and no path of ours has a colon in it.
-    let ours = load.split(|b| *b == b':' || *b == b' ').next().unwrap_or(load);
+    let ours = load
+        .split(|b| *b == b':' || *b == b' ')
+        .next()
+        .unwrap_or(load);
     if !LOG_ENTRY.keep(log) || !LOAD_ENTRY.keep(ours) {
         return true;
     }
@@ -99,6 +151,7 @@ pub(super) fn begin() -> bool {
         return true;
     }
     LOG.store(log, Ordering::SeqCst);
+    COMPILER.store(look_around().compiler, Ordering::SeqCst);
     RUN.store(true, Ordering::SeqCst);
     ACTIVE.store(true, Ordering::SeqCst);
     let mut itself = [0; TEXT_MAX];
@@ -110,6 +163,11 @@ pub(super) fn begin() -> bool {
     };
     let length = usize::try_from(length).unwrap_or(0);
     say(Kind::Entered, itself.get(..length).unwrap_or(b""));
+    // SAFETY: what the loader gave, before any thread but this one exists.
+    unsafe {
+        given(own_environment());
+        told(arguments);
+    }
     true
 }
 
@@ -187,7 +245,13 @@ unsafe fn started(
 ) -> usize {
     if program != 0 {
         // SAFETY: the caller's string.
-        say(Kind::Spawn, unsafe { CStr::from_ptr(program as *const c_char) }.to_bytes());
+        let name = unsafe { CStr::from_ptr(program as *const c_char) }.to_bytes();
+        say(Kind::Spawn, name);
+        if !name.contains(&b'/') {
+            // It is looked for where this process's own environment says.
+            // SAFETY: the C library's list.
+            unsafe { given(own_environment()) };
+        }
     } else {
         say(Kind::Spawn, b"");
     }

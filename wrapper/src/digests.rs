@@ -51,9 +51,10 @@ pub struct Identity {
     pub inode: u64,
     /// Length in bytes.
     pub size: u64,
-    /// Last change of the content, nanoseconds since 1970.
+    /// When the content last changed, at the latest: nanoseconds since 1970, the end of the tick
+    /// that the filesystem stamped.
     pub modified: i128,
-    /// Last change of anything, nanoseconds since 1970.
+    /// When anything of it last changed, in the same way.
     pub changed: i128,
 }
 
@@ -61,13 +62,12 @@ impl Identity {
     /// The identity in a file's metadata.
     #[must_use]
     pub fn of(m: &Metadata) -> Self {
-        let nanos = |s: i64, ns: i64| i128::from(s) * 1_000_000_000 + i128::from(ns);
         Self {
             device: m.dev(),
             inode: m.ino(),
             size: m.size(),
-            modified: nanos(m.mtime(), m.mtime_nsec()),
-            changed: nanos(m.ctime(), m.ctime_nsec()),
+            modified: tick_ends(nanos(m.mtime(), m.mtime_nsec())),
+            changed: tick_ends(nanos(m.ctime(), m.ctime_nsec())),
         }
     }
 
@@ -75,12 +75,6 @@ impl Identity {
     #[must_use]
     pub fn newest(&self) -> i128 {
         self.modified.max(self.changed)
-    }
-
-    /// The last moment at which anything of it may have changed, by its times.
-    #[must_use]
-    pub fn latest(&self) -> i128 {
-        tick_ends(self.newest())
     }
 
     /// Fixed-width bytes, for memo keys.
@@ -96,10 +90,15 @@ impl Identity {
     }
 }
 
+/// Seconds and nanoseconds since 1970, in nanoseconds.
+#[must_use]
+pub fn nanos(seconds: i64, nanoseconds: i64) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
+}
+
 /// The end of the tick that a time was stamped in, nanoseconds since 1970. A clock with parts of a
 /// second hardly ever gives none; one without stamps the beginning of its tick.
-#[must_use]
-pub fn tick_ends(time: i128) -> i128 {
+fn tick_ends(time: i128) -> i128 {
     if time % 1_000_000_000 == 0 {
         time + SLOW_TICK
     } else {
@@ -198,7 +197,7 @@ fn memo_key(identity: &Identity) -> Vec<u8> {
 }
 
 fn settled(identity: &Identity) -> bool {
-    now_nanos() - identity.latest() > i128::try_from(SETTLED.as_nanos()).unwrap_or(0)
+    now_nanos() - identity.newest() > i128::try_from(SETTLED.as_nanos()).unwrap_or(0)
 }
 
 impl FileDigests for MemoDigests {

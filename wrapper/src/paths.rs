@@ -243,6 +243,19 @@ impl Roots {
         absolute.to_str().is_some_and(climbs)
     }
 
+    /// Whether a path under no root may have been found by walking up from one: it lies below one
+    /// of the directories above. From another checkout the same walk leads elsewhere.
+    #[must_use]
+    pub fn beside(&self, path: &Path) -> bool {
+        let absolute = self.cwd.join(path);
+        let top = |path: &Path| path.components().nth(1).map(|c| c.as_os_str().to_owned());
+        let movable =
+            |root: &&Root| !matches!(root.kind, RootKind::Sysroot | RootKind::SysrootSource);
+        let mut forms = self.roots.iter().filter(movable).flat_map(|r| &r.forms);
+        !self.name(&absolute).is_rooted()
+            && forms.any(|form| top(Path::new(form)) == top(&absolute))
+    }
+
     /// The path that a name means in this checkout. `None` for what is no name: relative, with
     /// empty or `.` components, climbing out of its root, under a placeholder that this
     /// invocation has no root for, too long.

@@ -3,6 +3,7 @@
 //! Enters: JSON in a control frame. Leaves: progress and one final reply. Nothing is printed
 //! here, and nothing is decided that membership, store or policy decide.
 
+use super::agree;
 use super::inspect;
 use super::why;
 use super::{CheckReport, FreedReport, Progress, Reply, Request};
@@ -112,6 +113,7 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
             all,
         } => done(&why::why(node, crate_name.as_deref(), &workspace, all)?),
         Request::Health => done(&inspect::health(node)),
+        Request::Agree => done(&agree::notes(node)),
         Request::TeamCreate { name, member } => done(&joining.found(&name, &member).map_err(text)?),
         Request::Invite { role, expires_s } => {
             done(&joining.invite(&role, expires_s).map_err(text)?)

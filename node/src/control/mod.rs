@@ -4,6 +4,7 @@
 //! The field names of the reports are part of the public surface: scripts read them through
 //! `--format json`. Extend them; do not rename them.
 
+mod agree;
 pub mod answer;
 mod hindrance;
 mod inspect;
@@ -110,6 +111,9 @@ pub enum Request {
     Stop,
     /// What the node knows of its own health, for `doctor`.
     Health,
+    /// What the team does not agree on, by the latest misses: a list of lines, for `doctor`.
+    /// Teammates are asked.
+    Agree,
     /// The latest compiles, oldest first: a list of [`RecentReport`].
     Recent,
     /// What made compiles hits, misses or bypasses: a list of [`WhyReport`], newest first.

@@ -23,9 +23,10 @@ const NEIGHBOURS_MOST: usize = 64;
 const DIFFERENCES_MOST: usize = 200;
 
 /// An entry that a miss is compared with.
-struct Neighbour {
-    entry: Entry,
+pub(super) struct Neighbour {
+    pub entry: Entry,
     description: Description,
+    /// The teammate who offers it; `None` where it lies here.
     held_by: Option<String>,
 }
 
@@ -51,12 +52,8 @@ pub(super) fn why(
             None => Ok(Vec::new()),
         };
     }
-    let mut near = Neighbours {
-        node,
-        // Many crates at once are compared with what is here; teammates are asked about one.
-        ask_peers: name.is_some(),
-        known: HashMap::new(),
-    };
+    // Many crates at once are compared with what is here; teammates are asked about one.
+    let mut near = Neighbours::new(node, name.is_some());
     let explain = |compile| explain(node, compile, &mut near);
     Ok(compiles.into_iter().map(explain).collect())
 }
@@ -90,13 +87,21 @@ fn chosen(
 }
 
 /// The entries of each crate that was asked about.
-struct Neighbours<'n> {
+pub(super) struct Neighbours<'n> {
     node: &'n Node,
     ask_peers: bool,
     known: HashMap<String, Vec<Neighbour>>,
 }
 
-impl Neighbours<'_> {
+impl<'n> Neighbours<'n> {
+    pub(super) fn new(node: &'n Node, ask_peers: bool) -> Self {
+        Self {
+            node,
+            ask_peers,
+            known: HashMap::new(),
+        }
+    }
+
     fn of(&mut self, crate_name: &str) -> &[Neighbour] {
         let (node, ask_peers) = (self.node, self.ask_peers);
         self.known
@@ -164,7 +169,7 @@ fn explain(node: &Node, compile: RecentReport, near: &mut Neighbours<'_>) -> Why
     report
 }
 
-/// Finds the entry that came nearest to what was compiled.
+/// Explains a miss by the entry that came nearest to what was compiled.
 fn miss(
     node: &Node,
     compile: &RecentReport,
@@ -172,27 +177,17 @@ fn miss(
     report: &mut WhyReport,
 ) -> String {
     let did = if compile.script { "ran" } else { "compiled" };
-    let action = compile.action.as_deref().and_then(Digest::from_hex);
-    let Some(action) = action.map(ActionKey::from_digest) else {
-        return format!("{did} and stored");
-    };
-    let own = node.team.builder();
-    let all = near.of(&compile.crate_name);
-    let ours = |n: &&Neighbour| n.entry.action == action && n.held_by.is_none();
-    let Some(this) = all.iter().find(ours) else {
-        return format!(
-            "{did} and stored; its entry is not here any more, so there is nothing to compare with"
-        );
-    };
-    let alike = all.iter().filter(|n| is_run(&n.entry) == compile.script);
-    let others = alike.filter(|n| {
-        // Our own copy of this very entry, here or brought back by a teammate, is no other.
-        n.entry.action != action || (n.held_by.is_some() && n.entry.builder != own)
-    });
-    let compared = others.map(|n| (differences(&n.description, &this.description), n));
-    let nearest = compared.min_by_key(|(d, n)| (distance(d), std::cmp::Reverse(n.entry.created)));
-    let Some((found, neighbour)) = nearest else {
-        return format!("{did} and stored: no other entry of this crate is known");
+    let (found, neighbour) = match nearest(node, compile, near) {
+        Ok(nearest) => nearest,
+        Err(Alone::Unknown) => return format!("{did} and stored"),
+        Err(Alone::Gone) => {
+            return format!(
+                "{did} and stored; its entry is not here any more, so there is nothing to compare with"
+            );
+        }
+        Err(Alone::First) => {
+            return format!("{did} and stored: no other entry of this crate is known");
+        }
     };
     let signed_by = node.team.builder_name(&neighbour.entry.builder);
     report.nearest = Some(NearestReport {
@@ -216,6 +211,39 @@ fn miss(
     );
     report.differences = found.into_iter().take(DIFFERENCES_MOST).map(told).collect();
     explanation
+}
+
+/// Why a miss is compared with nothing.
+pub(super) enum Alone {
+    /// Its action is not known.
+    Unknown,
+    /// Its own entry is not here any more.
+    Gone,
+    /// No other entry of the crate is known.
+    First,
+}
+
+/// The entry that came nearest to what was compiled, and in what it differs.
+pub(super) fn nearest<'n>(
+    node: &Node,
+    compile: &RecentReport,
+    near: &'n mut Neighbours<'_>,
+) -> Result<(Vec<Difference>, &'n Neighbour), Alone> {
+    let action = compile.action.as_deref().and_then(Digest::from_hex);
+    let action = ActionKey::from_digest(action.ok_or(Alone::Unknown)?);
+    let own = node.team.builder();
+    let all = near.of(&compile.crate_name);
+    let ours = |n: &&Neighbour| n.entry.action == action && n.held_by.is_none();
+    let this = all.iter().find(ours).ok_or(Alone::Gone)?;
+    let alike = all.iter().filter(|n| is_run(&n.entry) == compile.script);
+    let others = alike.filter(|n| {
+        // Our own copy of this very entry, here or brought back by a teammate, is no other.
+        n.entry.action != action || (n.held_by.is_some() && n.entry.builder != own)
+    });
+    let compared = others.map(|n| (differences(&n.description, &this.description), n));
+    compared
+        .min_by_key(|(d, n)| (distance(d), std::cmp::Reverse(n.entry.created)))
+        .ok_or(Alone::First)
 }
 
 fn told(d: Difference) -> DifferenceReport {

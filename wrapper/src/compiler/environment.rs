@@ -49,19 +49,26 @@ pub(super) fn poison(inv: &Invocation, unit: &Unit) -> Option<Bypass> {
 }
 
 /// Whether the dynamic loader would look anywhere but in cargo's and the toolchain's directories.
-/// Cargo adds `deps` and the OUT_DIRs of build scripts that asked for it, rustup the toolchain's
-/// `lib`. An empty component means the working directory.
 fn foreign_library_path(inv: &Invocation, unit: &Unit) -> bool {
+    let target = target_root(&inv.absolute(&unit.out_dir), unit.target.as_deref());
+    let programs = std::iter::once(&unit.compiler).chain(&unit.clippy);
+    let programs: Vec<&Path> = programs.map(Path::new).collect();
+    library_path_leads_elsewhere(inv, target, &programs)
+}
+
+/// Whether the dynamic loader would look anywhere but in this target directory and the toolchains
+/// of these programs. Cargo adds `deps` and the OUT_DIRs of build scripts that asked for it, rustup
+/// the toolchain's `lib`. An empty component means the working directory.
+pub fn library_path_leads_elsewhere(
+    inv: &Invocation,
+    target: Option<PathBuf>,
+    programs: &[&Path],
+) -> bool {
     let Some(paths) = inv.nonempty_var("LD_LIBRARY_PATH") else {
         return false;
     };
-    let mut ours: Vec<PathBuf> = Vec::new();
-    ours.extend(target_root(
-        &inv.absolute(&unit.out_dir),
-        unit.target.as_deref(),
-    ));
-    for program in std::iter::once(&unit.compiler).chain(&unit.clippy) {
-        let program = Path::new(program);
+    let mut ours: Vec<PathBuf> = target.into_iter().collect();
+    for program in programs {
         if program.is_absolute() {
             let root = program.parent().and_then(Path::parent);
             ours.extend(root.map(|root| root.join("lib")));

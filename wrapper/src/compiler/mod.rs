@@ -14,6 +14,7 @@ pub mod rustc;
 
 pub use bypass::Bypass;
 pub use environment::KEYED_VARIABLES;
+pub(crate) use environment::library_path_leads_elsewhere;
 pub use rustc::args::{Unit, UnitKind};
 use rustc::link_line;
 use rustc::outputs::Linking;

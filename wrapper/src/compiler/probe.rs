@@ -255,7 +255,7 @@ fn slot<K: std::hash::Hash + Eq, T>(map: &Slots<K, T>, key: K) -> Slot<T> {
 }
 
 /// The program that the caller would run: against its directory, or out of its PATH.
-fn resolve(inv: &Invocation, named: &OsStr) -> Option<PathBuf> {
+pub(crate) fn resolve(inv: &Invocation, named: &OsStr) -> Option<PathBuf> {
     let named = Path::new(named);
     if named.components().count() > 1 || named.is_absolute() {
         return Some(inv.absolute(named)).filter(|path| is_program(path));

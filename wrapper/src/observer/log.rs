@@ -10,6 +10,9 @@ use std::path::Path;
 /// What the first record says: the version of this form.
 const VERSION: &[u8] = b"1";
 
+/// Stands in a build script's run for the object, in records of a process that is a compiler.
+pub const COMPILER: &str = "rustc";
+
 /// What was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -43,6 +46,9 @@ pub enum Kind {
     Entered,
     /// A program that was to be started was not.
     NotStarted,
+    /// A variable, as `NAME=VALUE`, that a program began with and that decides which libraries or
+    /// programs are found.
+    Given,
 }
 
 /// What the answer was.
@@ -63,7 +69,8 @@ pub struct Record<'l> {
     pub kind: Kind,
     /// What the answer was.
     pub outcome: Outcome,
-    /// The object that asked; empty where the loader knows none.
+    /// The object that asked; empty where the loader knows none. In a build script's run
+    /// [`COMPILER`], or empty.
     pub object: &'l Path,
     /// An absolute path, or a name.
     pub text: &'l OsStr,
@@ -130,6 +137,7 @@ const fn kind_of(byte: u8) -> Option<Kind> {
         b'M' => Kind::Machine,
         b'E' => Kind::Entered,
         b'F' => Kind::NotStarted,
+        b'G' => Kind::Given,
         _ => return None,
     })
 }

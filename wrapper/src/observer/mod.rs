@@ -153,6 +153,16 @@ impl Observer {
         ]
     }
 
+    /// The variable with which macros that ask when a file below `copy` came to be, or last changed
+    /// in any way, are told what is true of the one below `original`: a copy cannot be given
+    /// these times.
+    #[must_use]
+    pub fn originals(copy: &Path, original: &Path) -> (Vec<u8>, Vec<u8>) {
+        let [copy, original] = [copy, original].map(|p| p.as_os_str().as_bytes());
+        let value = [copy, &[SEPARATOR], original].concat();
+        (b"QUARRY_OBSERVE_ORIGINALS".to_vec(), value)
+    }
+
     /// The variables with which the run of a build script is observed into a log, and C compilers
     /// that it starts are given `arguments` besides their own; where these are too long, none.
     #[must_use]

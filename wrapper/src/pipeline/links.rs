@@ -182,7 +182,7 @@ pub(super) fn libraries(
         }
         let library = linked.library(pipeline, &name).ok_or(Bypass::LinkLibrary)?;
         for path in &library.read {
-            let rested = fs::metadata(path).is_ok_and(|m| Identity::of(&m).latest() < r.started);
+            let rested = fs::metadata(path).is_ok_and(|m| Identity::of(&m).newest() < r.started);
             if !rested {
                 return Err(Bypass::ChangedWhileCompiling);
             }

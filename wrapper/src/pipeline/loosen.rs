@@ -1,16 +1,18 @@
 //! Loosen: shows, by compiling once more, that an entry does not depend on what the package's
 //! directory is called, and stores it a second time under a key that does not hold the name.
 //!
-//! Macros that read files find them through `CARGO_MANIFEST_DIR`; so its value, which is another
-//! in each checkout, is in the key, since a macro could emit it, or a hash of it. Here the same
-//! command runs with a copy of the package under another name. Where every byte agrees, the name
-//! stands in the second key as a placeholder.
+//! Macros that read files find them through `CARGO_MANIFEST_DIR` or the working directory; so
+//! their values, which are others in each checkout, are in the key, since a macro could emit them,
+//! or a hash of them. Here the same command runs with a copy of the package under another name,
+//! and in another working directory where a macro asked for that. Where every byte agrees, the
+//! names are placeholders in the second key.
 //!
 //! Enters: an invocation, the entry and prediction that were just stored for it, a private
 //! directory. Leaves: a second entry, or why there is none. Nothing else is written outside that
 //! directory. Must never happen here: a second entry for bytes that were not compared.
 
 use super::find::{Trip, reads_a_secret};
+use super::observed::DIRECTORY as WORKING_DIRECTORY;
 use super::recheck::{Rechecked, compare, elsewhere, run};
 use super::{Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, read_prediction};
 use crate::action::{Observer, Prediction, Use};
@@ -24,12 +26,15 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// In which variables cargo says where the package lies.
 const DIRECTORY: &str = "CARGO_MANIFEST_DIR";
 const MANIFEST: &str = "CARGO_MANIFEST_PATH";
+/// Where the outputs of such a compile go, below its private directory.
+const OUTPUTS: &str = "out";
 /// Files of a package that are copied, and their bytes: a site with its pictures.
 const MAX_FILES: usize = 20_000;
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
@@ -52,12 +57,9 @@ pub fn is_bound(prediction: &[u8]) -> bool {
     let Some(prediction) = read_prediction(prediction) else {
         return false;
     };
-    let literal = |name: &str| {
-        let mut all = prediction.variables.iter();
-        all.any(|(n, how)| n == name && *how == Use::Literal)
-    };
-    let bound = literal(DIRECTORY) || literal(MANIFEST);
-    bound && !literal("OUT_DIR") && !literal(super::observed::DIRECTORY)
+    let literal = |name: &str| literal(&prediction, name);
+    let bound = [DIRECTORY, MANIFEST, WORKING_DIRECTORY];
+    bound.into_iter().any(literal) && !literal("OUT_DIR")
 }
 
 impl Pipeline {
@@ -79,7 +81,17 @@ impl Pipeline {
             return Loosened::Unknown("the compiler is gone");
         };
         let roots = Roots::of(inv, &unit, &compiler.sysroot, &compiler.commit_hash);
-        if let Err(found) = self.compiled_alike(inv, (&unit, &roots), entry, scratch, within) {
+        let Some(bound) = read_prediction(prediction) else {
+            return Loosened::Unknown("the prediction cannot be read");
+        };
+        if looks_beside(&bound, &roots) {
+            return Loosened::Unknown("a macro looked beside or above the workspace");
+        }
+        let Some(moved) = Moved::new(inv, &roots, &bound, scratch) else {
+            return Loosened::Unknown("the package cannot be copied");
+        };
+        let argv = moved.argv(&unit, unit.run_argv(inv, &roots), scratch);
+        if let Err(found) = self.compiled_alike(&moved, &argv, (entry, cache), scratch, within) {
             return found;
         }
         let mut seen = HashMap::new();
@@ -96,9 +108,6 @@ impl Pipeline {
             roots: &roots,
             base: &base,
             cache,
-        };
-        let Some(bound) = read_prediction(prediction) else {
-            return Loosened::Unknown("the prediction cannot be read");
         };
         let now = trip.describe(&bound, Tier::Local);
         if now.map(|d| d.action().0) != Some(entry.action) {
@@ -131,27 +140,28 @@ impl Pipeline {
     /// that cannot be told.
     fn compiled_alike(
         &self,
-        inv: &Invocation,
-        (unit, roots): (&Unit, &Roots),
-        entry: &Entry,
+        moved: &Moved,
+        argv: &[OsString],
+        (entry, cache): (&Entry, &dyn Cache),
         scratch: &Path,
         within: Duration,
     ) -> Result<(), Loosened> {
-        let outputs = scratch.join("out");
-        let Some(moved) = Moved::new(inv, roots, scratch) else {
-            return Err(Loosened::Unknown("the package cannot be copied"));
-        };
-        let mut argv = elsewhere(unit.run_argv(inv, roots), &outputs);
-        argv.insert(1 + usize::from(unit.clippy.is_some()), moved.remap);
+        let outputs = scratch.join(OUTPUTS);
         if fs::create_dir(&outputs).is_err() {
             return Err(Loosened::Unknown("the directory cannot be written to"));
         }
-        match run(&moved.inv, &argv, within) {
+        let mut inv = moved.inv.clone();
+        let observed = self.observing.begin_moved(&moved.copy, &moved.from);
+        let (_log, env) = observed.unzip();
+        let env = env.into_iter().flatten();
+        inv.env
+            .extend(env.map(|(n, v)| (OsString::from_vec(n), OsString::from_vec(v))));
+        match run(&inv, argv, within) {
             Ok(Some(status)) if status.success() => {}
             Ok(_) => return Err(Loosened::Unknown("the compile failed or took too long")),
             Err(_) => return Err(Loosened::Unknown("the compiler could not be run")),
         }
-        match compare(entry, &outputs, self.digests.as_ref()) {
+        match compare(entry, &outputs, self.digests.as_ref(), cache) {
             Rechecked::Same => Ok(()),
             Rechecked::Differs(output) => Err(Loosened::Differs(output)),
             Rechecked::Unknown(why) => Err(Loosened::Unknown(why)),
@@ -159,8 +169,28 @@ impl Pipeline {
     }
 }
 
-/// The prediction under which the package's directory counts as a placeholder.
+/// Whether what a variable holds is in the key as it is.
+fn literal(prediction: &Prediction, name: &str) -> bool {
+    let mut all = prediction.variables.iter();
+    all.any(|(n, how)| n == name && *how == Use::Literal)
+}
+
+/// Whether a path is named that another checkout would call otherwise: beside the copy there is
+/// nothing, and beside another checkout there may be.
+fn looks_beside(prediction: &Prediction, roots: &Roots) -> bool {
+    let looks = prediction.looks.iter().map(|(name, _)| name);
+    let mut names = prediction
+        .files
+        .iter()
+        .chain(&prediction.absent)
+        .chain(looks);
+    names.any(|name| roots.locate(name).is_none_or(|path| roots.beside(&path)))
+}
+
+/// The prediction under which the package's directory counts as a placeholder, and the working
+/// directory not at all.
 fn without_the_name(mut prediction: Prediction) -> Prediction {
+    prediction.variables.retain(|(n, _)| n != WORKING_DIRECTORY);
     for (name, how) in &mut prediction.variables {
         if name == DIRECTORY || name == MANIFEST {
             *how = Use::Symbolic;
@@ -196,37 +226,58 @@ fn again(entry: &Entry) -> UnsignedEntry {
     }
 }
 
-/// An invocation whose package lies elsewhere.
+/// An invocation whose package lies elsewhere, and with it the working directory where a macro
+/// asked for that.
 struct Moved {
     inv: Invocation,
+    /// What was moved, and where to.
+    from: PathBuf,
+    copy: PathBuf,
     /// The argument that gives the copy the name that the package has.
     remap: OsString,
 }
 
 impl Moved {
-    fn new(inv: &Invocation, roots: &Roots, scratch: &Path) -> Option<Self> {
+    fn new(inv: &Invocation, roots: &Roots, bound: &Prediction, scratch: &Path) -> Option<Self> {
         let package = inv.var(DIRECTORY).map(PathBuf::from)?;
-        let manifest = inv.var(MANIFEST).map(PathBuf::from);
-        let name = remapped(&package, roots)?;
+        let mut moved = inv.clone();
         // Another length, another depth, another last name.
-        let copy = scratch.join("a package under another name").join("p");
+        let copy = fs::canonicalize(scratch).ok()?;
+        let copy = copy.join("a package under another name").join("p");
+        let from = if literal(bound, WORKING_DIRECTORY) {
+            moved.cwd.clone_from(&copy);
+            &inv.cwd
+        } else {
+            &package
+        };
+        let name = remapped(from, roots)?;
+        let elsewhere = |path: &Path| Some(copy.join(path.strip_prefix(from).ok()?));
         let mut left = (MAX_FILES, MAX_BYTES);
         let target = roots.root(crate::paths::RootKind::Target);
-        copy_tree(&package, &copy, target, &mut left).ok()?;
-        let mut moved = inv.clone();
-        moved
-            .env
-            .retain(|(name, _)| name != DIRECTORY && name != MANIFEST);
-        moved.env.push((DIRECTORY.into(), copy.clone().into()));
-        if let Some(file) = manifest {
-            let file = copy.join(file.strip_prefix(&package).ok()?);
-            moved.env.push((MANIFEST.into(), file.into()));
+        copy_tree(&package, &elsewhere(&package)?, target, &mut left).ok()?;
+        for (name, value) in &mut moved.env {
+            if name == DIRECTORY || name == MANIFEST {
+                *value = elsewhere(Path::new(value))?.into();
+            }
         }
         let mut remap = OsString::from("--remap-path-prefix=");
         remap.push(&copy);
         remap.push("=");
         remap.push(name);
-        Some(Self { inv: moved, remap })
+        let from = from.clone();
+        Some(Self {
+            inv: moved,
+            from,
+            copy,
+            remap,
+        })
+    }
+
+    /// The command, with its outputs below `scratch`.
+    fn argv(&self, unit: &Unit, argv: Vec<OsString>, scratch: &Path) -> Vec<OsString> {
+        let mut argv = elsewhere(argv, &scratch.join(OUTPUTS));
+        argv.insert(1 + usize::from(unit.clippy.is_some()), self.remap.clone());
+        argv
     }
 }
 

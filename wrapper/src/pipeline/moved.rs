@@ -7,7 +7,7 @@
 
 use super::Recording;
 use crate::compiler::Bypass;
-use crate::digests::{Identity, tick_ends};
+use crate::digests::Identity;
 use crate::paths::{Named, RootKind};
 use std::collections::HashSet;
 use std::fs;
@@ -63,7 +63,7 @@ impl<'r> Ways<'r> {
         let now = Identity::of(&m);
         let started = self.recording.started;
         let moved = if m.is_symlink() {
-            now.latest() >= started
+            now.newest() >= started
         } else if m.is_dir() {
             // Moved to this place, only ctime says so; another file in it moves both times. In
             // the workspace nothing else writes, so there an entry that came or went counts too.
@@ -71,8 +71,7 @@ impl<'r> Ways<'r> {
                 self.recording.roots.name(at),
                 Named::Rooted(RootKind::Target | RootKind::Cargo, _)
             ) && at.starts_with(&self.recording.inv.cwd);
-            tick_ends(now.changed) >= started
-                && (tick_ends(now.modified) < started || rests_otherwise)
+            now.changed >= started && (now.modified < started || rests_otherwise)
         } else {
             // The file itself is the caller's to judge.
             false

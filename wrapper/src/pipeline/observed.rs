@@ -10,7 +10,7 @@ use super::{Pipeline, Recording, Tier};
 use crate::action::{FileInput, Look, Looked, Prediction, Sight, Use};
 use crate::compiler::Bypass;
 use crate::compiler::rustc::macro_symbols::{self, LIBRARY_MAX};
-use crate::digests::{Identity, local_clock, open_regular, tick_ends};
+use crate::digests::{Identity, local_clock, open_regular};
 use crate::observer::log::{self, Kind, Outcome, Record};
 use crate::observer::{Log, Observer};
 use crate::paths::Roots;
@@ -77,6 +77,13 @@ impl Observing {
         let observer = self.observer.as_ref()?;
         let log = observer.log().ok()?;
         let env = observer.environment(&log);
+        Some((log, env))
+    }
+
+    /// The same for a compile of a copy: macros are told when the originals came to be.
+    pub(super) fn begin_moved(&self, copy: &Path, from: &Path) -> Option<(Log, Environment)> {
+        let (log, mut env) = self.begin()?;
+        env.push(Observer::originals(copy, from));
         Some((log, env))
     }
 
@@ -201,7 +208,7 @@ impl Observed {
         match (record.kind, record.outcome) {
             (Kind::Spawn, _) => Err(Bypass::MacroSpawns),
             (Kind::Socket, _) => Err(Bypass::MacroSockets),
-            (Kind::Raw | Kind::Loaded | Kind::Entered | Kind::NotStarted, _) => {
+            (Kind::Raw | Kind::Loaded | Kind::Entered | Kind::NotStarted | Kind::Given, _) => {
                 Err(Bypass::MacroRawCalls)
             }
             (Kind::Machine, _) => Err(Bypass::MacroMachine),
@@ -301,8 +308,7 @@ impl Observed {
             let rested = |path: &Path| -> io::Result<bool> {
                 let dir = File::open(path)?;
                 let identity = Identity::of(&dir.metadata()?);
-                Ok(local_clock(&dir)
-                    && (*look == Look::Kind || tick_ends(identity.modified) < r.started))
+                Ok(local_clock(&dir) && (*look == Look::Kind || identity.modified < r.started))
             };
             if !rested(path).map_err(|_| Bypass::UnreadableInput)? {
                 return Err(Bypass::ChangedWhileCompiling);
@@ -331,7 +337,7 @@ pub(super) fn of_the_kernel(path: &Path) -> bool {
 }
 
 /// A path with `..` taken for the step back that it is where there are no links.
-fn lexical(path: &Path) -> PathBuf {
+pub(super) fn lexical(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in path.components() {
         if component == Component::ParentDir {

@@ -5,15 +5,16 @@
 //! Must never happen here: a verdict about inputs that have changed since.
 
 use super::find::Trip;
-use super::{Cache, Pipeline, Tier, read_prediction};
+use super::{Cache, Pipeline, Tier, read_prediction, restore};
+use crate::compiler::rustc::metadata::same_but_for_own_hash;
 use crate::compiler::{Class, classify};
-use crate::digests::FileDigests;
+use crate::digests::{FileDigests, open_regular};
 use crate::invocation::Invocation;
 use crate::paths::Roots;
-use quarry_trust::{Entry, OutputKind};
+use quarry_trust::{Entry, ObjectRef, OutputKind};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(50);
 /// The niceness of such compiles.
 const LOWEST: i32 = 19;
+/// Outputs that are compared byte by byte where their digests differ; larger ones differ.
+const COMPARED_MAX: u64 = 256 << 20;
 /// Variables that hand a jobserver's descriptors down: ours are not the caller's.
 const JOBSERVER: [&str; 3] = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
 
@@ -77,7 +80,7 @@ impl Pipeline {
         if described.map(|d| d.action().0) != Some(entry.action) {
             return Rechecked::Unknown("an input changed meanwhile");
         }
-        compare(entry, scratch, self.digests.as_ref())
+        compare(entry, scratch, self.digests.as_ref(), cache)
     }
 }
 
@@ -142,18 +145,37 @@ impl Drop for Ended {
     }
 }
 
-/// Dep-info files name paths and are not compared.
-pub(super) fn compare(entry: &Entry, scratch: &Path, digests: &dyn FileDigests) -> Rechecked {
+/// Dep-info files name paths and are not compared; a crate's own hash covers more than anybody
+/// takes from it, and may differ.
+pub(super) fn compare(
+    entry: &Entry,
+    scratch: &Path,
+    digests: &dyn FileDigests,
+    cache: &dyn Cache,
+) -> Rechecked {
     let compared = entry
         .outputs
         .iter()
         .filter(|o| o.kind != OutputKind::DepInfo);
     for output in compared {
-        match digests.digest(&scratch.join(output.name.as_str())) {
+        let again = scratch.join(output.name.as_str());
+        match digests.digest(&again) {
             Ok(digest) if digest == output.object.digest => {}
+            Ok(_) if is_the_same_crate(entry, &output.object, &again, cache) => {}
             Ok(_) => return Rechecked::Differs(output.name.as_str().to_owned()),
             Err(_) => return Rechecked::Unknown("an output is missing"),
         }
     }
     Rechecked::Same
+}
+
+/// Whether a stored output and a file are the same but for the crate's own hash.
+fn is_the_same_crate(entry: &Entry, stored: &ObjectRef, again: &Path, cache: &dyn Cache) -> bool {
+    let Ok(stored) = restore::read_checked(cache, stored, COMPARED_MAX) else {
+        return false;
+    };
+    let mut bytes = Vec::new();
+    let read = open_regular(again)
+        .and_then(|file| file.take(stored.len() as u64 + 1).read_to_end(&mut bytes));
+    read.is_ok() && same_but_for_own_hash(&stored, &bytes, &entry.crate_name)
 }

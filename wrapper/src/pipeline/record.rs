@@ -17,7 +17,7 @@ use crate::compiler::depinfo::DepInfo;
 use crate::compiler::rustc::args::Unit;
 use crate::compiler::rustc::inputs::{self, How, Inputs, InputsError};
 use crate::compiler::rustc::native;
-use crate::digests::{FileDigests, Identity, local_clock, open_regular, tick_ends};
+use crate::digests::{FileDigests, Identity, local_clock, nanos, open_regular};
 use crate::ipc::protocol::Finished;
 use crate::paths::Scanner;
 use quarry_trust::canon::Canonical;
@@ -42,14 +42,15 @@ pub enum Recorded {
     NotStored(Bypass),
 }
 
-/// The time now by the clock of the filesystem that the outputs go to, in nanoseconds.
+/// The time now by the clock of the filesystem that the outputs go to, in nanoseconds: the
+/// beginning of its tick.
 ///
 /// # Errors
 /// What creating a file there said.
 pub(super) fn clock_mark(out_dir: &Path) -> io::Result<i128> {
     let path = restore::temporary(out_dir, "clock");
     let file = File::options().write(true).create_new(true).open(&path)?;
-    let mark = file.metadata().map(|m| Identity::of(&m).newest());
+    let mark = file.metadata().map(|m| nanos(m.ctime(), m.ctime_nsec()));
     let _ = fs::remove_file(&path);
     mark
 }
@@ -182,7 +183,7 @@ fn unchanged_seen(pipeline: &Pipeline, r: &Recording) -> Result<(), Bypass> {
         // A link that cargo made moves ctime only.
         let same = (now.device, now.inode, now.size, now.modified)
             == (before.device, before.inode, before.size, before.modified);
-        let rested = now.latest() < r.started;
+        let rested = now.newest() < r.started;
         // Touched in the tick of the start or later: what it holds now is asked again.
         if !same || !(rested || digest_is_known(pipeline, r, path)) {
             return Err(Bypass::ChangedWhileCompiling);
@@ -262,7 +263,7 @@ fn digest_files(
         if !local_clock(&file) {
             return Err(Bypass::ForeignClock);
         }
-        if identity.latest() >= r.started && !r.seen.contains_key(path) {
+        if identity.newest() >= r.started && !r.seen.contains_key(path) {
             return Err(Bypass::ChangedWhileCompiling);
         }
         ways.rested(path)?;
@@ -293,7 +294,7 @@ pub(super) fn absent_throughout(path: &Path, started: i128) -> Result<(), Bypass
         .skip(1)
         .find_map(|dir| fs::metadata(dir).ok());
     match above {
-        Some(m) if tick_ends(Identity::of(&m).modified) < started => Ok(()),
+        Some(m) if Identity::of(&m).modified < started => Ok(()),
         _ => Err(Bypass::ChangedWhileCompiling),
     }
 }

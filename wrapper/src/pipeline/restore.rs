@@ -2,7 +2,7 @@
 //! touched; files appear by rename.
 
 use super::find::Trip;
-use super::{Caller, Candidate, Hit, Object, editing};
+use super::{Cache, Caller, Candidate, Hit, Object, editing};
 use crate::compiler::depinfo::DepInfo;
 use crate::compiler::rustc::args::Unit;
 use crate::ipc::protocol::Replay;
@@ -93,12 +93,12 @@ fn message(trip: &Trip<'_>, object: &ObjectRef) -> Option<Vec<u8>> {
     if object.size == 0 {
         return Some(Vec::new());
     }
-    let bytes = read_checked(trip, object, MESSAGES_MAX).ok()?;
+    let bytes = read_checked(trip.cache, object, MESSAGES_MAX).ok()?;
     Some(trip.roots.localise(&bytes))
 }
 
-fn open(trip: &Trip<'_>, object: &ObjectRef) -> io::Result<Object> {
-    trip.cache
+fn open(cache: &dyn Cache, object: &ObjectRef) -> io::Result<Object> {
+    cache
         .open_object(object)
         .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
 }
@@ -111,11 +111,11 @@ fn damaged() -> io::Error {
 }
 
 /// A whole object in memory, its digest checked.
-fn read_checked(trip: &Trip<'_>, object: &ObjectRef, max: u64) -> io::Result<Vec<u8>> {
+pub(super) fn read_checked(cache: &dyn Cache, object: &ObjectRef, max: u64) -> io::Result<Vec<u8>> {
     if object.size > max {
         return Err(damaged());
     }
-    let bytes = match open(trip, object)? {
+    let bytes = match open(cache, object)? {
         Object::Bytes(bytes) => bytes,
         Object::File(file) => {
             let mut bytes = Vec::new();
@@ -134,7 +134,7 @@ fn read_checked(trip: &Trip<'_>, object: &ObjectRef, max: u64) -> io::Result<Vec
 fn write_output(trip: &Trip<'_>, output: &Output, at: &Path, umask: u32) -> io::Result<()> {
     let mut file = File::options().write(true).create_new(true).open(at)?;
     let noted = if output.kind == OutputKind::DepInfo {
-        let bytes = read_checked(trip, &output.object, MESSAGES_MAX)?;
+        let bytes = read_checked(trip.cache, &output.object, MESSAGES_MAX)?;
         let var = |name: &str| trip.inv.var(name).map(ToOwned::to_owned);
         let here = DepInfo::restore(&bytes, trip.roots, &var).map_err(io::Error::other)?;
         file.write_all(&here)?;
@@ -154,7 +154,7 @@ fn write_output(trip: &Trip<'_>, output: &Output, at: &Path, umask: u32) -> io::
 fn copy_checked(trip: &Trip<'_>, object: &ObjectRef, to: &mut File) -> io::Result<()> {
     let mut hasher = Hasher::new();
     let mut written = 0;
-    match open(trip, object)? {
+    match open(trip.cache, object)? {
         Object::Bytes(bytes) => {
             hasher.update(&bytes);
             to.write_all(&bytes)?;

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// How long the node may take for each answer: it looks at memory alone.
 const WITHIN: Duration = Duration::from_secs(5);
+/// The same where it asks teammates.
+const WITHIN_OF_THE_TEAM: Duration = Duration::from_secs(30);
 
 /// All that the node can tell.
 #[must_use]
@@ -31,7 +33,7 @@ pub fn findings(home: &Home) -> Vec<Finding> {
         Ok(Some(Ok(status))) => status,
     };
     let mut found = vec![present(&status)];
-    match asked::<Health>(home, &Request::Health) {
+    match asked::<Health>(home, &Request::Health, WITHIN) {
         Ok(health) => found.extend(of_health(&health)),
         Err(e) => found.push(Finding::wrong("health", e.to_string(), "`qnode restart`")),
     }
@@ -44,20 +46,28 @@ pub fn findings(home: &Home) -> Vec<Finding> {
         ));
         return found;
     }
-    let members = asked::<Vec<MemberReport>>(home, &Request::Members);
-    let peers = asked::<Vec<PeerReport>>(home, &Request::Peers);
+    let members = asked::<Vec<MemberReport>>(home, &Request::Members, WITHIN);
+    let peers = asked::<Vec<PeerReport>>(home, &Request::Peers, WITHIN);
     found.push(match (members, peers) {
         (Ok(members), Ok(peers)) => company(&members, &peers),
         (Err(e), _) | (_, Err(e)) => Finding::wrong("team", e.to_string(), "`qnode restart`"),
     });
+    // Teammates who do not answer are no finding of their own.
+    let unlike = asked::<Vec<String>>(home, &Request::Agree, WITHIN_OF_THE_TEAM);
+    found.extend(
+        unlike
+            .into_iter()
+            .flatten()
+            .map(|line| Finding::well("team", line)),
+    );
     found
 }
 
-fn asked<T: DeserializeOwned>(home: &Home, request: &Request) -> Result<T> {
+fn asked<T: DeserializeOwned>(home: &Home, request: &Request, within: Duration) -> Result<T> {
     let Some(line) = Line::open(home)? else {
         anyhow::bail!("{}", ask::none_runs(home))
     };
-    ask::decode(line.ask(request, WITHIN, |_| {})?)
+    ask::decode(line.ask(request, within, |_| {})?)
 }
 
 fn absent(home: &Home) -> Finding {

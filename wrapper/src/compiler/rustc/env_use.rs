@@ -4,7 +4,7 @@
 //! `include!(concat!(env!("NAME"), "literal"))` or `include!(env!("NAME"))` (or `include_str!`,
 //! `include_bytes!`): then its value can only name a file, which is an input by itself. Must never happen here: the answer
 //! yes about a text that was not understood. So everything else that could be a use is one: the
-//! name as a string literal anywhere, an `env!` whose argument is not a plain literal, the word
+//! name as a string literal anywhere, an `env!` whose argument could become the name, the word
 //! `env` handed to a macro, a definition or an import that gives one of these macros another
 //! meaning or another name.
 
@@ -71,7 +71,7 @@ impl<'a> Lexed<'a> {
                     }
                     seen = VariableUse::IncludesOnly;
                 }
-                Lexeme::Ident("env" | "option_env") if opaque_env(&lexemes[at..]) => {
+                Lexeme::Ident("env" | "option_env") if opaque_env(&lexemes[at..], name) => {
                     return VariableUse::Value;
                 }
                 _ => {}
@@ -176,9 +176,21 @@ fn brings_macros(after: &[Lexeme<'_>]) -> bool {
     chosen.first() != Some(&Lexeme::Punct(b'(')) || chosen.iter().any(named)
 }
 
-/// `env!` or `option_env!` with anything but a plain string literal as its first argument.
-fn opaque_env(from: &[Lexeme<'_>]) -> bool {
+/// `env!` or `option_env!` with anything but a plain string literal as its first argument, or
+/// `concat!` of one and more where `name` does not begin so.
+fn opaque_env(from: &[Lexeme<'_>], name: &str) -> bool {
     match from {
+        [
+            _,
+            Lexeme::Punct(b'!'),
+            Lexeme::Punct(b'(' | b'[' | b'{'),
+            Lexeme::Ident("concat"),
+            Lexeme::Punct(b'!'),
+            Lexeme::Punct(b'(' | b'[' | b'{'),
+            Lexeme::Text(Some(begin)),
+            Lexeme::Punct(b','),
+            ..,
+        ] => name.starts_with(begin),
         [
             _,
             Lexeme::Punct(b'!'),

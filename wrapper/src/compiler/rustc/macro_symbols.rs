@@ -7,6 +7,8 @@
 //!
 //! Formats: the System V ABI, chapters 4 and 5 (section headers, symbol table, dynamic section).
 
+mod handed_on;
+
 use crate::compiler::Bypass;
 
 /// A macro library larger than this is not looked into; the largest known have 60 MiB.
@@ -90,7 +92,7 @@ pub fn unseen(library: &[u8]) -> Option<Bypass> {
     let Some(dynamic) = Dynamic::of(library) else {
         return Some(Bypass::MacroLibrary);
     };
-    if dynamic.imports.iter().any(|i| ENVIRONMENT.contains(i)) {
+    if dynamic.takes_environment(library) {
         return Some(Bypass::MacroEnviron);
     }
     if dynamic.imports.iter().any(|i| UNWATCHED.contains(i))
@@ -115,7 +117,7 @@ pub fn unseen_program(program: &[u8]) -> Option<Bypass> {
     let Some(dynamic) = Dynamic::of(program) else {
         return Some(Bypass::ScriptUnobserved);
     };
-    if dynamic.imports.iter().any(|i| ENVIRONMENT.contains(i)) {
+    if dynamic.takes_environment(program) {
         return Some(Bypass::MacroEnviron);
     }
     // Without its own symbols nobody knows what code is in it.
@@ -171,6 +173,12 @@ const DYNAMIC_ENTRY: usize = 16;
 const NEEDED: u64 = 1;
 
 impl<'l> Dynamic<'l> {
+    /// Whether the environment as a whole goes anywhere but to programs that are started.
+    fn takes_environment(&self, object: &[u8]) -> bool {
+        let imported = self.imports.iter().any(|i| ENVIRONMENT.contains(i));
+        imported && !handed_on::only_handed_on(object)
+    }
+
     fn of(library: &'l [u8]) -> Option<Self> {
         // Magic, 64 bit, little endian.
         if library.get(..6)? != b"\x7fELF\x02\x01" {

@@ -9,6 +9,7 @@ mod env_use;
 pub mod inputs;
 pub mod link_line;
 pub mod macro_symbols;
+pub mod metadata;
 pub mod native;
 pub mod outputs;
 #[cfg(test)]

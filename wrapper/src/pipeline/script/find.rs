@@ -6,6 +6,7 @@
 
 use super::Facts;
 use super::key::{ALONE, Keying};
+use super::programs::Programs;
 use super::{is_run, out};
 use crate::action::Known;
 use crate::invocation::Invocation;
@@ -32,6 +33,8 @@ pub(super) struct Trip<'a> {
     pub roots: &'a Roots,
     pub known: &'a Known,
     pub cache: &'a dyn Cache,
+    /// Where qwrap lies.
+    pub wrapper: Option<&'a Path>,
 }
 
 /// A run that things as they are lead to.
@@ -69,6 +72,7 @@ impl Trip<'_> {
             inv: self.inv,
             roots: self.roots,
             known: self.known,
+            programs: Programs::new(self.inv, self.roots, self.wrapper),
             secret: self.cache.value_secret(),
         };
         let mut tried = HashSet::new();

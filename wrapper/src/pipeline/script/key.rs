@@ -4,11 +4,12 @@
 //! was just observed. Leaves: a description. Must never happen here: a name of a peer's that leads
 //! anywhere but below the roots and the system's own directories.
 
+use super::programs::Programs;
 use crate::action::{
     Description, FileInput, Known, Looked, MAX_VARIABLES, Prediction, Value, Variable,
 };
 use crate::compiler::KEYED_VARIABLES;
-use crate::digests::{FileDigests, Identity, tick_ends};
+use crate::digests::{FileDigests, Identity};
 use crate::invocation::Invocation;
 use crate::paths::{Named, RootKind, Roots, real_path};
 use crate::pipeline::find::{PEER_BYTES_MAX, PEER_FILES_MAX, is_public, value};
@@ -26,6 +27,10 @@ use std::path::{Path, PathBuf};
 pub(super) const ALONE: &str = "=alone ";
 /// Stands among the variables for where all roots lie: a run whose files hold such a path.
 pub(super) const ROOTS: &str = "=roots";
+/// Before the name of a program that was to be started and is nowhere in PATH.
+pub(super) const NOWHERE: &str = "=nowhere ";
+/// What a variable that leads to qwrap says, wherever that lies.
+const OUR_WRAPPER: &str = "=qwrap";
 /// Before the name of a directory among the files: all that lies below it.
 const TREE: &str = "=tree ";
 /// The same for a package: without the packages below it.
@@ -98,6 +103,7 @@ pub(super) struct Keying<'a> {
     pub inv: &'a Invocation,
     pub roots: &'a Roots,
     pub known: &'a Known,
+    pub programs: Programs<'a>,
     /// Under which values of variables are digested.
     pub secret: [u8; 32],
 }
@@ -223,6 +229,15 @@ impl Keying<'_> {
             let all: Vec<String> = self.roots.dirs().map(|d| d.display().to_string()).collect();
             return Value::Public(all.join("\n"));
         }
+        if let Some(program) = name.strip_prefix(NOWHERE) {
+            return match self.programs.is_nowhere(program) {
+                true => Value::Unset,
+                false => Value::Public("=somewhere".to_owned()),
+            };
+        }
+        if self.programs.leads_to_wrapper(name) {
+            return Value::Public(OUR_WRAPPER.to_owned());
+        }
         let raw = self.inv.var(name);
         let Some(text) = raw.and_then(|raw| raw.to_str()).filter(|_| is_told(name)) else {
             return value(
@@ -293,7 +308,7 @@ struct Growing<'a> {
 impl Growing<'_> {
     fn directory(&mut self, dir: &Path, below: &Path) -> Option<()> {
         let identity = Identity::of(&fs::metadata(dir).ok()?);
-        self.newest = self.newest.max(tick_ends(identity.modified));
+        self.newest = self.newest.max(identity.modified);
         let mut names = Vec::new();
         for entry in fs::read_dir(dir).ok()? {
             names.push(entry.ok()?.file_name());
@@ -320,7 +335,7 @@ impl Growing<'_> {
                 self.directory(&path, &below)?;
                 continue;
             }
-            self.newest = self.newest.max(Identity::of(&m).latest());
+            self.newest = self.newest.max(Identity::of(&m).newest());
             if m.is_symlink() {
                 let target = fs::read_link(&path).ok()?;
                 self.entry(b'l', &below, target.as_os_str().as_bytes());
@@ -332,7 +347,7 @@ impl Growing<'_> {
                     if self.bytes > TREE_BYTES_MAX {
                         return None;
                     }
-                    self.newest = self.newest.max(Identity::of(&behind).latest());
+                    self.newest = self.newest.max(Identity::of(&behind).newest());
                     let digest = self.digests.digest(&path).ok()?;
                     self.entry(b'f', &below, digest.as_bytes());
                 }

@@ -11,6 +11,7 @@ pub(super) mod c;
 mod find;
 mod key;
 mod out;
+mod programs;
 mod record;
 mod said;
 mod seen;
@@ -112,14 +113,13 @@ impl Pipeline {
         let identity = fs::metadata(&program).map(|m| Identity::of(&m));
         let identity = identity.map_err(|_| Bypass::UnreadableInput)?;
         let digest = self.digests.digest(&program);
-        let mut args = vec![RUN.to_vec()];
-        args.extend(inv.argv.iter().skip(1).map(|a| a.as_bytes().to_vec()));
+        let args = inv.argv.iter().skip(1).map(|a| a.as_bytes().to_vec());
         let known = Known {
             compiler: compiler.identity,
             compiler_version: compiler.verbose_version.clone(),
             observer: Observer::Preload,
             pure: Vec::new(),
-            args,
+            args: std::iter::once(RUN.to_vec()).chain(args).collect(),
             root: FileInput {
                 name: "build script".to_owned(),
                 digest: Some(digest.map_err(|_| Bypass::UnreadableInput)?),
@@ -132,6 +132,7 @@ impl Pipeline {
             roots: &roots,
             known: &known,
             cache,
+            wrapper: caller.wrapper,
         };
         if let Some(hit) = trip.find(caller) {
             return Ok(Begin::Hit(Box::new(hit)));
@@ -158,6 +159,7 @@ impl Pipeline {
                 program: (program, identity),
                 started,
                 was_empty,
+                wrapper: caller.wrapper.map(Path::to_owned),
                 log,
             },
         })))
@@ -207,6 +209,8 @@ struct Recording {
     started: i128,
     /// Whether OUT_DIR was empty.
     was_empty: bool,
+    /// Where qwrap lies.
+    wrapper: Option<PathBuf>,
     log: Log,
 }
 

@@ -1,16 +1,17 @@
 //! Record: from a finished run to an entry, if all of it is known and nothing moved under it.
 
 use super::key::{ALONE, Extent, Keying, LISTING_MAX, ROOTS};
+use super::programs::Programs;
 use super::said::Declared;
 use super::seen::{Seen, is_git, seen};
 use super::{OUTPUT, Recording, out};
 use crate::action::{Look, Looked, MAX_FILES};
 use crate::compiler::Bypass;
 use crate::compiler::rustc::macro_symbols::{LIBRARY_MAX, unseen_program};
-use crate::digests::{FileDigests, Identity, local_clock, open_regular, tick_ends};
+use crate::digests::{FileDigests, Identity, local_clock, open_regular};
 use crate::ipc::protocol::Finished;
 use crate::observer::log;
-use crate::paths::{RootKind, Scanner};
+use crate::paths::{RootKind, Roots, Scanner};
 use crate::pipeline::find::{named, reads_a_secret};
 use crate::pipeline::record::absent_throughout;
 use crate::pipeline::{
@@ -35,10 +36,8 @@ pub(super) fn record(
     let (Some(stdout), Some(stderr)) = (&finished.stdout, &finished.stderr) else {
         return Err(Bypass::MessagesTooLarge);
     };
-    let bytes = r.log.read().map_err(|_| Bypass::ScriptUnobserved)?;
-    let records = log::parse(&bytes).ok_or(Bypass::ScriptUnobserved)?;
-    let mut seen = seen(&records, &r.facts, &r.roots)?;
-    look_into(r, &mut seen)?;
+    let programs = || Programs::new(&r.inv, &r.roots, r.wrapper.as_deref());
+    let seen = looked_at(pipeline, r, &programs())?;
     if !r.was_empty {
         return Err(Bypass::ScriptLeftovers);
     }
@@ -48,6 +47,7 @@ pub(super) fn record(
         inv: &r.inv,
         roots: &r.roots,
         known: &r.known,
+        programs: programs(),
         secret: cache.value_secret(),
     };
     let inputs = Inputs::of(&keying, r, &declared, &seen)?;
@@ -63,6 +63,7 @@ pub(super) fn record(
     alone.extend(inputs.outside(&keying).then_some("outside"));
     let mut read: BTreeSet<String> = seen.variables;
     read.extend(declared.variables);
+    let bound = bound || inputs.beside(&r.roots);
     read.extend(bound.then(|| ROOTS.to_owned()));
     if !alone.is_empty() {
         // Which programs a script finds may have gone unseen.
@@ -112,6 +113,31 @@ fn said(
         return Err(Bypass::ScriptMessages);
     }
     Ok((stage(cache, &normal)?, scanner.found_in(&normal)))
+}
+
+/// All that the run was seen to do, or could have done unseen.
+fn looked_at(pipeline: &Pipeline, r: &Recording, known: &Programs<'_>) -> Result<Seen, Bypass> {
+    let bytes = r.log.read().map_err(|_| Bypass::ScriptUnobserved)?;
+    let records = log::parse(&bytes).ok_or(Bypass::ScriptUnobserved)?;
+    let mut seen = seen(&records, &r.facts, &r.roots, known)?;
+    look_into(r, &mut seen)?;
+    if seen.started && !compiler_stayed(pipeline, r) {
+        return Err(Bypass::ScriptInputChanged);
+    }
+    Ok(seen)
+}
+
+/// Whether the compiler is the one that stands in the key, after the run too.
+fn compiler_stayed(pipeline: &Pipeline, r: &Recording) -> bool {
+    let Some(rustc) = r.inv.var("RUSTC") else {
+        return false;
+    };
+    let target = r.inv.var("TARGET").and_then(|t| t.to_str());
+    let digests = pipeline.digests.as_ref();
+    let now = pipeline
+        .compilers
+        .identify_named(&r.inv, rustc, target, digests);
+    now.is_ok_and(|now| now.identity == r.known.compiler)
 }
 
 /// What the script's program could do unseen; it still is the one that stands in the key.
@@ -195,7 +221,7 @@ impl Inputs {
         let mut looked = BTreeMap::new();
         for (path, look) in &seen.looks {
             let m = fs::metadata(path).map_err(|_| Bypass::ScriptInputChanged)?;
-            if *look == Look::List && tick_ends(Identity::of(&m).modified) >= r.started {
+            if *look == Look::List && Identity::of(&m).modified >= r.started {
                 return Err(Bypass::ScriptInputChanged);
             }
             let sight = observed::sight(path, *look, LISTING_MAX).ok_or(Bypass::ScriptInput)?;
@@ -251,7 +277,7 @@ impl Inputs {
             return Err(Bypass::ForeignClock);
         }
         let identity = Identity::of(&file.metadata().map_err(unreadable)?);
-        if identity.latest() >= r.started {
+        if identity.newest() >= r.started {
             return Err(Bypass::ScriptInputChanged);
         }
         let digest = keying.pipeline.digests.digest(path).map_err(unreadable)?;
@@ -273,6 +299,12 @@ impl Inputs {
         self.files.insert(extent.name(&name), Some(grown.digest));
         self.names.insert(name);
         Ok(())
+    }
+
+    /// Whether a path among them would be called otherwise from another checkout.
+    fn beside(&self, roots: &Roots) -> bool {
+        let mut names = self.names.iter();
+        names.any(|name| roots.locate(name).is_none_or(|path| roots.beside(&path)))
     }
 
     /// Whether a name among them is one that nobody else may be told.

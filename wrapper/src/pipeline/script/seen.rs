@@ -5,27 +5,32 @@
 //! observed passed over, a change outside OUT_DIR passed over.
 
 use super::Facts;
+use super::key::NOWHERE;
+use super::programs::{Programs, WRAPPERS};
 use crate::action::Look;
 use crate::compiler::Bypass;
-use crate::observer::log::{Kind, Outcome, Record};
-use crate::paths::Roots;
-use crate::pipeline::observed::{nothing_to_know, of_the_kernel};
+use crate::observer::log::{COMPILER, Kind, Outcome, Record};
+use crate::paths::{RootKind, Roots};
+use crate::pipeline::observed::{lexical, nothing_to_know, of_the_kernel};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Variables that tell nothing of what is to be built: how many processes may run and through
 /// which pipes they hear of it, and our own. (Cargo does not run a script again for these.)
-const PASSED_OVER: [&str; 6] = [
+const PASSED_OVER: [&str; 5] = [
     "CARGO_MAKEFLAGS",
     "LD_PRELOAD",
     "MAKEFLAGS",
     "MFLAGS",
     "NUM_JOBS",
-    "RUSTC_WRAPPER",
 ];
+
+/// Variables that decide how a compiler tells of its own crash, and nothing else: whether LLVM
+/// opens a dialog on Windows, and how much of its stack is told. CI and desks share all else.
+const OF_CRASHES: [&str; 2] = ["CI", "RUST_BACKTRACE"];
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -38,15 +43,22 @@ pub(super) struct Seen {
     pub looks: BTreeSet<(PathBuf, Look)>,
     /// Variables that were read.
     pub variables: BTreeSet<String>,
+    /// Whether programs were started.
+    pub started: bool,
     /// Why nobody else may have the run; empty where all of it was understood.
     pub alone: BTreeSet<&'static str>,
 }
 
-/// Reads a log.
+/// Reads a log. `known` are programs of which as much is known as of a compile.
 ///
 /// # Errors
 /// The reason why the run cannot be kept.
-pub(super) fn seen(records: &[Record<'_>], facts: &Facts, roots: &Roots) -> Result<Seen, Bypass> {
+pub(super) fn seen(
+    records: &[Record<'_>],
+    facts: &Facts,
+    roots: &Roots,
+    known: &Programs<'_>,
+) -> Result<Seen, Bypass> {
     let count = |kind| records.iter().filter(|r| r.kind == kind).count();
     let programs = count(Kind::Entered);
     // The script itself, and whatever was started and did begin.
@@ -56,11 +68,24 @@ pub(super) fn seen(records: &[Record<'_>], facts: &Facts, roots: &Roots) -> Resu
     let mut taking = Taking {
         facts,
         roots: roots.dirs().collect(),
+        cargo: roots
+            .root(RootKind::Cargo)
+            .and_then(|dir| fs::canonicalize(dir).ok()),
         written: BTreeSet::new(),
         seen: Seen::default(),
     };
-    if count(Kind::Spawn) > 0 {
-        taking.seen.alone.insert("programs");
+    taking.seen.started = programs > 1;
+    match known.understood(records) {
+        Some(nowhere) => {
+            let nowhere = nowhere.iter().map(|name| format!("{NOWHERE}{name}"));
+            taking.seen.variables.extend(nowhere);
+            if taking.seen.started {
+                // Whether they mean qwrap counts, however the script came to start that.
+                let wrappers = WRAPPERS.map(str::to_owned);
+                taking.seen.variables.extend(wrappers);
+            }
+        }
+        None => drop(taking.seen.alone.insert("programs")),
     }
     for record in records.iter().filter(|r| r.kind == Kind::Write) {
         taking.write(record)?;
@@ -71,7 +96,10 @@ pub(super) fn seen(records: &[Record<'_>], facts: &Facts, roots: &Roots) -> Resu
     // The first that began is the script, which stands in the key by itself.
     let begun = records.iter().filter(|r| r.kind == Kind::Entered);
     for program in begun.skip(1) {
-        taking.path(program)?;
+        // Inside a run qwrap becomes the compiler that it was given, and does nothing else.
+        if !known.is_wrapper(Path::new(program.text)) {
+            taking.path(program)?;
+        }
     }
     Ok(taking.seen)
 }
@@ -80,6 +108,8 @@ struct Taking<'a> {
     facts: &'a Facts,
     /// Whatever lies here is not temporary, wherever this is.
     roots: Vec<PathBuf>,
+    /// Cargo's home, as the filesystem calls it.
+    cargo: Option<PathBuf>,
     written: BTreeSet<PathBuf>,
     seen: Seen,
 }
@@ -92,6 +122,22 @@ fn plain(text: &OsStr) -> PathBuf {
 /// Whether a path leads into a repository's metadata.
 pub(super) fn is_git(path: &Path) -> bool {
     path.components().any(|c| c.as_os_str() == ".git")
+}
+
+/// Whether the compiler asked, and not a script.
+fn is_compilers(record: &Record<'_>) -> bool {
+    record.object == Path::new(COMPILER)
+}
+
+/// What a compiler reads for its statistics (how much memory it has), for the lines of its messages
+/// (how wide the terminal is) and of the streams that it was given (cargo's jobserver), and for
+/// nothing that it makes.
+fn makes_nothing(path: &Path) -> bool {
+    ["/proc/self/statm", "/dev/tty"]
+        .iter()
+        .any(|known| path == Path::new(known))
+        || path.starts_with("/dev/fd")
+        || path.starts_with("/proc/self/fd")
 }
 
 /// Terminals and a process's own streams.
@@ -118,7 +164,16 @@ impl Taking<'_> {
     /// Whether a path is one for temporary files.
     fn is_temporary(&self, path: &Path) -> bool {
         let below = |dirs: &[PathBuf]| dirs.iter().any(|dir| path.starts_with(dir));
-        below(&self.facts.temporary) && !below(&self.roots)
+        below(&self.facts.temporary) && !below(&self.roots) && !self.lies_above(path)
+    }
+
+    /// Whether a path lies in a directory above a root. Workspaces lie in directories for
+    /// temporary files, too; only what lies at the top of these is anybody's.
+    fn lies_above(&self, path: &Path) -> bool {
+        let path = lexical(path);
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        let holds_a_root = self.roots.iter().any(|root| root.starts_with(dir));
+        holds_a_root && !self.facts.temporary.iter().any(|t| t == dir)
     }
 
     fn write(&mut self, record: &Record<'_>) -> Result<(), Bypass> {
@@ -146,7 +201,7 @@ impl Taking<'_> {
                 }
                 Ok(())
             }
-            Kind::Write | Kind::NotStarted | Kind::Directory => Ok(()),
+            Kind::Write | Kind::NotStarted | Kind::Given | Kind::Directory => Ok(()),
             Kind::Socket => self.alone("network"),
             Kind::Machine => self.alone("machine"),
             Kind::Raw | Kind::Loaded => self.alone("unwatched"),
@@ -159,7 +214,8 @@ impl Taking<'_> {
         let Some(name) = record.text.to_str() else {
             return self.alone("names");
         };
-        if !name.starts_with("QUARRY") && !PASSED_OVER.contains(&name) {
+        let of_crashes = OF_CRASHES.contains(&name) && is_compilers(record);
+        if !name.starts_with("QUARRY") && !PASSED_OVER.contains(&name) && !of_crashes {
             self.seen.variables.insert(name.to_owned());
         }
         Ok(())
@@ -174,6 +230,9 @@ impl Taking<'_> {
             return Err(Bypass::ScriptGit);
         }
         if of_the_kernel(&path) {
+            if is_compilers(record) && makes_nothing(&path) {
+                return Ok(());
+            }
             return self.alone("machine");
         }
         if self.is_temporary(&path)
@@ -204,12 +263,51 @@ impl Taking<'_> {
         }
     }
 
+    /// What a path below a root is called without links, where that only takes steps back out of
+    /// it. Then nothing that it leads through may become a link, and that is part of what was
+    /// seen.
+    fn called(&mut self, path: &Path) -> Option<PathBuf> {
+        let (mut plain, mut way) = (PathBuf::new(), Vec::new());
+        for component in path.components() {
+            if component == Component::ParentDir {
+                way.push(plain.clone());
+                plain.pop();
+            } else {
+                plain.push(component);
+            }
+        }
+        if fs::canonicalize(path).ok()? != plain {
+            return None;
+        }
+        let is_root = |dir: &Path| self.roots.iter().any(|root| root == dir);
+        let below = plain.ancestors().position(is_root)?;
+        way.extend(plain.ancestors().take(below).map(Path::to_owned));
+        let in_root = |dir: &PathBuf| self.roots.iter().any(|root| dir.starts_with(root));
+        if !way.iter().all(in_root) {
+            return None;
+        }
+        // What lies between cargo's home and its sources is cargo's, and told nobody.
+        way.retain(|dir| {
+            let cargos = dir.ends_with("registry") || dir.ends_with("git");
+            !(cargos && dir.parent() == self.cargo.as_deref())
+        });
+        let looks = way.into_iter().map(|dir| (dir, Look::Kind));
+        self.seen.looks.extend(looks);
+        Some(plain)
+    }
+
     fn something(&mut self, path: PathBuf, kind: Kind) -> Result<(), Bypass> {
         let m = path.symlink_metadata();
         let m = m.map_err(|_| Bypass::ScriptInputChanged)?;
-        if m.is_symlink() || matches!(kind, Kind::Link | Kind::Resolve) {
+        let called = (kind == Kind::Resolve).then(|| self.called(&path));
+        let leads_away = match &called {
+            Some(called) => called.is_none(),
+            None => kind == Kind::Link || m.is_symlink(),
+        };
+        if leads_away {
             self.alone("links")?;
         }
+        let path = called.flatten().unwrap_or(path);
         let behind = fs::metadata(&path).map_err(|_| Bypass::ScriptInputChanged)?;
         if behind.is_file() {
             self.seen.files.insert(path);

@@ -1,12 +1,14 @@
 //! What a log says of a run.
 
 use super::*;
+use crate::invocation::Invocation;
 use std::os::unix::fs::symlink;
 
 struct Ground {
     dir: tempfile::TempDir,
     facts: Facts,
     roots: Roots,
+    inv: Invocation,
 }
 
 impl Ground {
@@ -20,7 +22,7 @@ impl Ground {
             fs::create_dir_all(made).unwrap();
         }
         fs::write(at("ws/p/src/a.txt"), "a").unwrap();
-        let inv = crate::invocation::Invocation {
+        let inv = Invocation {
             argv: vec!["script".into()],
             env: vec![
                 ("OUT_DIR".into(), out_dir.clone().into()),
@@ -35,7 +37,12 @@ impl Ground {
         facts.temporary = vec![at("tmp")];
         let above = out_dir.parent().unwrap();
         let roots = Roots::of_script(&inv, above, None, Path::new("/nowhere/at/all"), "");
-        Self { dir, facts, roots }
+        Self {
+            dir,
+            facts,
+            roots,
+            inv,
+        }
     }
 
     fn path(&self, below: &str) -> String {
@@ -44,6 +51,11 @@ impl Ground {
 
     /// What these questions, beside the beginning of the script, amount to.
     fn seen(&self, asked: &[(Kind, Outcome, String)]) -> Result<Seen, Bypass> {
+        self.seen_by("", asked)
+    }
+
+    /// The same, asked by a process of this kind.
+    fn seen_by(&self, object: &str, asked: &[(Kind, Outcome, String)]) -> Result<Seen, Bypass> {
         let begun = (Kind::Entered, Outcome::Done, "/x/script".to_owned());
         let all: Vec<_> = [begun].into_iter().chain(asked.iter().cloned()).collect();
         let records: Vec<Record<'_>> = all
@@ -51,11 +63,12 @@ impl Ground {
             .map(|(kind, outcome, text)| Record {
                 kind: *kind,
                 outcome: *outcome,
-                object: Path::new(""),
+                object: Path::new(object),
                 text: OsStr::new(text),
             })
             .collect();
-        seen(&records, &self.facts, &self.roots)
+        let known = Programs::new(&self.inv, &self.roots, None);
+        seen(&records, &self.facts, &self.roots, &known)
     }
 
     fn one(&self, kind: Kind, text: &str) -> Result<Seen, Bypass> {
@@ -158,13 +171,15 @@ fn writing_anywhere_but_in_out_dir_is_a_reason_unless_it_was_temporary() {
 fn what_others_could_not_be_told_stays_here() {
     let g = Ground::new();
     symlink("src/a.txt", g.dir.path().join("ws/p/link")).unwrap();
+    fs::write(g.path("beside"), "under no root").unwrap();
     for (kind, text, why) in [
         (Kind::Socket, String::new(), "network"),
         (Kind::Machine, String::new(), "machine"),
         (Kind::Raw, "dlopen".to_owned(), "unwatched"),
         (Kind::Read, "/proc/cpuinfo".to_owned(), "machine"),
         (Kind::Read, g.path("ws/p/link"), "links"),
-        (Kind::Resolve, g.path("ws/p/src/a.txt"), "links"),
+        (Kind::Resolve, g.path("ws/p/link"), "links"),
+        (Kind::Resolve, g.path("beside"), "links"),
     ] {
         assert_eq!(
             alone(&g.one(kind, &text).unwrap()),
@@ -174,4 +189,42 @@ fn what_others_could_not_be_told_stays_here() {
     }
     let failed = g.seen(&[(Kind::Read, Outcome::Failed, g.path("ws/p/src/a.txt"))]);
     assert_eq!(alone(&failed.unwrap()), ["unreadable"]);
+}
+
+#[test]
+fn a_paths_own_name_is_told_and_nothing_on_the_way_may_become_a_link() {
+    let g = Ground::new();
+    for asked in ["ws/p/src/a.txt", "ws/p/src/../src/a.txt"] {
+        let seen = g.one(Kind::Resolve, &g.path(asked)).unwrap();
+        assert!(seen.alone.is_empty(), "{asked}");
+        assert_eq!(seen.files, [PathBuf::from(g.path("ws/p/src/a.txt"))].into());
+        // The package stands for its workspace: there is no lock file.
+        let way = ["ws/p/src", "ws/p/src/a.txt"];
+        let way = way.map(|at| (PathBuf::from(g.path(at)), Look::Kind));
+        assert_eq!(seen.looks, way.into(), "{asked}");
+    }
+}
+
+#[test]
+fn what_a_compiler_reads_for_its_messages_tells_nothing_and_what_a_script_reads_does() {
+    let g = Ground::new();
+    let asked = |text: &str| [(Kind::Read, Outcome::Done, text.to_owned())];
+    for text in [
+        "/proc/self/statm",
+        "/dev/tty",
+        "/dev/fd/3",
+        "/proc/self/fd/3",
+    ] {
+        let compiler = g.seen_by("rustc", &asked(text)).unwrap();
+        assert!(compiler.alone.is_empty(), "{text}");
+        assert_eq!(alone(&g.seen(&asked(text)).unwrap()), ["machine"], "{text}");
+    }
+    let other = g.seen_by("rustc", &asked("/proc/cpuinfo")).unwrap();
+    assert_eq!(alone(&other), ["machine"]);
+    for (name, counts) in [("CI", 0), ("RUST_BACKTRACE", 0), ("RUSTC_LOG", 1)] {
+        let read = [(Kind::Variable, Outcome::Done, name.to_owned())];
+        let by_compiler = g.seen_by("rustc", &read).unwrap();
+        assert_eq!(by_compiler.variables.len(), counts, "{name}");
+        assert_eq!(g.seen(&read).unwrap().variables.len(), 1, "{name}");
+    }
 }
