@@ -12,7 +12,7 @@ pub const FILES: &[(&str, &str)] = &[
     (
         "base/Cargo.toml",
         "[package]\nname = \"base\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\
-         [features]\nloud = []\ndefault = []\n",
+         [features]\nloud = []\ndefault = [] # [\"loud\"]\n",
     ),
     ("base/words.txt", "one two\n"),
     (

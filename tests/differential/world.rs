@@ -5,14 +5,14 @@
 //! the same as cargo through qwrap.
 
 use super::dice::Dice;
-use std::collections::BTreeMap;
-use std::fs;
+use super::text;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+/// What has steps of its own, or is nobody's to write in.
+const MANIFESTS: [&str; 2] = ["Cargo.toml", "Cargo.lock"];
 /// States that one can go back to.
 const REMEMBERED: usize = 24;
-/// A file larger than this is left as it is.
-const EDITED_MAX: u64 = 200_000;
 
 /// Files by path below the checkout.
 pub type Files = BTreeMap<PathBuf, String>;
@@ -23,6 +23,10 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("WALK_MACRO", &["", "x"]),
     ("RUSTFLAGS", &["--cfg walked", "-Cdebug-assertions=off"]),
     ("CARGO_PROFILE_DEV_OPT_LEVEL", &["1"]),
+    ("CARGO_PROFILE_DEV_PANIC", &["abort"]),
+    ("CARGO_PROFILE_DEV_DEBUG", &["0", "line-tables-only"]),
+    ("CARGO_PROFILE_RELEASE_LTO", &["thin", "fat"]),
+    ("CARGO_PROFILE_RELEASE_PANIC", &["abort"]),
     ("CARGO_INCREMENTAL", &["0"]),
 ];
 
@@ -36,9 +40,15 @@ pub struct World {
     pub good: Files,
     /// A file that was saved again as it is.
     pub touched: Option<PathBuf>,
+    /// The other branch.
+    pub branch: Files,
+    /// Directories in which nobody edits anything: packages that are never built.
+    pub strange: BTreeSet<PathBuf>,
+    /// Whether much is built here: then one of the variables is set at a time, so that not every
+    /// step builds everything.
+    pub large: bool,
     before: Vec<Files>,
-    branch: Files,
-    serial: u32,
+    serial: usize,
 }
 
 impl World {
@@ -50,33 +60,11 @@ impl World {
             files,
             env: BTreeMap::new(),
             touched: None,
+            strange: BTreeSet::new(),
+            large: false,
             before: Vec::new(),
             serial: 0,
         }
-    }
-
-    /// The sources of a project below `dir`: what steps may change.
-    pub fn of(dir: &Path) -> Self {
-        let mut files = Files::new();
-        let mut dirs = vec![dir.to_owned()];
-        while let Some(next) = dirs.pop() {
-            for entry in fs::read_dir(next).unwrap() {
-                let path = entry.unwrap().path();
-                let hidden = path.file_name().unwrap().to_string_lossy().starts_with('.');
-                if hidden || path.ends_with("target") || path.is_symlink() {
-                    continue;
-                }
-                if path.is_dir() {
-                    dirs.push(path);
-                } else if path.extension().is_some_and(|e| e == "rs")
-                    && fs::metadata(&path).unwrap().len() < EDITED_MAX
-                    && let Ok(text) = fs::read_to_string(&path)
-                {
-                    files.insert(path.strip_prefix(dir).unwrap().to_owned(), text);
-                }
-            }
-        }
-        Self::new(files)
     }
 
     /// Takes one step; says which. `works` is whether the last build did.
@@ -95,46 +83,112 @@ impl World {
         }
         match dice.below(100) {
             0..40 => self.edit(dice),
-            40..60 => {
+            40..58 => {
                 let then = dice.below(self.before.len());
                 self.files = self.before[then].clone();
                 format!("back {} steps", self.before.len() - then - 1)
             }
-            60..68 => {
+            58..66 => {
                 std::mem::swap(&mut self.files, &mut self.branch);
                 "another branch".into()
             }
-            68..75 => self.other_form(dice),
-            75..80 => self.rename(dice),
-            80..84 => self.shadow(dice),
-            84..88 => self.feature(),
-            _ => {
-                let (name, values) = dice.one(VARIABLES);
-                match dice.below(values.len() + 1) {
-                    0 => self.env.remove(name),
-                    n => self.env.insert(name, values[n - 1]),
-                };
-                format!("{name}={:?}", self.env.get(name))
+            66..72 => self.other_form(dice),
+            72..77 => self.rename(dice),
+            77..80 => self.shadow(dice),
+            80..84 => self.manifest(dice, "a feature", |text, _| text::features(text)),
+            84..87 => self.manifest(dice, "a description", text::describe),
+            87..90 => self.script(dice),
+            _ => self.variable(dice),
+        }
+    }
+
+    fn variable(&mut self, dice: &mut Dice) -> String {
+        let (name, values) = dice.one(VARIABLES);
+        let value = dice.below(values.len() + 1);
+        if name.ends_with("_PANIC") && self.unhashed() {
+            return format!("{name} stays: cargo alone mixes libraries up");
+        }
+        if self.large {
+            for (other, _) in VARIABLES {
+                self.env.remove(other);
             }
         }
+        match value {
+            0 => self.env.remove(name),
+            n => self.env.insert(name, values[n - 1]),
+        };
+        format!("{name}={:?}", self.env.get(name))
+    }
+
+    /// Whether a package makes a library for other languages: then none of its libraries has a
+    /// hash in its name. With panic=abort cargo compiles each twice, for programs and for tests,
+    /// into one file ("output filename collision"), and which of them a program is linked with, or
+    /// fails to be, is chance.
+    fn unhashed(&self) -> bool {
+        let mut manifests = self.files.iter().filter(|(p, _)| p.ends_with("Cargo.toml"));
+        manifests.any(|(path, text)| self.ours(path) && text.contains("dylib\""))
+    }
+
+    /// Whether a file is one that people edit to change what is built.
+    fn ours(&self, path: &Path) -> bool {
+        !self.strange.iter().any(|dir| path.starts_with(dir))
+    }
+
+    fn manifest(
+        &mut self,
+        dice: &mut Dice,
+        what: &str,
+        change: fn(&mut String, &mut Dice) -> bool,
+    ) -> String {
+        self.one_of("Cargo.toml", dice, what, change)
+    }
+
+    fn script(&mut self, dice: &mut Dice) -> String {
+        self.one_of("build.rs", dice, "a warning", text::warn)
+    }
+
+    /// Changes the first file of this name, from one picked by chance on, that can be changed so.
+    fn one_of(
+        &mut self,
+        name: &str,
+        dice: &mut Dice,
+        what: &str,
+        change: fn(&mut String, &mut Dice) -> bool,
+    ) -> String {
+        let all = self.files.keys().filter(|p| p.ends_with(name));
+        let mut all: Vec<PathBuf> = all.filter(|p| self.ours(p)).cloned().collect();
+        let first = dice.below(all.len().max(1));
+        all.rotate_left(first);
+        for path in all {
+            let text = self.files.get_mut(&path).expect("one of them");
+            if change(text, dice) {
+                return format!("{what} in {}", path.display());
+            }
+        }
+        format!("no place for {what}")
     }
 
     fn edit(&mut self, dice: &mut Dice) -> String {
         let n = self.serial;
-        let paths: Vec<PathBuf> = self.files.keys().cloned().collect();
-        let path = dice.one(&paths).clone();
+        let path = self.edited(dice);
         let name = path.display();
         let source = path.extension().is_some_and(|e| e == "rs");
         let text = self.files.get_mut(&path).expect("one of them");
-        if dice.happens(60) && turn(text, dice) {
+        if dice.happens(60) && text::turn(text, dice) {
             return format!("turn a knob in {name}");
         }
+        if source && dice.happens(30) && text::speak(text, dice, n) {
+            return format!("a function speaks in {name}");
+        }
+        if source && dice.happens(30) && text::reword(text, dice) {
+            return format!("other words in {name}");
+        }
         if !source {
-            if path.extension().is_some_and(|e| e == "txt") && !text.contains("/*k*/") {
-                *text = format!("{} word{n}\n", text.trim());
-                return format!("a word in {name}");
+            if MANIFESTS.iter().any(|m| path.ends_with(m)) || text.contains("/*k*/") {
+                return format!("nothing in {name}");
             }
-            return format!("nothing in {name}");
+            *text = format!("{} word{n}\n", text.trim());
+            return format!("a word in {name}");
         }
         let (what, line) = match dice.below(9) {
             0 => (
@@ -165,6 +219,22 @@ impl World {
         };
         text.push_str(&line);
         format!("{what} in {name}")
+    }
+
+    /// A file to edit: mostly a source.
+    fn edited(&self, dice: &mut Dice) -> PathBuf {
+        let source = |p: &Path| p.extension().is_some_and(|e| e == "rs");
+        let (mut sources, mut others) = (Vec::new(), Vec::new());
+        for path in self.files.keys().filter(|p| self.ours(p)) {
+            if source(path) {
+                sources.push(path);
+            } else {
+                others.push(path);
+            }
+        }
+        let other = !others.is_empty() && dice.happens(15);
+        dice.one(if other { &others } else { &sources })
+            .to_path_buf()
     }
 
     /// `a/b.rs` becomes `a/b/mod.rs`, or the other way round.
@@ -204,6 +274,7 @@ impl World {
             .files
             .keys()
             .filter(|path| path.extension().is_some_and(|e| e == "rs") && !root(path))
+            .filter(|path| self.ours(path))
             .map(|path| {
                 let dir = path.parent().unwrap_or(Path::new(""));
                 let other = if path.ends_with("mod.rs") {
@@ -218,7 +289,7 @@ impl World {
         (!forms.is_empty()).then(|| dice.one(&forms).clone())
     }
 
-    /// A module gets another name, where it is declared and used in one file.
+    /// A module gets another name, where its package declares and uses it.
     fn rename(&mut self, dice: &mut Dice) -> String {
         let Some((path, _)) = self.module(dice) else {
             return "no module to rename".into();
@@ -240,44 +311,23 @@ impl World {
         {
             return format!("{} keeps its name", path.display());
         }
+        let within = |p: &Path| {
+            p.components()
+                .take_while(|c| c.as_os_str() != "src")
+                .count()
+        };
+        let package: PathBuf = path.components().take(within(&path)).collect();
         let declared = format!("mod {old};");
-        for text in self.files.values_mut().filter(|t| t.contains(&declared)) {
-            *text = text
-                .replace(&declared, &format!("mod {new};"))
-                .replace(&format!("{old}::"), &format!("{new}::"));
+        let source = |p: &Path| p.extension().is_some_and(|e| e == "rs");
+        for (path, text) in &mut self.files {
+            if source(path) && path.starts_with(&package) {
+                *text = text.replace(&declared, &format!("mod {new};"));
+                *text = text::renamed(text, &old, &new);
+            }
         }
         let text = self.files.remove(&path).expect("one of them");
         self.files
             .insert(path.with_file_name(format!("{new}.rs")), text);
         format!("{} is called {new}", path.display())
     }
-
-    fn feature(&mut self) -> String {
-        let (off, on) = ("default = []", "default = [\"loud\"]");
-        for (path, text) in &mut self.files {
-            if text.contains(off) {
-                *text = text.replace(off, on);
-                return format!("a feature in {}", path.display());
-            }
-            if text.contains(on) {
-                *text = text.replace(on, off);
-                return format!("no feature in {}", path.display());
-            }
-        }
-        "no features".into()
-    }
-}
-
-/// Changes one number that stands before `/*k*/`.
-fn turn(text: &mut String, dice: &mut Dice) -> bool {
-    let knobs: Vec<usize> = text.match_indices(" /*k*/").map(|(at, _)| at).collect();
-    if knobs.is_empty() {
-        return false;
-    }
-    let end = *dice.one(&knobs);
-    let digits = text[..end].bytes().rev().take_while(u8::is_ascii_digit);
-    let begin = end - digits.count();
-    // Few values: so it also comes back to where it was.
-    text.replace_range(begin..end, &dice.below(3).to_string());
-    true
 }

@@ -61,13 +61,15 @@ pub fn sample(name: &str, to: &Path) {
     copy(&from, to);
 }
 
-/// Copies a tree, without `target`.
+/// Copies a tree, without `target` and `.git`; links stay links, wherever they lead.
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let (path, name) = (entry.path(), entry.file_name());
-        if path.is_dir() {
+        if path.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(&path).unwrap(), to.join(name)).unwrap();
+        } else if path.is_dir() {
             if name != "target" && name != ".git" {
                 copy(&path, &to.join(name));
             }
