@@ -256,6 +256,14 @@ impl Roots {
             && forms.any(|form| top(Path::new(form)) == top(&absolute))
     }
 
+    /// Whether a path is a directory above a root: one like it is above every checkout's.
+    #[must_use]
+    pub fn is_above(&self, path: &Path) -> bool {
+        self.forms
+            .iter()
+            .any(|(form, _)| Path::new(form).starts_with(path))
+    }
+
     /// Where the target directory lies below the workspace; `None` where it lies elsewhere.
     #[must_use]
     pub fn layout(&self) -> Option<&str> {

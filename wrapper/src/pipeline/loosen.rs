@@ -15,7 +15,7 @@ use super::find::{Trip, reads_a_secret};
 use super::observed::DIRECTORY as WORKING_DIRECTORY;
 use super::recheck::{Rechecked, compare, elsewhere, run};
 use super::{Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, read_prediction};
-use crate::action::{Observer, Prediction, Use};
+use crate::action::{Look, Observer, Prediction, Use};
 use crate::compiler::rustc::args::Unit;
 use crate::compiler::{Class, classify};
 use crate::invocation::Invocation;
@@ -178,13 +178,17 @@ fn literal(prediction: &Prediction, name: &str) -> bool {
 /// Whether a path is named that another checkout would call otherwise: beside the copy there is
 /// nothing, and beside another checkout there may be.
 fn looks_beside(prediction: &Prediction, roots: &Roots) -> bool {
-    let looks = prediction.looks.iter().map(|(name, _)| name);
+    let looks = prediction.looks.iter();
+    let looks = looks.filter(|(name, look)| {
+        let above = roots.locate(name).is_some_and(|path| roots.is_above(&path));
+        *look == Look::List || !above
+    });
     let mut names = prediction
         .files
         .iter()
         .chain(&prediction.absent)
-        .chain(looks);
-    names.any(|name| roots.locate(name).is_none_or(|path| roots.beside(&path)))
+        .chain(looks.map(|(name, _)| name));
+    names.any(|name| roots.locate(name).is_some_and(|path| roots.beside(&path)))
 }
 
 /// The prediction under which the package's directory counts as a placeholder, and the working

@@ -11,7 +11,7 @@ use crate::compiler::rustc::macro_symbols::{LIBRARY_MAX, unseen_program};
 use crate::digests::{FileDigests, Identity, local_clock, open_regular};
 use crate::ipc::protocol::Finished;
 use crate::observer::log;
-use crate::paths::{RootKind, Roots, Scanner};
+use crate::paths::{RootKind, Scanner};
 use crate::pipeline::find::{LAYOUT, named, reads_a_secret};
 use crate::pipeline::record::absent_throughout;
 use crate::pipeline::{
@@ -66,7 +66,7 @@ pub(super) fn record(
     // What was not understood serves the checkout whose cargo would not have run it again, unless
     // its sources are everybody's.
     let own = r.roots.root(RootKind::Workspace).is_some();
-    let bound = bound || inputs.beside(&r.roots) || (own && !alone.is_empty());
+    let bound = bound || inputs.beside || (own && !alone.is_empty());
     read.extend(bound.then(|| ROOTS.to_owned()));
     read.extend(own.then(|| LAYOUT.to_owned()));
     if !alone.is_empty() {
@@ -191,6 +191,8 @@ struct Inputs {
     looked: Vec<Looked>,
     /// The same without what stands before some names.
     names: BTreeSet<String>,
+    /// Whether a path among them would be called otherwise from another checkout.
+    beside: bool,
 }
 
 impl Inputs {
@@ -204,6 +206,7 @@ impl Inputs {
             files: BTreeMap::new(),
             looked: Vec::new(),
             names: BTreeSet::new(),
+            beside: false,
         };
         for path in &declared.paths {
             all.declared(keying, r, path)?;
@@ -232,6 +235,9 @@ impl Inputs {
                 return Err(Bypass::ScriptInputChanged);
             }
             let sight = observed::sight(path, *look, LISTING_MAX).ok_or(Bypass::ScriptInput)?;
+            if *look == Look::List || !r.roots.is_above(path) {
+                all.place(r, path);
+            }
             let name = named(&r.roots, path)?;
             all.names.insert(name.clone());
             looked.insert((name, *look), sight);
@@ -248,9 +254,17 @@ impl Inputs {
 
     fn insert(&mut self, r: &Recording, path: &Path, digest: Option<Digest>) -> Result<(), Bypass> {
         let name = named(&r.roots, path)?;
+        self.place(r, path);
         self.names.insert(name.clone());
         self.files.insert(name, digest);
         Ok(())
+    }
+
+    /// Minds where a path lies. What PATH leads to lies where PATH says, which is in the key.
+    fn place(&mut self, r: &Recording, path: &Path) {
+        let dirs = r.inv.nonempty_var("PATH").map(std::env::split_paths);
+        let in_path = dirs.is_some_and(|mut dirs| dirs.any(|dir| path.parent() == Some(&dir)));
+        self.beside |= !in_path && r.roots.beside(path);
     }
 
     /// What the script names by itself. Cargo runs it each time where nothing is there, and where
@@ -302,16 +316,11 @@ impl Inputs {
         if grown.newest >= r.started {
             return Err(Bypass::ScriptInputChanged);
         }
+        self.place(r, path);
         let name = named(&r.roots, path)?;
         self.files.insert(extent.name(&name), Some(grown.digest));
         self.names.insert(name);
         Ok(())
-    }
-
-    /// Whether a path among them would be called otherwise from another checkout.
-    fn beside(&self, roots: &Roots) -> bool {
-        let mut names = self.names.iter();
-        names.any(|name| roots.locate(name).is_none_or(|path| roots.beside(&path)))
     }
 
     /// Whether a name among them is one that nobody else may be told.
