@@ -3,8 +3,9 @@
 
 use super::ground::led;
 use super::macros::{emitting, place, place_with};
-use crate::harness::Dev;
+use crate::harness::{Dev, wait_for};
 use std::fs;
+use std::path::Path;
 
 #[test]
 fn a_macro_that_finds_its_files_by_the_packages_directory_is_shared_where_that_does_not_matter() {
@@ -111,4 +112,32 @@ fn what_a_macro_finds_in_a_directory_called_target_is_its_checkouts_own() {
             .succeeded();
         assert_eq!(ran.out.trim(), "something", "{found}");
     }
+}
+
+/// Command lines of compilers that lead into this directory.
+fn compilers(dir: &Path) -> usize {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let lines = all.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    let text = dir.to_str().unwrap();
+    let leads = |line: &Vec<u8>| {
+        let line = String::from_utf8_lossy(line);
+        line.contains("rustc") && line.contains(text) && line.contains("a package under")
+    };
+    lines.filter(leads).count()
+}
+
+#[test]
+fn what_is_compiled_once_more_ends_with_the_node() {
+    let alice = Dev::new("alice");
+    let expression = "{ let name = here().display().to_string(); \
+        if name.contains(\"a package under\") { std::thread::sleep(std::time::Duration::from_secs(90)) } name }";
+    let here = place(&alice, "here", expression, &[]);
+    assert_eq!(here.fresh().1, "1 miss");
+    let home = alice.path("");
+    let begun = || (compilers(&home) == 1).then_some(());
+    wait_for("the package to be compiled under another name", begun);
+    alice.qnode(&["stop"]).succeeded();
+    wait_for("its compiler to end", || {
+        (compilers(&home) == 0).then_some(())
+    });
 }

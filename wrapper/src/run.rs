@@ -101,7 +101,7 @@ pub fn run_noting(
 
 /// The child is killed when the thread that spawned it dies: a caller that is gone has nobody to
 /// compile for.
-fn dies_with_us(command: &mut Command) -> &mut Command {
+pub(crate) fn dies_with_us(command: &mut Command) -> &mut Command {
     #[cfg(target_os = "linux")]
     {
         let us = rustix::process::getpid();

@@ -96,7 +96,7 @@ reasons! {
     InputOutside = "input-outside", "An input is reached by climbing out of the workspace, cargo's home or the target directory.";
     AssemblerInput = "assembler-input", "Assembly names a file to read (.incbin, .include), which the compiler does not report.";
     StoreUnavailable = "store-unavailable", "The store took no entry: the disk is full, or it cannot be written.";
-    MacroEnviron = "macro-environ", "A macro can read the whole environment at once.";
+    MacroEnviron = "macro-environ", "A macro can read the whole environment at once, and not only to start programs.";
     MacroSpawns = "macro-spawns", "A macro started a process.";
     MacroSockets = "macro-sockets", "A macro used the network.";
     MacroWrites = "macro-writes", "A macro changed files or the compiler's environment.";
@@ -113,7 +113,7 @@ reasons! {
     ScriptUnobserved = "script-unobserved", "What a build script, or a program that it started, did was not seen to the end.";
     ScriptRawCalls = "script-raw-calls", "A build script has code in it that makes system calls which cannot be watched.";
     ScriptGit = "script-git", "A build script asked git, or read its metadata.";
-    ScriptWrites = "script-writes", "A build script changed files outside OUT_DIR.";
+    ScriptWrites = "script-writes", "A build script changed files outside OUT_DIR, or tried to where it could in another checkout.";
     ScriptAlways = "script-always", "A build script asks to be run each time: it names a file that is not there, or one of its own.";
     ScriptLeftovers = "script-leftovers", "OUT_DIR held files of an earlier run when a build script began.";
     ScriptInput = "script-input", "What a build script reads cannot be read again, or is more than is looked at.";

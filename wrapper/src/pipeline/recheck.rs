@@ -11,6 +11,7 @@ use crate::compiler::{Class, classify};
 use crate::digests::{FileDigests, open_regular};
 use crate::invocation::Invocation;
 use crate::paths::Roots;
+use crate::run::dies_with_us;
 use quarry_trust::{Entry, ObjectRef, OutputKind};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -119,7 +120,7 @@ pub(super) fn run(
     for name in JOBSERVER {
         command.env_remove(name);
     }
-    let mut child = Ended(command.spawn()?);
+    let mut child = Ended(dies_with_us(&mut command).spawn()?);
     // Whoever builds meanwhile goes first.
     if let Some(pid) = rustix::process::Pid::from_raw(child.0.id().cast_signed()) {
         let _ = rustix::process::setpriority_process(Some(pid), LOWEST);

@@ -63,20 +63,7 @@ pub(super) fn record(
     alone.extend(inputs.outside(&keying).then_some("outside"));
     let mut read: BTreeSet<String> = seen.variables;
     read.extend(declared.variables);
-    // What was not understood serves the checkout whose cargo would not have run it again, unless
-    // its sources are everybody's.
-    let own = r.roots.root(RootKind::Workspace).is_some();
-    let bound = bound || inputs.beside || (own && !alone.is_empty());
-    read.extend(bound.then(|| ROOTS.to_owned()));
-    read.extend(own.then(|| LAYOUT.to_owned()));
-    if !alone.is_empty() {
-        // Which programs a script finds may have gone unseen.
-        read.insert("PATH".to_owned());
-    }
-    if alone.contains("programs") || alone.contains("environment") {
-        read.insert(ENVIRONMENT.to_owned());
-    }
-    read.extend(alone.iter().map(|why| format!("{ALONE}{why}")));
+    read.extend(surroundings(r, &alone, bound || inputs.beside));
     let variables = keying.variables(read.iter().map(String::as_str));
     let variables = variables.ok_or(Bypass::ScriptInput)?;
     let private = !alone.is_empty() || reads_a_secret(&variables);
@@ -101,6 +88,27 @@ pub(super) fn record(
         private,
     };
     cache.put(entry).map_err(|_| Bypass::StoreUnavailable)
+}
+
+/// What else counts of where and how a script ran, as names among the variables.
+fn surroundings(r: &Recording, alone: &BTreeSet<&str>, bound: bool) -> Vec<String> {
+    // What was not understood serves the checkout whose cargo would not have run it again, unless
+    // its sources are everybody's.
+    let own = r.roots.root(RootKind::Workspace).is_some();
+    let bound = bound || (own && !alone.is_empty());
+    let whole = alone.contains("programs") || alone.contains("environment");
+    let names = [
+        (bound, ROOTS),
+        (own, LAYOUT),
+        // Which programs a script finds may have gone unseen.
+        (!alone.is_empty(), "PATH"),
+        (whole, ENVIRONMENT),
+    ];
+    let names = names.into_iter().filter(|(counts, _)| *counts);
+    names
+        .map(|(_, name)| name.to_owned())
+        .chain(alone.iter().map(|why| format!("{ALONE}{why}")))
+        .collect()
 }
 
 fn stage(cache: &dyn Cache, bytes: &[u8]) -> Result<Staged, Bypass> {
