@@ -3,7 +3,7 @@
 use crate::harness::{Dev, projects, team, wait_keys};
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The report on the latest compile of a crate, asked from its checkout.
 #[track_caller]
@@ -95,15 +95,21 @@ fn a_variable_that_env_reads_is_named_with_what_it_was() {
     );
 }
 
-#[test]
-fn bob_learns_in_what_his_build_differs_from_alices() {
-    let devs = team(&["alice", "bob"]);
+/// Alice has built the small project; Bob, who knows of it, has a checkout.
+fn after_alice(devs: &[Dev]) -> (&Dev, PathBuf) {
     let (alice, bob) = (&devs[0], &devs[1]);
     let (here, there) = (alice.path("here"), bob.path("over/there"));
     projects::small(&here);
     projects::small(&there);
     alice.build(&here, &["build"]).succeeded();
     wait_keys(bob, alice);
+    (bob, there)
+}
+
+#[test]
+fn bob_learns_in_what_his_build_differs_from_alices() {
+    let devs = team(&["alice", "bob"]);
+    let (bob, there) = after_alice(&devs);
     // Bob's settings differ, so that nothing of hers fits: not even the lookup key is the same.
     let mut build = bob.cargo(&there, &["build"]);
     build.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
@@ -123,12 +129,7 @@ fn bob_learns_in_what_his_build_differs_from_alices() {
 #[test]
 fn doctor_says_what_to_agree_on_in_the_team() {
     let devs = team(&["alice", "bob"]);
-    let (alice, bob) = (&devs[0], &devs[1]);
-    let (here, there) = (alice.path("here"), bob.path("over/there"));
-    projects::small(&here);
-    projects::small(&there);
-    alice.build(&here, &["build"]).succeeded();
-    wait_keys(bob, alice);
+    let (bob, there) = after_alice(&devs);
     bob.build(&there, &["build"]).succeeded();
     let words = there.join("words/src/lib.rs");
     let original = fs::read(&words).unwrap();
