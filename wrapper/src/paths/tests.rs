@@ -450,3 +450,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_lies_beside_a_root_is_told_from_what_lies_anywhere() {
+    let roots = fixed(
+        &[
+            (RootKind::Workspace, "/quarry/ws", "/home/a/ws"),
+            (RootKind::Target, "/quarry/target", "/home/a/ws/target"),
+            (RootKind::Sysroot, "/quarry/sysroot", "/opt/tool"),
+        ],
+        "/home/a/ws",
+    );
+    for (path, beside, above) in [
+        ("/home/a/ws/src/lib.rs", false, false),
+        ("/home/a/.env", true, false),
+        ("../proto/x", true, false),
+        ("/home/b/x", true, false),
+        ("/home/a", true, true),
+        ("/usr/include/x.h", false, false),
+        ("/opt/other/x", false, false),
+    ] {
+        let path = Path::new(path);
+        assert_eq!(roots.beside(path), beside, "{path:?}");
+        assert_eq!(roots.is_above(path), above, "{path:?}");
+    }
+    assert_eq!(roots.layout(), Some("target"));
+    let apart = fixed(
+        &[
+            (RootKind::Workspace, "/quarry/ws", "/home/a/ws"),
+            (RootKind::Target, "/quarry/target", "/home/a/target"),
+        ],
+        "/home/a/ws",
+    );
+    assert_eq!(apart.layout(), None);
+}

@@ -343,3 +343,30 @@ fn belongs(dir: &Path, copy: &Path, target: Option<&Path>) -> bool {
     let apart = Some(dir) == target || dir.ends_with(".git") || dir.join("CACHEDIR.TAG").is_file();
     !apart && !copy.starts_with(dir)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_the_packages_own_files_and_never_holds_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let package = dir.path();
+        for (path, text) in [
+            ("src/lib.rs", "text"),
+            ("target/debug/a", ""),
+            ("old/CACHEDIR.TAG", ""),
+            ("old/debug/a", ""),
+            (".git/HEAD", ""),
+        ] {
+            fs::create_dir_all(package.join(path).parent().unwrap()).unwrap();
+            fs::write(package.join(path), text).unwrap();
+        }
+        let copy = package.join("home/second/p");
+        let target = package.join("target");
+        copy_tree(package, &copy, Some(&target), &mut (100, 1000)).unwrap();
+        let names = fs::read_dir(&copy).unwrap().map(|e| e.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["src"]);
+        assert_eq!(fs::read(copy.join("src/lib.rs")).unwrap(), b"text");
+    }
+}

@@ -64,3 +64,15 @@ fn names_of_vouched_macros_are_whole() {
     let macros = [file("libmy_macro-0123.so"), file("libmy_macros-0123.so")];
     assert_eq!(observing.pure(&macros), [macros[0].digest.unwrap()]);
 }
+
+#[test]
+fn what_the_kernel_makes_up_is_not_all_that_lies_below_dev() {
+    for (path, made_up) in [
+        ("/proc/self/stat", true),
+        ("/dev/tty", true),
+        ("/dev/shm/ws/a.txt", false),
+        ("/development/a.txt", false),
+    ] {
+        assert_eq!(of_the_kernel(Path::new(path)), made_up, "{path}");
+    }
+}

@@ -46,8 +46,7 @@ pub fn same_but_for_own_hash(one: &[u8], other: &[u8], crate_name: &str) -> bool
 /// Where the crate's own hash stands, in ascending order and apart: once in metadata, once in a
 /// library that holds metadata.
 fn own_hashes(bytes: &[u8], crate_name: &str) -> Vec<Range<usize>> {
-    let starts = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(MAGIC));
-    let mut all: Vec<Range<usize>> = starts
+    let mut all: Vec<Range<usize>> = memchr::memmem::find_iter(bytes, MAGIC)
         .filter_map(|at| own_hash(bytes, at, crate_name))
         .collect();
     all.sort_by_key(|place| place.start);

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// Variables that tell nothing of what is to be built: how many processes may run and through
 /// which pipes they hear of it, and our own. (Cargo does not run a script again for these.)
@@ -270,15 +270,9 @@ impl Taking<'_> {
     /// it. Then nothing that it leads through may become a link, and that is part of what was
     /// seen.
     fn called(&mut self, path: &Path) -> Option<PathBuf> {
-        let (mut plain, mut way) = (PathBuf::new(), Vec::new());
-        for component in path.components() {
-            if component == Component::ParentDir {
-                way.push(plain.clone());
-                plain.pop();
-            } else {
-                plain.push(component);
-            }
-        }
+        let plain = lexical(path);
+        let steps_back = path.ancestors().filter(|at| at.ends_with(".."));
+        let mut way: Vec<PathBuf> = steps_back.filter_map(Path::parent).map(lexical).collect();
         if fs::canonicalize(path).ok()? != plain {
             return None;
         }
