@@ -8,6 +8,9 @@ mod adopt;
 pub mod cli;
 pub mod config;
 pub mod control;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ipc_server;
 pub mod joining;
 pub mod runtime;

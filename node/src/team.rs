@@ -552,6 +552,14 @@ fn split_state(bytes: &[u8]) -> Result<Split, CanonError> {
     Ok((secret, wire))
 }
 
+/// For `fuzzing`: a team file taken apart, and its roster read.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn team_file_of(bytes: &[u8]) -> Option<([u8; 32], Option<Roster>)> {
+    let (secret, wire) = split_state(bytes).ok()?;
+    let roster = wire.map(|w| Roster::from_wire(&w, None)).transpose().ok()?;
+    Some((secret, roster))
+}
+
 /// A file's bytes, or `None` where there is no such file.
 fn read_bounded(path: &Path, max: u64) -> Result<Option<Vec<u8>>, TeamError> {
     let io_error = |source| TeamError::Io {

@@ -9,6 +9,8 @@ pub mod action;
 pub mod compiler;
 pub mod difference;
 pub mod digests;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod home;
 pub mod invocation;
 pub mod ipc;

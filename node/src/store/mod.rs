@@ -27,6 +27,8 @@ mod conformance;
 #[cfg(test)]
 mod fixtures;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use disk::fuzzing as disk_fuzzing;
 pub use disk::{Opened, RedbStore};
 pub use error::StoreError;
 pub use memory::MemoryStore;

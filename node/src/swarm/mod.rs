@@ -18,6 +18,8 @@ pub mod door;
 mod driver;
 mod fetch;
 mod filter;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod gate;
 mod handoff;
 pub mod identity;

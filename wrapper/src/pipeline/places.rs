@@ -265,6 +265,11 @@ fn decode(bytes: &[u8]) -> Option<(PlaceIdentity, Behind)> {
     Some((identity, behind))
 }
 
+/// For `crate::fuzzing`: read, and written again.
+pub(crate) fn again_for_fuzzing(bytes: &[u8]) -> Option<Vec<u8>> {
+    decode(bytes).map(|(identity, behind)| encode(identity, &behind))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

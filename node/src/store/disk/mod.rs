@@ -8,6 +8,8 @@ mod engine;
 mod entries;
 mod files;
 mod fsck;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod objects;
 mod state;
 mod tables;

@@ -10,6 +10,8 @@
 
 mod caller;
 mod claim;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod join;
 mod listen;
 mod room;
