@@ -21,3 +21,6 @@ pub mod pipeline;
 pub mod run;
 pub mod shim;
 pub mod surroundings;
+
+#[cfg(test)]
+mod forms_tests;

@@ -108,6 +108,17 @@ pub(super) fn outdir(len: usize) -> usize {
     SLACK + 256 * 1024 + 64 * len
 }
 
+/// A library looked into: imports of 24 bytes and needs of 16 at the least, each a slice; and, to
+/// see where a program's environment goes, its functions.
+pub(super) fn libraries(len: usize) -> usize {
+    SLACK + 2 * GROWING * len
+}
+
+/// A message with every path replaced by a longer one.
+pub(super) fn messages(len: usize) -> usize {
+    SLACK + 8 * len
+}
+
 /// What is known of a file in a target directory.
 pub(super) fn places(len: usize) -> usize {
     actions(len)

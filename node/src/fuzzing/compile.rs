@@ -218,7 +218,8 @@ pub(super) fn depinfo(probe: &Probe, data: &[u8]) {
     }
 }
 
-fn checkout() -> Roots {
+/// A checkout of nothing.
+pub(super) fn checkout() -> Roots {
     let inv = Invocation {
         argv: vec!["rustc".into()],
         env: vec![("CARGO_HOME".into(), "/nowhere/cargo".into())],

@@ -145,6 +145,8 @@ replayed! {
     the_corpus_of_depinfo: "depinfo";
     the_corpus_of_the_observer: "observer";
     the_corpus_of_outdir: "outdir";
+    the_corpus_of_libraries: "libraries";
+    the_corpus_of_messages: "messages";
     the_corpus_of_places: "places";
     the_corpus_of_control: "control";
     the_corpus_of_config: "config";

@@ -11,6 +11,7 @@ mod compile;
 mod exchange;
 mod feed;
 mod home;
+mod output;
 mod roster;
 mod roster_bytes;
 mod trust;
@@ -119,6 +120,8 @@ targets! {
     "depinfo": depinfo, compile::depinfo_seeds, compile::depinfo;
     "observer": observer, compile::observer_seeds, compile::observer;
     "outdir": outdir, compile::outdir_seeds, compile::outdir;
+    "libraries": libraries, output::library_seeds, output::libraries;
+    "messages": messages, output::message_seeds, output::messages;
     "places": places, compile::place_seeds, compile::places;
     "control": control, home::control_seeds, home::control;
     "config": config, home::config_seeds, home::config;

@@ -34,6 +34,8 @@ mod serve;
 mod wire;
 
 #[cfg(test)]
+mod forms_tests;
+#[cfg(test)]
 mod tests;
 
 pub use libp2p_swarm::{Libp2pSwarm, SwarmConfig};

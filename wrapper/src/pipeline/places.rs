@@ -255,7 +255,11 @@ fn decode(bytes: &[u8]) -> Option<(PlaceIdentity, Behind)> {
     let count = r.count(MAX_FILES).ok()?;
     let crates = (0..count).map(|_| r.text(MAX_TEXT).ok());
     let crates = crates.collect::<Option<_>>()?;
-    let private = r.u8().ok()? != 0;
+    let private = match r.u8().ok()? {
+        0 => false,
+        1 => true,
+        _ => return None,
+    };
     r.finish().ok()?;
     let behind = Behind {
         macros,

@@ -7,6 +7,8 @@
 mod engine;
 mod entries;
 mod files;
+#[cfg(test)]
+mod forms_tests;
 mod fsck;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;

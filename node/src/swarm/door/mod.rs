@@ -15,7 +15,7 @@ pub(crate) mod fuzzing;
 mod join;
 mod listen;
 mod room;
-mod wire;
+pub(super) mod wire;
 
 pub use claim::{
     CODE_LEN, Candidate, JoinRefusal, MAX_MEMBER_NAME, NONCE_LEN, Nonce, Proof, TeamClaim, Welcome,
