@@ -145,7 +145,7 @@ impl Mallory {
             }
         }
         Script {
-            roster: wire::roster(&self.team.exchange().unwrap()),
+            roster: wire::roster(&self.team.exchange(None).unwrap()),
             filter: wire::filter(&keys),
             answers,
             objects: self

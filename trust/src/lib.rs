@@ -10,7 +10,6 @@ pub mod digest;
 pub mod entry;
 pub mod key;
 pub mod roster;
-pub mod ticket;
 pub mod verify;
 
 pub use digest::{ActionKey, Digest, LookupKey};
