@@ -8,7 +8,7 @@
 mod audience;
 pub(crate) mod files;
 
-pub use audience::Audience;
+pub use audience::{Audience, Shown};
 
 use crate::secrets::{self, Secret, Secrets, Tags};
 use crate::service::membership::Membership;

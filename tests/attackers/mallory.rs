@@ -140,7 +140,8 @@ impl Mallory {
             let answer = wire::offers(&[offer(honest)]);
             let (lookup, action) = (honest.entry.lookup.digest(), honest.entry.action.digest());
             for key in [lookup, action] {
-                keys.push(key.short());
+                let tag = self.team.tag(&honest.entry.scope, &key).unwrap();
+                keys.push(tag.short());
                 answers.insert(*key.as_bytes(), answer.clone());
             }
         }

@@ -275,6 +275,19 @@ fn who_leaves_a_project_leaves_a_stale_secret_behind() {
     add(&mut roster, ALICE, BOB, Role::Builder);
     assert!(!roster.sees(&id(BOB), &scope));
 
+    // Nor does the same secret under fewer members pass for a new one.
+    let mut shrunk = left.clone();
+    let op = Op::Project("pay".into(), open_to(&[ALICE], 1));
+    shrunk.propose(op, &key(ALICE), NOW).unwrap();
+    assert!(project(&shrunk, "pay").unwrap().stale);
+    let op = Op::Project("pay".into(), open_to(&[], 1));
+    shrunk.propose(op, &key(ALICE), NOW).unwrap();
+    assert_eq!(
+        project(&shrunk, "pay"),
+        None,
+        "closed to everybody, it is no more"
+    );
+
     // Of a fork, those see it whom both branches let.
     let op = Op::Project("pay".into(), open_to(&[ALICE, BOB, CAROL], 3));
     left.propose(op, &key(ALICE), NOW).unwrap();

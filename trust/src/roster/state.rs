@@ -119,7 +119,17 @@ impl State {
         if let Some(stranger) = project.members.iter().find(|b| self.member(b).is_none()) {
             return Err(RosterError::NotMember(*stranger));
         }
-        self.projects.insert(name.to_owned(), project.clone());
+        let before = self.projects.get(name);
+        // Who was taken out knows the secret that is named still.
+        let taken = before
+            .is_some_and(|b| b.secret == project.secret && !b.members.is_subset(&project.members));
+        let mut next = project.clone();
+        next.stale = project.secret.is_none() || taken;
+        if next.members.is_empty() && name != TEAM_ITSELF {
+            self.projects.remove(name);
+        } else {
+            self.projects.insert(name.to_owned(), next);
+        }
         if self.projects.len() > MAX_PROJECTS {
             return Err(RosterError::Full("projects"));
         }
