@@ -228,6 +228,9 @@ pub struct Stats {
     /// Hits that were compiled again to be compared.
     #[serde(default)]
     pub verified: Verified,
+    /// Keys for which two builders signed different results, as far as this node came across them.
+    #[serde(default)]
+    pub disagreements: u64,
     /// Runs of build scripts, which are counted nowhere else.
     #[serde(default)]
     pub scripts: Scripts,
@@ -253,6 +256,9 @@ pub struct Verified {
     pub checked: u64,
     /// How many of them gave other bytes.
     pub differed: u64,
+    /// How many gave the same in everything, so that this node signed what it compiled.
+    #[serde(default)]
+    pub agreed: u64,
 }
 
 /// Hits by where they came from.
@@ -446,6 +452,13 @@ pub struct RecentReport {
     /// Whether it is the run of a build script; the crate is then the package's.
     #[serde(default)]
     pub script: bool,
+    /// Of a miss: which rule did not believe an entry that was there, and what is missing; empty
+    /// otherwise.
+    #[serde(default)]
+    pub policy: String,
+    /// That builders signed different results for this key, in words; empty otherwise.
+    #[serde(default)]
+    pub disagreement: String,
 }
 
 /// `qnode why`: one compile, and what made it what it was.
