@@ -4,6 +4,7 @@
 //! here, and nothing is decided that membership, store or policy decide.
 
 use super::agree;
+use super::belief;
 use super::inspect;
 use super::why;
 use super::{CheckReport, FreedReport, Progress, Reply, Request};
@@ -103,6 +104,7 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
             }
             done(&stats)
         }
+        Request::Trust { workspace } => done(&belief::trust(node, &workspace)),
         Request::Peers => done(&inspect::peers(node)),
         Request::Members => done(&inspect::members(node)?),
         Request::Show { key } => done(&inspect::show(node, &key)?),

@@ -6,6 +6,7 @@
 
 mod agree;
 pub mod answer;
+mod belief;
 mod hindrance;
 mod inspect;
 mod why;
@@ -23,6 +24,11 @@ pub enum Request {
     Stats {
         /// Start over.
         reset: bool,
+    },
+    /// Which of teammates' entries are believed in a directory: a [`TrustReport`].
+    Trust {
+        /// The directory.
+        workspace: String,
     },
     /// Who is connected.
     Peers,
@@ -279,6 +285,24 @@ pub struct Bytes {
     pub fetched: u64,
     /// Of objects served to peers.
     pub served: u64,
+}
+
+/// Which of teammates' entries are believed somewhere: the part `trust` of `qnode status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustReport {
+    /// The rules that hold, each narrower than the one before.
+    pub rules: Vec<TrustRule>,
+    /// What is wrong with them, one line each; then nothing of teammates is believed.
+    pub problems: Vec<String>,
+}
+
+/// One rule of belief.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustRule {
+    /// Where it stands.
+    pub from: String,
+    /// In words.
+    pub rule: String,
 }
 
 /// One line of `qnode members`.
