@@ -5,11 +5,14 @@
 //! and whom we believe. Data flows one way: qwrap → ipc → worker → store | swarm.
 
 mod adopt;
+mod belief;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod ipc_server;
 pub mod joining;
+pub mod project;
+pub mod rules;
 pub mod runtime;
 pub mod secrets;
 pub mod service;

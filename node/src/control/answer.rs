@@ -4,6 +4,7 @@
 //! here, and nothing is decided that membership, store or policy decide.
 
 use super::agree;
+use super::belief;
 use super::inspect;
 use super::projects;
 use super::why;
@@ -104,6 +105,7 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
             }
             done(&stats)
         }
+        Request::Trust { workspace } => done(&belief::trust(node, &workspace)),
         Request::Peers => done(&inspect::peers(node)),
         Request::Members => done(&inspect::members(node)?),
         Request::Show { key } => done(&inspect::show(node, &key)?),
