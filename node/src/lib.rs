@@ -5,6 +5,7 @@
 //! and whom we believe. Data flows one way: qwrap → ipc → worker → store | swarm.
 
 mod adopt;
+mod belief;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -13,10 +14,14 @@ pub mod control;
 pub mod fuzzing;
 pub mod ipc_server;
 pub mod joining;
+pub mod project;
+pub mod rules;
 pub mod runtime;
+pub mod secrets;
 pub mod service;
 pub mod store;
 pub mod swarm;
 pub mod team;
+pub mod ticket;
 mod view;
 pub mod worker;

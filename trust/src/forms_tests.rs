@@ -7,9 +7,10 @@
 use super::tests::{bends, holds_canonical};
 use super::{CanonError, Canonical, Reader, Writer};
 use crate::entry::{MAX_OBJECT, ObjectRef, Output, OutputKind, OutputName, Scope, TeamId};
-use crate::roster::{Change, Charter, Departure, FreshMark, Gone, Member, Op, Role};
+use crate::roster::{Change, Charter, Departure, FreshMark, Gone, Member, Op, Project, Role};
 use crate::{BuilderId, Digest, Entry, PeerId, SignedEntry};
 use proptest::collection::{btree_set, vec};
+use proptest::option;
 use proptest::prelude::*;
 use std::fmt::Debug;
 
@@ -54,16 +55,33 @@ fn outputs() -> impl Strategy<Value = Output> {
 
 fn ops() -> impl Strategy<Value = Op> {
     let builder = || any::<[u8; 32]>().prop_map(BuilderId);
+    let names = prop_oneof![Just("a project".to_owned()), "[a-zä]{1,9}"];
+    let members = btree_set(builder(), 0..4);
     prop_oneof![
-        members().prop_map(Op::Add),
+        self::members().prop_map(Op::Add),
         (builder(), roles()).prop_map(|(b, r)| Op::SetRole(b, r)),
         builder().prop_map(Op::Retire),
         builder().prop_map(Op::Revoke),
         btree_set(digests(), 1..4).prop_map(Op::Merge),
+        (names, members, option::of(digests())).prop_map(|(name, members, secret)| {
+            let stale = false;
+            let project = Project {
+                members,
+                secret,
+                stale,
+            };
+            Op::Project(name, project)
+        }),
     ]
 }
 
 proptest! {
+    #[test]
+    fn numbers_and_flags_have_one_form(number: u64, flag: bool, bends in bends()) {
+        holds_canonical(&number, &bends);
+        holds_canonical(&flag, &bends);
+    }
+
     #[test]
     fn digests_and_names_of_keys_have_one_form(bytes: [u8; 32], bends in bends()) {
         holds_canonical(&Digest::from_bytes(bytes), &bends);
@@ -91,7 +109,9 @@ proptest! {
     ) {
         holds_canonical(&object, &bends);
         holds_canonical(&output, &bends);
-        for scope in [Scope::Private, Scope::Team(TeamId(id))] {
+        let team = TeamId(id);
+        let project = Scope::project(team, "closed");
+        for scope in [Scope::Private, Scope::Team(team), project] {
             holds_canonical(&scope, &bends);
         }
     }

@@ -4,7 +4,9 @@
 //! here, and nothing is decided that membership, store or policy decide.
 
 use super::agree;
+use super::belief;
 use super::inspect;
+use super::projects;
 use super::why;
 use super::{CheckReport, FreedReport, Progress, Reply, Request};
 use crate::ipc_server;
@@ -103,6 +105,7 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
             }
             done(&stats)
         }
+        Request::Trust { workspace } => done(&belief::trust(node, &workspace)),
         Request::Peers => done(&inspect::peers(node)),
         Request::Members => done(&inspect::members(node)?),
         Request::Show { key } => done(&inspect::show(node, &key)?),
@@ -134,6 +137,7 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
         Request::Approve { code, role } => done(&joining.approve(&code, &role).map_err(text)?.0),
         Request::Deny { code } => done(&joining.deny(&code).map_err(text)?.0),
         Request::Revoke { member } => done(&joining.revoke(&member).map_err(text)?.0),
+        Request::Project(request) => done(&projects::answer(node, &request)?),
         Request::Leave => {
             let left = joining.leave(LEAVE_WITHIN).map_err(text)?;
             if !left.told {

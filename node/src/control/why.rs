@@ -163,8 +163,16 @@ fn explain(node: &Node, compile: RecentReport, near: &mut Neighbours<'_>) -> Why
             .find(|b| b.name() == compile.reason)
             .map_or("compiled as cargo asked", Bypass::why)
             .to_owned(),
+        _ if !compile.policy.is_empty() => format!(
+            "{did} and stored: an entry was there and is not believed: {}",
+            compile.policy
+        ),
         _ => miss(node, &compile, near, &mut report),
     };
+    if !compile.disagreement.is_empty() {
+        report.explanation.push_str("; ");
+        report.explanation.push_str(&compile.disagreement);
+    }
     report.compile = compile;
     report
 }

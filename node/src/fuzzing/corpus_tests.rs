@@ -149,6 +149,7 @@ replayed! {
     the_corpus_of_messages: "messages";
     the_corpus_of_places: "places";
     the_corpus_of_control: "control";
+    the_corpus_of_the_project: "project";
     the_corpus_of_config: "config";
     the_corpus_of_the_team_file: "team_file";
     the_corpus_of_state: "state";

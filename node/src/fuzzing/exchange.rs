@@ -81,6 +81,10 @@ fn exchange_of(roster: &Roster, words: &[Vec<u8>]) -> Vec<u8> {
     w.bytes(&roster.to_wire());
     w.count(words.len());
     words.iter().for_each(|word| w.bytes(word));
+    // Secrets of projects: two.
+    w.count(2);
+    w.fixed(&[8; 32]);
+    w.fixed(&[9; 32]);
     w.finish()
 }
 
@@ -103,9 +107,9 @@ pub(super) fn exchange(probe: &Probe, data: &[u8]) {
         static NODE: (Place, Team) = node(8);
     }
     NODE.with(|(_, node)| {
-        let (before, members) = (node.exchange(), node.roster(standing));
+        let (before, members) = (node.exchange(None), node.roster(standing));
         match probe.decode(data.len(), || node.merge(data)) {
-            Err(_) => assert_eq!(before, node.exchange(), "refused, yet changed"),
+            Err(_) => assert_eq!(before, node.exchange(None), "refused, yet changed"),
             Ok(_) => {
                 let (was, is) = (members.unwrap_or_default(), node.roster(standing));
                 let is = is.unwrap_or_default();
@@ -115,7 +119,7 @@ pub(super) fn exchange(probe: &Probe, data: &[u8]) {
                 );
             }
         }
-        let again = node.exchange().expect("in a team");
+        let again = node.exchange(None).expect("in a team");
         let mut feed = Feed::new(&again);
         assert!(!feed.rest().is_empty());
         node.merge(&again).expect("our own words are taken");

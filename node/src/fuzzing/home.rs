@@ -94,11 +94,19 @@ pub(super) fn team_file_seeds() -> Vec<Vec<u8>> {
     let team = |roster: Option<Vec<u8>>| {
         let mut w = Writer::default();
         w.u8(0);
-        w.u16(1);
+        w.u16(2);
         w.fixed(&[7; 32]);
         w.option(roster.as_ref(), |w, r| w.bytes(r));
+        w.count(2);
+        w.fixed(&[8; 32]);
+        w.fixed(&[9; 32]);
         w.finish()
     };
+    let mut before = Writer::default();
+    before.u8(0);
+    before.u16(1);
+    before.fixed(&[7; 32]);
+    before.u8(0);
     let mut invitations = Writer::default();
     invitations.u8(1);
     invitations.u16(1);
@@ -112,6 +120,7 @@ pub(super) fn team_file_seeds() -> Vec<Vec<u8>> {
     vec![
         team(None),
         team(Some(rich().to_wire())),
+        before.finish(),
         invitations.finish(),
     ]
 }
@@ -126,13 +135,32 @@ pub(super) fn team_file(probe: &Probe, data: &[u8]) {
         }
         return;
     }
-    let read = probe.decode(bytes.len(), || crate::team::team_file_of(bytes));
-    if let Some((secret, roster)) = read {
-        let mut w = Writer::default();
-        w.u16(1);
-        w.fixed(&secret);
-        w.option(roster.as_ref(), |w, r| w.bytes(&r.to_wire()));
-        assert_eq!(w.finish(), bytes, "two files of one team");
+    // Read and written again: the bytes once more. Secrets are put in order.
+    let read = probe.decode(2 * bytes.len(), || crate::team::team_file_again(bytes));
+    if let Some(written) = read {
+        let again = crate::team::team_file_again(&written);
+        assert_eq!(again, Some(written), "written twice, not the same");
+    }
+}
+
+/// What a repository carries: rules and a scope.
+pub(super) fn project_seeds() -> Vec<Vec<u8>> {
+    let rules = "[trust]\nbuilders = [\"ci\", \"0123456789abcdef\"]\nagree = 2\n\
+                 [trust.executing]\nagree = 3\n";
+    vec![
+        rules.as_bytes().to_vec(),
+        b"scope = \"secret project\"\n".to_vec(),
+        b"trust = \"2 of ci\"\nscope = \"\"\n".to_vec(),
+    ]
+}
+
+/// A repository's file, of somebody whose repository was cloned.
+pub(super) fn project(probe: &Probe, data: &[u8]) {
+    let text = String::from_utf8_lossy(data).into_owned();
+    let path = std::path::Path::new("quarry.toml");
+    let read = probe.decode(text.len(), || crate::project::parse(path, &text));
+    if let Ok(project) = read {
+        assert_eq!(crate::project::parse(path, &text), Ok(project));
     }
 }
 

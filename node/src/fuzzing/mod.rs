@@ -124,6 +124,7 @@ targets! {
     "messages": messages, output::message_seeds, output::messages;
     "places": places, compile::place_seeds, compile::places;
     "control": control, home::control_seeds, home::control;
+    "project": config, home::project_seeds, home::project;
     "config": config, home::config_seeds, home::config;
     "team_file": team_file, home::team_file_seeds, home::team_file;
     "state": state, home::state_seeds, home::state;

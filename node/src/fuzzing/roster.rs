@@ -10,9 +10,11 @@
 use super::{Feed, Probe, bounds};
 use quarry_trust::canon::{Canonical, Reader, Writer};
 use quarry_trust::digest::CHANGE;
-use quarry_trust::roster::{Change, Charter, FreshMark, Gone, Op, Signed, Statement};
+use quarry_trust::roster::{
+    Change, Charter, FreshMark, Gone, Op, Project, Signed, Statement, TEAM_ITSELF,
+};
 use quarry_trust::{
-    BuilderId, BuilderKey, Digest, Member, PeerId, Role, Roster, RosterError, Standing,
+    BuilderId, BuilderKey, Digest, Member, PeerId, Role, Roster, RosterError, Scope, Standing,
 };
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -23,6 +25,8 @@ pub(super) const NOW: u64 = 1_800_000_000;
 const PEOPLE: usize = 9;
 /// Nodes that hold a roster each.
 const NODES: usize = 3;
+/// The project that is closed to some.
+const PROJECT: &str = "closed";
 /// Steps of one story: enough for two forks and their merges, and quick to check.
 const STEPS: usize = 40;
 
@@ -139,12 +143,12 @@ impl Story<'_> {
         let op = match deed {
             7 => return self.gossip(node, detail % NODES),
             8 => return self.stolen(node, key(actor), subject, detail, feed),
-            4 => before.merge_op().unwrap_or(Op::Retire(key(subject).id())),
             _ => op(deed, subject, detail),
         };
         let at = NOW + 100 * detail as u64;
         let (roster, signer) = (&mut self.nodes[node], key(actor));
         let done = match deed {
+            4 => roster.merge_fork(signer, at),
             5 => roster.mark_fresh(signer, at),
             6 if node == 0 => {
                 // One node has the root key: two charters of one epoch are a conflict by design.
@@ -208,8 +212,9 @@ impl Story<'_> {
         let parts = Parts::of(&before);
         let links = parts.links();
         let mut op = op(detail, subject, detail / 5);
-        if detail.is_multiple_of(7) {
-            op = Op::Merge(BTreeSet::from([links[feed.pick(links.len())]]));
+        if detail.is_multiple_of(3) {
+            let heads = (0..=detail % 4).map(|_| links[feed.pick(links.len())]);
+            op = Op::Merge(heads.collect());
         }
         let change = Change {
             team: before.team(),
@@ -290,7 +295,16 @@ fn op(deed: usize, subject: usize, detail: usize) -> Op {
         }
         1 => Op::SetRole(builder, role),
         2 => Op::Retire(builder),
-        _ => Op::Revoke(builder),
+        3 => Op::Revoke(builder),
+        _ => {
+            let members = [2, 3, subject].map(|who| key(who).id());
+            let project = Project {
+                members: members[detail % 3..].iter().copied().collect(),
+                secret: (detail >= 128).then(|| Digest::of(&[subject as u8])),
+                stale: false,
+            };
+            Op::Project(PROJECT.to_owned(), project)
+        }
     }
 }
 
@@ -320,7 +334,16 @@ fn sound(roster: &Roster) {
         roster.members().count(),
         "one peer, two members"
     );
-    assert_eq!(roster.fork().is_some(), roster.merge_op().is_some());
+    let own = Scope::project(roster.team(), PROJECT);
+    for (name, project) in roster.projects().filter(|p| p.0 != TEAM_ITSELF) {
+        for builder in &project.members {
+            assert!(
+                roster.member_by_builder(builder).is_some(),
+                "sees, and is gone"
+            );
+            assert!(name != PROJECT || roster.sees(builder, &own));
+        }
+    }
 }
 
 /// Two rosters that are the same for everybody who asks.

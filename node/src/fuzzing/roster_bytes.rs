@@ -6,8 +6,8 @@
 use super::roster::{NOW, key, member, team};
 use super::{Feed, Probe, bounds};
 use quarry_trust::canon::Canonical;
-use quarry_trust::roster::{Change, Charter, Departure, FreshMark, Op};
-use quarry_trust::{Role, Roster};
+use quarry_trust::roster::{Change, Charter, Departure, FreshMark, Op, Project};
+use quarry_trust::{Digest, Role, Roster};
 
 /// A roster with a bit of everything: changes, a fork, its merge, two marks.
 pub(super) fn rich() -> Roster {
@@ -17,10 +17,21 @@ pub(super) fn rich() -> Roster {
     left.propose(add(5), key(2), NOW).expect(told);
     right.propose(add(6), key(3), NOW).expect(told);
     left.merge(&right.to_wire()).expect(told);
-    let merge = left.merge_op().expect("a fork");
-    left.propose(merge, key(4), NOW).expect(told);
+    left.merge_fork(key(4), NOW).expect(told);
     left.propose(Op::Revoke(key(5).id()), key(2), NOW)
         .expect(told);
+    // The verifier's own key, 9, sees the one and not the other.
+    let add = Op::Add(member(9, 9, Role::Builder));
+    left.propose(add, key(2), NOW).expect(told);
+    for (name, who) in [("open", [2, 9]), ("closed", [2, 3])] {
+        let project = Project {
+            members: who.map(|who| key(who).id()).into(),
+            secret: Some(Digest::of(name.as_bytes())),
+            stale: false,
+        };
+        let op = Op::Project(name.to_owned(), project);
+        left.propose(op, key(2), NOW).expect(told);
+    }
     left.mark_fresh(key(2), NOW + 1).expect(told);
     left.mark_fresh(key(3), NOW + 2).expect(told);
     left

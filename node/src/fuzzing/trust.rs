@@ -6,9 +6,9 @@
 use super::roster::{NOW, key};
 use super::roster_bytes::rich;
 use super::{Feed, Probe};
+use crate::ticket::Ticket;
 use quarry_trust::canon::Canonical;
 use quarry_trust::entry::{ENTRY_DOMAIN, MAX_ENTRY_BYTES};
-use quarry_trust::ticket::Ticket;
 use quarry_trust::verify::{Source, Verifier};
 use quarry_trust::{
     ActionKey, Digest, Entry, LookupKey, ObjectRef, Output, OutputKind, OutputName, PeerId, Role,
@@ -69,6 +69,10 @@ pub(super) fn entry_seeds() -> Vec<Vec<u8>> {
         ..entry(9)
     };
     let signed = |by| [vec![0], entry(by).sign(key(by)).to_wire()].concat();
+    let project = |name| Entry {
+        scope: Scope::project(judge().team(), name),
+        ..entry(2)
+    };
     let plain = |e: Entry, by| [vec![1, by], e.to_canon()].concat();
     vec![
         signed(2),
@@ -78,6 +82,8 @@ pub(super) fn entry_seeds() -> Vec<Vec<u8>> {
         plain(entry(5), 5),
         plain(entry(9), 9),
         plain(private, 9),
+        plain(project("open"), 2),
+        plain(project("closed"), 2),
     ]
 }
 
@@ -130,13 +136,17 @@ fn judged(probe: &Probe, signed: &SignedEntry) {
             "believed without a signature"
         );
         let standing = judge().standing(&entry.builder);
+        let ours = entry.builder == verifier.own && source == Source::Store;
+        let sees = |who| judge().sees(who, &entry.scope);
         match entry.scope {
-            Scope::Private => assert!(entry.builder == verifier.own && source == Source::Store),
-            Scope::Team(team) => {
-                assert_eq!(team, judge().team(), "another team's entry");
+            Scope::Private => assert!(ours, "somebody's private entry"),
+            Scope::Project(..) if ours => {}
+            Scope::Team(_) | Scope::Project(..) => {
+                assert!(sees(&verifier.own), "not for us");
+                let stands = standing == Standing::Stands && sees(&entry.builder);
+                let stood = standing == Standing::Retired || standing == Standing::Stands;
                 assert!(
-                    standing == Standing::Stands
-                        || (standing == Standing::Retired && source == Source::Store),
+                    stands || (stood && source == Source::Store),
                     "believed though {standing:?}"
                 );
             }
