@@ -8,7 +8,7 @@
 mod audience;
 pub(crate) mod files;
 
-pub use audience::{Audience, Shown};
+pub use audience::{Audience, Shown, Whom};
 
 use crate::secrets::{self, Secret, Secrets, Tags};
 use crate::service::membership::Membership;

@@ -259,6 +259,10 @@ fn status_text(s: &Status, trust: &TrustReport) -> String {
         ("peer", s.peer_id.clone()),
         ("builder", s.builder.clone()),
         ("trusts", belief_text(trust)),
+        (
+            "shares",
+            format!("what is built here with {}", trust.shared_with),
+        ),
         ("listens", listen),
         ("peers", format!("{} connected", s.peers)),
         (

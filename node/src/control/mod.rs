@@ -299,6 +299,9 @@ pub struct TrustReport {
     pub rules: Vec<TrustRule>,
     /// What is wrong with them, one line each; then nothing of teammates is believed.
     pub problems: Vec<String>,
+    /// Who may see what is compiled there, in words.
+    #[serde(default)]
+    pub shared_with: String,
 }
 
 /// One rule of belief.

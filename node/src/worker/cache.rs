@@ -47,6 +47,9 @@ fn read_aside(store: &dyn Store) -> HashSet<(Digest, BuilderId)> {
         .collect()
 }
 
+/// An entry at a teammate's node, with its description.
+pub type Elsewhere = (PeerId, Verified<Entry>, Description);
+
 /// The node's cache.
 pub struct NodeCache {
     store: Arc<dyn Store>,
@@ -144,15 +147,15 @@ impl NodeCache {
 
     /// Asks who may hold the key, as many as `reach` says, and all of them together no longer than
     /// the usual few.
-    fn ask(&self, key: &Digest, ask: Ask, reach: &Reach) -> Vec<Candidate> {
+    fn ask(&self, key: &Digest, ask: Ask, whom: (&Audience, &Reach)) -> Vec<Candidate> {
+        let (audience, reach) = whom;
         let (action, lookup) = match &ask {
             Ask::Action(key) => (Some(key), None),
             Ask::Lookup(key) => (None, Some(key)),
             Ask::Crate(_) => (None, None),
         };
         let mut all = Vec::new();
-        let audience = self.team.audience(None);
-        let candidates = self.candidates(&audience, key);
+        let candidates = self.candidates(audience, key);
         if candidates.is_empty() {
             // Perhaps a member holds it whom we are not connected to: found behind this
             // compile's back, if at all.
@@ -243,12 +246,18 @@ impl NodeCache {
         }
     }
 
-    /// Verified entries of a crate that connected teammates hold, each with its description.
-    pub fn elsewhere(&self, crate_name: &str) -> Vec<(PeerId, Verified<Entry>, Description)> {
+    /// Verified entries of a crate that connected teammates hold, each with its description. Of a
+    /// crate that was compiled for a project (`scope`) the project's members alone are asked.
+    pub fn elsewhere(&self, crate_name: &str, scope: Option<Scope>) -> Vec<Elsewhere> {
         let deadline = Instant::now() + policy::ELSEWHERE_WITHIN;
+        let may = |peer: &PeerId| match scope {
+            Some(project @ Scope::Project(..)) => self.team.peer_sees(peer, &project),
+            _ => true,
+        };
         let connected = self.swarm.peers().into_iter().filter(|p| p.connected);
+        let asked = connected.map(|p| p.peer).filter(may);
         let mut found = Vec::new();
-        for peer in connected.map(|p| p.peer).take(policy::ELSEWHERE_PEERS) {
+        for peer in asked.take(policy::ELSEWHERE_PEERS) {
             let ask = Ask::Crate(crate_digest(crate_name));
             let Ok(offers) = self.swarm.ask(&peer, ask, deadline) else {
                 continue;
@@ -332,7 +341,7 @@ impl NodeCache {
     }
 
     /// Signs an unsigned entry as ours.
-    fn sign(&self, unsigned: &UnsignedEntry) -> io::Result<Entry> {
+    fn sign(&self, unsigned: &UnsignedEntry, scope: Scope) -> io::Result<Entry> {
         let mut outputs = Vec::with_capacity(unsigned.outputs.len());
         for o in &unsigned.outputs {
             let name = OutputName::new(o.name.clone()).map_err(io::Error::other)?;
@@ -347,7 +356,7 @@ impl NodeCache {
             scope: if unsigned.private {
                 Scope::Private
             } else {
-                self.team.scope()
+                scope
             },
             builder: self.team.builder(),
             lookup: unsigned.lookup,
@@ -366,23 +375,33 @@ impl NodeCache {
 
 /// What the pipeline asks of a cache, but for what is believed ([`super::believing`]).
 impl NodeCache {
-    pub(super) fn predict(&self, lookup: &LookupKey, tier: Tier, reach: &Reach) -> Vec<Candidate> {
+    pub(super) fn predict(
+        &self,
+        lookup: &LookupKey,
+        tier: Tier,
+        whom: (&Audience, &Reach),
+    ) -> Vec<Candidate> {
         match tier {
             Tier::Local => {
                 let offers = self.store.offers(lookup, LOCAL_OFFERS).unwrap_or_default();
                 self.believe(offers, None, None, Some(lookup))
             }
-            Tier::Peers => self.ask(&lookup.digest(), Ask::Lookup(*lookup), reach),
+            Tier::Peers => self.ask(&lookup.digest(), Ask::Lookup(*lookup), whom),
         }
     }
 
-    pub(super) fn get(&self, action: &ActionKey, tier: Tier, reach: &Reach) -> Vec<Candidate> {
+    pub(super) fn get(
+        &self,
+        action: &ActionKey,
+        tier: Tier,
+        whom: (&Audience, &Reach),
+    ) -> Vec<Candidate> {
         match tier {
             Tier::Local => {
                 let offers = self.store.entries(action).unwrap_or_default();
                 self.believe(offers, None, Some(action), None)
             }
-            Tier::Peers => self.ask(&action.digest(), Ask::Action(*action), reach),
+            Tier::Peers => self.ask(&action.digest(), Ask::Action(*action), whom),
         }
     }
 
@@ -462,8 +481,8 @@ impl NodeCache {
         Ok(staged(pinned.map_err(io::Error::other)?))
     }
 
-    pub(super) fn put(&self, unsigned: UnsignedEntry) -> io::Result<Verified<Entry>> {
-        let signed = self.team.sign(&self.sign(&unsigned)?);
+    pub(super) fn put(&self, unsigned: UnsignedEntry, scope: Scope) -> io::Result<Verified<Entry>> {
+        let signed = self.team.sign(&self.sign(&unsigned, scope)?);
         let entry = self
             .team
             .verify(

@@ -18,9 +18,8 @@ use crate::store::Store;
 use crate::swarm::Swarm;
 use crate::team::Team;
 use believing::{Believing, Heard};
-use cache::NodeCache;
-use quarry_trust::{Entry, PeerId, Verified};
-use quarry_wrapper::action::Description;
+use cache::{Elsewhere, NodeCache};
+use quarry_trust::{Entry, Scope, Verified};
 use quarry_wrapper::compiler::Bypass;
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::protocol::{Finished, Replay, RunPlan};
@@ -120,6 +119,8 @@ pub struct Started {
     job: Work,
     inv: Arc<Invocation>,
     asked: Asked,
+    /// Whom it is for, as the workspace said when it began.
+    scope: Scope,
     heard: Heard,
 }
 
@@ -190,10 +191,10 @@ impl Worker {
     }
 
     /// Entries of a crate that teammates hold, each with its description: what a miss is compared
-    /// with. Blocks, up to a deadline.
+    /// with. `scope` says whom the latest compile of it here was for. Blocks, up to a deadline.
     #[must_use]
-    pub fn elsewhere(&self, crate_name: &str) -> Vec<(PeerId, Verified<Entry>, Description)> {
-        self.cache.elsewhere(crate_name)
+    pub fn elsewhere(&self, crate_name: &str, scope: Option<Scope>) -> Vec<Elsewhere> {
+        self.cache.elsewhere(crate_name, scope)
     }
 
     /// Returns when what was to be compiled once more to be shared has been. Blocks, for minutes
@@ -214,7 +215,7 @@ impl Worker {
         let asked = Asked::of(inv);
         let cache = Believing::new(self.cache.clone(), &self.beliefs.of(inv, false));
         let begun = self.pipeline.begin(inv, caller, &cache);
-        let heard = cache.heard();
+        let (scope, heard) = (cache.scope(), cache.heard());
         match begun {
             Begin::Query => {
                 self.counters.ended(Outcome::Query, None);
@@ -237,7 +238,10 @@ impl Worker {
                     let reason = job.bypass().unwrap_or(Bypass::Interrupted);
                     self.bypassed(reason, job.unit.crate_name.clone(), asked.clone());
                 }
-                Answer::Run(plan, self.started(Work::Compile(job), inv, asked, heard))
+                Answer::Run(
+                    plan,
+                    self.started(Work::Compile(job), inv, asked, (scope, heard)),
+                )
             }
         }
     }
@@ -247,7 +251,7 @@ impl Worker {
         let asked = Asked::of_script(inv);
         let cache = Believing::new(self.cache.clone(), &self.beliefs.of(inv, true));
         let begun = self.pipeline.begin_script(inv, caller, &cache);
-        let heard = cache.heard();
+        let (scope, heard) = (cache.scope(), cache.heard());
         match begun {
             script::Begin::Untouched(reason) => {
                 self.bypassed(reason, String::new(), asked);
@@ -259,7 +263,10 @@ impl Worker {
             }
             script::Begin::Run(job) => {
                 let plan = job.plan.clone();
-                Answer::Run(plan, self.started(Work::Script(job), inv, asked, heard))
+                Answer::Run(
+                    plan,
+                    self.started(Work::Script(job), inv, asked, (scope, heard)),
+                )
             }
         }
     }
@@ -270,7 +277,7 @@ impl Worker {
         job: Work,
         inv: &Arc<Invocation>,
         asked: Asked,
-        heard: Heard,
+        (scope, heard): (Scope, Heard),
     ) -> Box<Started> {
         if heard.refused.is_some() {
             self.counters.refused_as("policy");
@@ -279,6 +286,7 @@ impl Worker {
             job,
             inv: inv.clone(),
             asked,
+            scope,
             heard,
         })
     }
@@ -289,10 +297,11 @@ impl Worker {
             job,
             inv,
             asked,
+            scope,
             heard,
         } = started;
         let crate_name = job.crate_name().to_owned();
-        let cache = &Believing::own_only(self.cache.clone());
+        let cache = &Believing::storing(self.cache.clone(), scope);
         let recorded = match job {
             Work::Compile(job) => self.pipeline.record(*job, finished, cache),
             Work::Script(job) => self.pipeline.record_script(*job, finished, cache),
