@@ -6,7 +6,7 @@
 
 use crate::service::counters::Counters;
 use crate::team::Team;
-use quarry_trust::policy::disagreement;
+use quarry_trust::policy::agree;
 use quarry_trust::{BuilderId, Digest, Entry, Verified};
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -26,8 +26,7 @@ impl Disputes {
         team: &Team,
         counters: &Counters,
     ) -> Option<String> {
-        let (one, other) = disagreement(entries)?;
-        let (one, other) = (entries[one], entries[other]);
+        let (one, other) = contradiction(entries)?;
         let name = |entry: &Entry| {
             let name = team.builder_name(&entry.builder);
             let key = &entry.builder.to_hex()[..16];
@@ -56,4 +55,17 @@ impl Disputes {
         }
         Some(text)
     }
+}
+
+/// The first two entries in which builders contradict each other about one action.
+fn contradiction<'e>(
+    entries: &[&'e Verified<Entry>],
+) -> Option<(&'e Verified<Entry>, &'e Verified<Entry>)> {
+    let contradict = |a: &Entry, b: &Entry| {
+        let one_question = a.action == b.action && a.width == b.width;
+        one_question && a.builder != b.builder && !agree(a, b)
+    };
+    let pairs = (0..entries.len()).flat_map(|b| (0..b).map(move |a| (a, b)));
+    let mut pairs = pairs.map(|(a, b)| (entries[a], entries[b]));
+    pairs.find(|(a, b)| contradict(a, b))
 }
