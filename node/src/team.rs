@@ -5,7 +5,14 @@
 //! of the home (0600, replaced by rename), apart from the store, so that a store that must be
 //! rebuilt costs no membership.
 
+mod audience;
+pub(crate) mod files;
+
+pub use audience::{Audience, Shown};
+
+use crate::secrets::{self, Secret, Secrets, Tags};
 use crate::service::membership::Membership;
+use files::{read_bounded, write_private};
 use quarry_trust::canon::{CanonError, Reader, Writer};
 use quarry_trust::key::KeyError;
 use quarry_trust::roster::{
@@ -13,22 +20,21 @@ use quarry_trust::roster::{
 };
 use quarry_trust::verify::{Source, Verifier};
 use quarry_trust::{
-    ActionKey, BuilderId, BuilderKey, Entry, LookupKey, PeerId, Refusal, Scope, SignedEntry,
-    Verified,
+    ActionKey, BuilderId, BuilderKey, Entry, LookupKey, PeerId, Refusal, SignedEntry, Verified,
 };
 use quarry_wrapper::home::Home;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 /// Schema of the team file.
-const TEAM_SCHEMA: u16 = 1;
+const TEAM_SCHEMA: u16 = 2;
+/// What was written before there were secrets of projects: read, and written anew.
+const TEAM_SCHEMA_BEFORE: u16 = 1;
 /// Size of the team file: a roster at its limit fits.
 const TEAM_FILE_MAX: u64 = 8 << 20;
 /// Members whose departure waits for an admin, at most; and the size of one such word.
@@ -104,7 +110,23 @@ pub fn random() -> Result<[u8; 32], TeamError> {
 
 struct State {
     roster: Option<Roster>,
+    /// Under it values are digested; who joins is given it.
     secret: Zeroizing<[u8; 32]>,
+    /// Under these keys are announced.
+    secrets: Secrets,
+    tags: Tags,
+}
+
+impl State {
+    fn new(roster: Option<Roster>, secret: Secret, secrets: Secrets, own: &BuilderId) -> Self {
+        let tags = roster.as_ref().map(|r| secrets.tags(r, own, &secret));
+        Self {
+            tags: tags.unwrap_or_default(),
+            roster,
+            secret,
+            secrets,
+        }
+    }
 }
 
 /// Keys and membership of one node.
@@ -126,7 +148,7 @@ impl Team {
     pub fn load(home: &Home) -> Result<Self, TeamError> {
         let builder = BuilderKey::load_or_create(&home.builder_key())?;
         let peer = BuilderKey::load_or_create(&home.peer_key())?;
-        let state = load_state(home)?;
+        let state = load_state(home, &builder.id())?;
         let membership = match read_bounded(&invitations_file(home), INVITATIONS_MAX)? {
             None => Membership::default(),
             Some(bytes) => Membership::from_bytes(&bytes).map_err(|e| TeamError::Damaged {
@@ -210,17 +232,6 @@ impl Team {
     pub fn peer_name(&self, peer: &PeerId) -> Option<String> {
         self.roster(|r| r.member_by_peer(peer).map(|m| m.name.clone()))
             .flatten()
-    }
-
-    /// The scope of what is compiled here now. A reader publishes nothing.
-    #[must_use]
-    pub fn scope(&self) -> Scope {
-        match self.role() {
-            Some(Role::Admin | Role::Builder) => self
-                .roster(|r| Scope::Team(r.team()))
-                .unwrap_or(Scope::Private),
-            _ => Scope::Private,
-        }
     }
 
     /// The secret under which values of variables are digested.
@@ -316,10 +327,11 @@ impl Team {
         self.replace(&mut state, None, random()?)
     }
 
-    /// What members exchange before anything else: the roster, and departures that no admin has
-    /// made part of it yet. `None` where we are in no team.
+    /// What members exchange before anything else: the roster, departures that no admin has
+    /// made part of it yet, and for `to` the secrets that it may know. `None` where we are in no
+    /// team.
     #[must_use]
-    pub fn exchange(&self) -> Option<Vec<u8>> {
+    pub fn exchange(&self, to: Option<&PeerId>) -> Option<Vec<u8>> {
         let roster = self.roster(Roster::to_wire)?;
         let mut w = Writer::default();
         w.bytes(&roster);
@@ -331,6 +343,7 @@ impl Team {
         for departure in departures.values() {
             w.bytes(&departure.to_wire());
         }
+        secrets::write(&mut w, self.secrets_for(to).iter());
         Some(w.finish())
     }
 
@@ -349,6 +362,7 @@ impl Team {
             let bytes = r.bytes(DEPARTURE_BYTES_MAX).map_err(damaged)?;
             departures.push(Signed::<Departure>::from_wire(bytes)?);
         }
+        let offered = secrets::read(&mut r).map_err(damaged)?;
         r.finish().map_err(damaged)?;
         let mut outcome = {
             let mut state = self.write();
@@ -356,7 +370,9 @@ impl Team {
                 return Err(TeamError::None);
             };
             let mut merged = roster.clone();
-            let outcome = merged.merge(wire)?;
+            let mut outcome = merged.merge(wire)?;
+            let own = self.builder();
+            outcome.changed |= state.secrets.take(&merged, &own, offered);
             if outcome.changed {
                 let secret = *state.secret;
                 self.replace(&mut state, Some(merged), secret)?;
@@ -461,6 +477,13 @@ impl Team {
         }
         let mut changed = roster.clone();
         change(&mut changed)?;
+        if changed.fork().is_none() {
+            // What somebody knows who must not any more is renewed by who took the right away.
+            let renewed = state.secrets.renew(&changed, random)?;
+            for op in renewed {
+                changed.propose(op, &self.builder, now())?;
+            }
+        }
         let secret = *state.secret;
         self.replace(&mut state, Some(changed), secret)
     }
@@ -476,11 +499,11 @@ impl Team {
         w.u16(TEAM_SCHEMA);
         w.fixed(&secret);
         w.option(roster.as_ref(), |w, r| w.bytes(&r.to_wire()));
-        write_private(&team_file(&self.home), &w.finish())?;
-        *state = State {
-            roster,
-            secret: Zeroizing::new(secret),
-        };
+        let mut secrets = state.secrets.clone();
+        secrets.keep_named(roster.as_ref());
+        secrets.write(&mut w);
+        write_private(&team_file(&self.home), &Zeroizing::new(w.finish()))?;
+        *state = State::new(roster, Zeroizing::new(secret), secrets, &self.builder());
         Ok(())
     }
 
@@ -511,7 +534,7 @@ fn invitations_file(home: &Home) -> PathBuf {
     home.path().join("invitations.bin")
 }
 
-fn load_state(home: &Home) -> Result<State, TeamError> {
+fn load_state(home: &Home, own: &BuilderId) -> Result<State, TeamError> {
     let path = team_file(home);
     let Some(bytes) = read_bounded(&path, TEAM_FILE_MAX)? else {
         let secret = random()?;
@@ -519,81 +542,37 @@ fn load_state(home: &Home) -> Result<State, TeamError> {
         w.u16(TEAM_SCHEMA);
         w.fixed(&secret);
         w.u8(0);
-        write_private(&path, &w.finish())?;
-        return Ok(State {
-            roster: None,
-            secret: Zeroizing::new(secret),
-        });
+        Secrets::default().write(&mut w);
+        write_private(&path, &Zeroizing::new(w.finish()))?;
+        let (secret, secrets) = (Zeroizing::new(secret), Secrets::default());
+        return Ok(State::new(None, secret, secrets, own));
     };
     let damaged = |why: String| TeamError::Damaged {
         path: path.clone(),
         why,
     };
-    let (secret, wire) = split_state(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let bytes = Zeroizing::new(bytes);
+    let (secret, wire, secrets) = split_state(&bytes).map_err(|e| damaged(e.to_string()))?;
     let roster = wire.map(|w| Roster::from_wire(&w, None)).transpose();
-    Ok(State {
-        roster: roster.map_err(|e| damaged(e.to_string()))?,
-        secret: Zeroizing::new(secret),
-    })
+    let roster = roster.map_err(|e| damaged(e.to_string()))?;
+    Ok(State::new(roster, secret, secrets, own))
 }
 
-type Split = ([u8; 32], Option<Vec<u8>>);
+type Split = (Secret, Option<Vec<u8>>, Secrets);
 
 fn split_state(bytes: &[u8]) -> Result<Split, CanonError> {
     let mut r = Reader::new(bytes);
     let schema = r.u16()?;
-    if schema != TEAM_SCHEMA {
+    if schema != TEAM_SCHEMA && schema != TEAM_SCHEMA_BEFORE {
         return Err(CanonError::Schema(schema));
     }
-    let secret = r.array()?;
+    let secret = Zeroizing::new(r.array()?);
     let max = usize::try_from(TEAM_FILE_MAX).unwrap_or(usize::MAX);
     let wire = r.option(|r| r.bytes(max).map(<[u8]>::to_vec))?;
+    let secrets = match schema {
+        TEAM_SCHEMA => Secrets::read(&mut r)?,
+        _ => Secrets::default(),
+    };
     r.finish()?;
-    Ok((secret, wire))
-}
-
-/// A file's bytes, or `None` where there is no such file.
-fn read_bounded(path: &Path, max: u64) -> Result<Option<Vec<u8>>, TeamError> {
-    let io_error = |source| TeamError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let file = match File::open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(io_error)?,
-    };
-    let mut bytes = Vec::new();
-    file.take(max + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io_error)?;
-    if bytes.len() as u64 > max {
-        return Err(TeamError::Damaged {
-            path: path.to_owned(),
-            why: "it is too large".to_owned(),
-        });
-    }
-    Ok(Some(bytes))
-}
-
-/// Replaces a file of the home, whole or not at all, readable by us alone.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), TeamError> {
-    let temporary = path.with_extension("new");
-    let write = || {
-        let mut file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        // The rename itself must survive a power cut.
-        path.parent()
-            .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-    };
-    write().map_err(|source| TeamError::Io {
-        path: path.to_owned(),
-        source,
-    })
+    Ok((secret, wire, secrets))
 }

@@ -11,7 +11,6 @@ pub mod entry;
 pub mod key;
 pub mod policy;
 pub mod roster;
-pub mod ticket;
 pub mod verify;
 
 pub use digest::{ActionKey, Digest, LookupKey};

@@ -4,6 +4,7 @@
 //! to scripts: extend them, do not rename them.
 
 use super::print::FormatArg;
+use super::projects::ProjectArgs;
 use crate::config::parse_size;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -69,6 +70,10 @@ pub enum Command {
         /// Any unambiguous prefix of its name, peer or builder
         member: String,
     },
+    /// Open a project to some members alone, or close it to others
+    Project(ProjectArgs),
+    /// List the projects that are closed to some members
+    Projects(FormatArg),
     /// Leave the team
     Leave,
     /// Say who is connected, how fast, and what they hold

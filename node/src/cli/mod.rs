@@ -13,6 +13,7 @@ mod generate;
 mod inspect;
 mod lifecycle;
 mod print;
+mod projects;
 mod setup;
 mod start;
 mod team;
@@ -67,6 +68,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Members(format) => done(team::members(format.format)),
         Command::Approve(approve) => done(team::approve(&approve)),
         Command::Revoke { member } => done(team::revoke(member)),
+        Command::Project(args) => done(projects::set(args)),
+        Command::Projects(format) => done(projects::list(format.format)),
         Command::Leave => done(team::leave()),
         Command::Peers(format) => done(inspect::peers(format.format)),
         Command::Stats { reset, format } => done(inspect::stats(reset, format.format)),

@@ -9,8 +9,8 @@ use super::lifecycle;
 use super::print::{self, Format};
 use super::terminal;
 use crate::control::{InvitedReport, JoinedReport, KnockReport, MemberReport, Request};
+use crate::ticket::Ticket;
 use anyhow::{Result, bail};
-use quarry_trust::ticket::Ticket;
 use std::time::Duration;
 
 /// How long to try with a ticket: its node is there and answers, or is not.

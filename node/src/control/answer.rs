@@ -6,6 +6,7 @@
 use super::agree;
 use super::belief;
 use super::inspect;
+use super::projects;
 use super::why;
 use super::{CheckReport, FreedReport, Progress, Reply, Request};
 use crate::ipc_server;
@@ -136,6 +137,7 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
         Request::Approve { code, role } => done(&joining.approve(&code, &role).map_err(text)?.0),
         Request::Deny { code } => done(&joining.deny(&code).map_err(text)?.0),
         Request::Revoke { member } => done(&joining.revoke(&member).map_err(text)?.0),
+        Request::Project(request) => done(&projects::answer(node, &request)?),
         Request::Leave => {
             let left = joining.leave(LEAVE_WITHIN).map_err(text)?;
             if !left.told {

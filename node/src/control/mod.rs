@@ -9,7 +9,10 @@ pub mod answer;
 mod belief;
 mod hindrance;
 mod inspect;
+mod projects;
 mod why;
+
+pub use projects::{ProjectReport, ProjectRequest};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -88,6 +91,8 @@ pub enum Request {
         /// Prefix of name, peer or builder.
         member: String,
     },
+    /// Projects that are closed to some members.
+    Project(ProjectRequest),
     /// Leaves the team.
     Leave,
     /// Frees space down to the limit, or to `limit` bytes.

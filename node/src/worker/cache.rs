@@ -9,7 +9,7 @@ use crate::service::counters::Counters;
 use crate::service::policy::{self, Reach};
 use crate::store::{self, Offer, Store, StoreError};
 use crate::swarm::{Ask, Swarm, SwarmError, crate_digest};
-use crate::team::{self, Team};
+use crate::team::{self, Audience, Team};
 use crate::worker::announcer::Announcer;
 use crate::worker::disputes::Disputes;
 use quarry_trust::canon::Canonical;
@@ -151,11 +151,13 @@ impl NodeCache {
             Ask::Crate(_) => (None, None),
         };
         let mut all = Vec::new();
-        let candidates = self.swarm.candidates(key);
+        let audience = self.team.audience(None);
+        let candidates = self.candidates(&audience, key);
         if candidates.is_empty() {
             // Perhaps a member holds it whom we are not connected to: found behind this
             // compile's back, if at all.
-            self.swarm.seek(key);
+            let tag = audience.asked.first().and_then(|s| self.team.tag(s, key));
+            tag.iter().for_each(|tag| self.swarm.seek(tag));
         }
         let last = Instant::now() + policy::ASK_ALL_WITHIN;
         for peer in reach.order(candidates) {
@@ -171,6 +173,19 @@ impl NodeCache {
         all
     }
 
+    /// Members that may hold a key within one of the scopes asked, and that may be asked.
+    fn candidates(&self, audience: &Audience, key: &Digest) -> Vec<PeerId> {
+        let tags = audience.asked.iter().filter_map(|s| self.team.tag(s, key));
+        let mut found = Vec::new();
+        for peer in tags.flat_map(|tag| self.swarm.candidates(&tag)) {
+            let asked = audience.within.as_ref();
+            if asked.is_none_or(|s| self.team.peer_sees(&peer, s)) && !found.contains(&peer) {
+                found.push(peer);
+            }
+        }
+        found
+    }
+
     /// Fetches what an entry names and is not here, digest-checked, and keeps the entry.
     fn fetch(&self, candidate: &Candidate, first: PeerId) -> Result<(), StoreError> {
         let entry = &candidate.entry;
@@ -181,12 +196,9 @@ impl NodeCache {
         let bytes = missing.iter().map(|o| o.size).sum();
         let deadline = Instant::now() + policy::fetch_within(bytes);
         let mut peers = vec![first];
-        peers.extend(
-            self.swarm
-                .candidates(&entry.action.digest())
-                .into_iter()
-                .filter(|p| *p != first),
-        );
+        let tag = self.team.tag(&entry.scope, &entry.action.digest());
+        let others = tag.map(|tag| self.swarm.candidates(&tag));
+        peers.extend(others.into_iter().flatten().filter(|p| *p != first));
         let mut pins = Vec::with_capacity(missing.len());
         for object in &missing {
             let fetched = policy::ask_order(peers.clone())
@@ -304,9 +316,12 @@ impl NodeCache {
 
     /// Tells the team once the entry is durable.
     fn announce(&self, entry: &Entry) {
-        if entry.scope != Scope::Private {
+        let tag = |key: &Digest| self.team.tag(&entry.scope, key);
+        let (lookup, action) = (entry.lookup.digest(), entry.action.digest());
+        // Without the scope's secret nothing can be said of it; the filter is built anew when it
+        // is known.
+        if let (Some(lookup), Some(action)) = (tag(&lookup), tag(&action)) {
             let provide = entry.duration_ms >= policy::PROVIDE_FROM_MS;
-            let (lookup, action) = (entry.lookup.digest(), entry.action.digest());
             self.announcer.stored(lookup, action, provide);
         }
     }
