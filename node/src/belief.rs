@@ -206,3 +206,7 @@ pub fn is_widest(rulings: &[Ruling]) -> bool {
 pub fn named(rulings: &[Ruling]) -> Option<&BTreeSet<BuilderId>> {
     rulings.last()?.policy.rule(false).builders.as_ref()
 }
+
+#[cfg(test)]
+#[path = "belief_tests.rs"]
+mod tests;
