@@ -12,6 +12,7 @@ mod differential;
 mod faults;
 mod networks;
 mod pages;
+mod policy;
 mod real_projects;
 mod soundness;
 mod team;
