@@ -5,11 +5,14 @@
 //! and whom we believe. Data flows one way: qwrap → ipc → worker → store | swarm.
 
 mod adopt;
+mod charter;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod ipc_server;
 pub mod joining;
+mod rootkey;
+mod rotation;
 pub mod runtime;
 pub mod service;
 pub mod store;

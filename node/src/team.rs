@@ -5,35 +5,36 @@
 //! of the home (0600, replaced by rename), apart from the store, so that a store that must be
 //! rebuilt costs no membership.
 
+mod chartering;
+pub(crate) mod files;
+mod words;
+
+pub use chartering::Wanted;
+
+use crate::charter::CharterError;
 use crate::service::membership::Membership;
+use files::{read_bounded, write_private};
 use quarry_trust::canon::{CanonError, Reader, Writer};
 use quarry_trust::key::KeyError;
-use quarry_trust::roster::{
-    Departure, FindError, MAX_WIRE, Member, Merge, Op, Role, Roster, RosterError, Signed,
-};
+use quarry_trust::roster::{FindError, MAX_WIRE, Member, Merge, Op, Role, Roster, RosterError};
 use quarry_trust::verify::{Source, Verifier};
 use quarry_trust::{
     ActionKey, BuilderId, BuilderKey, Entry, LookupKey, PeerId, Refusal, Scope, SignedEntry,
     Verified,
 };
 use quarry_wrapper::home::Home;
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 use thiserror::Error;
+use words::Word;
 use zeroize::Zeroizing;
 
 /// Schema of the team file.
 const TEAM_SCHEMA: u16 = 1;
 /// Size of the team file: a roster at its limit fits.
 const TEAM_FILE_MAX: u64 = 8 << 20;
-/// Members whose departure waits for an admin, at most; and the size of one such word.
-const DEPARTURES_MAX: usize = 64;
-const DEPARTURE_BYTES_MAX: usize = 512;
 /// Size of the invitations file.
 const INVITATIONS_MAX: u64 = 1 << 20;
 
@@ -78,6 +79,14 @@ pub enum TeamError {
     /// Admins only.
     #[error("only an admin of the team can do that: ask one of {0}")]
     NotAdmin(String),
+    /// A draft or a signed charter.
+    #[error(transparent)]
+    Charter(#[from] CharterError),
+    /// A charter that takes back what the team has learnt since it was drawn up.
+    #[error(
+        "the charter was drawn up before the latest changes, and would undo them: {0}. Draw it up again with `qnode team draft`, or adopt it with --yes"
+    )]
+    Outdated(String),
     /// No randomness.
     #[error("the system gave no randomness: {0}")]
     Random(#[from] getrandom::Error),
@@ -114,8 +123,8 @@ pub struct Team {
     peer: BuilderKey,
     state: RwLock<State>,
     membership: std::sync::Mutex<Membership>,
-    /// Members' words that they leave, until an admin has made them part of the chain.
-    departures: std::sync::Mutex<BTreeMap<BuilderId, Signed<Departure>>>,
+    /// Members' words about themselves, until an admin has made them part of the chain.
+    words: std::sync::Mutex<words::Words>,
 }
 
 impl Team {
@@ -140,7 +149,7 @@ impl Team {
             peer,
             state: RwLock::new(state),
             membership: std::sync::Mutex::new(membership),
-            departures: std::sync::Mutex::default(),
+            words: std::sync::Mutex::default(),
         })
     }
 
@@ -316,26 +325,23 @@ impl Team {
         self.replace(&mut state, None, random()?)
     }
 
-    /// What members exchange before anything else: the roster, and departures that no admin has
-    /// made part of it yet. `None` where we are in no team.
+    /// What members exchange before anything else: the roster, and members' words about themselves
+    /// (departures, rotations) that no admin has made part of it yet. `None` where we are in no team.
     #[must_use]
     pub fn exchange(&self) -> Option<Vec<u8>> {
         let roster = self.roster(Roster::to_wire)?;
         let mut w = Writer::default();
         w.bytes(&roster);
-        let departures = self
-            .departures
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        w.count(departures.len());
-        for departure in departures.values() {
-            w.bytes(&departure.to_wire());
+        let words = self.words();
+        w.count(words.len());
+        for word in words.values() {
+            w.bytes(&word.to_wire());
         }
         Some(w.finish())
     }
 
-    /// Merges what a peer sent as its [`Team::exchange`]; an admin's node makes departures part
-    /// of the chain.
+    /// Merges what a peer sent as its [`Team::exchange`]; an admin's node makes members' words
+    /// part of the chain.
     ///
     /// # Errors
     /// [`TeamError`]; ours is unchanged then.
@@ -343,11 +349,11 @@ impl Team {
         let damaged = |e: CanonError| TeamError::Roster(RosterError::from(e));
         let mut r = Reader::new(exchange);
         let wire = r.bytes(MAX_WIRE).map_err(damaged)?;
-        let count = r.count(DEPARTURES_MAX).map_err(damaged)?;
-        let mut departures = Vec::with_capacity(count);
+        let count = r.count(words::WORDS_MAX).map_err(damaged)?;
+        let mut words = Vec::with_capacity(count);
         for _ in 0..count {
-            let bytes = r.bytes(DEPARTURE_BYTES_MAX).map_err(damaged)?;
-            departures.push(Signed::<Departure>::from_wire(bytes)?);
+            let bytes = r.bytes(words::WORD_BYTES_MAX).map_err(damaged)?;
+            words.extend(Word::from_wire(bytes)?);
         }
         r.finish().map_err(damaged)?;
         let mut outcome = {
@@ -363,69 +369,15 @@ impl Team {
             }
             outcome
         };
-        for departure in departures {
+        for word in words {
             // Another member's word, which this peer only passes on: it spoils nothing else.
-            match self.note_departure(departure) {
+            match self.note(word) {
                 Ok(news) => outcome.changed |= news,
-                Err(error) => tracing::debug!(%error, "a departure was not taken"),
+                Err(error) => tracing::debug!(%error, "a member's word was not taken"),
             }
         }
-        self.forget_departed();
+        self.forget_done();
         Ok(outcome)
-    }
-
-    /// Our own word that we leave, passed on with the next exchange.
-    ///
-    /// # Errors
-    /// [`TeamError`].
-    pub fn announce_departure(&self) -> Result<(), TeamError> {
-        let departure = self
-            .roster(|r| r.departure(&self.builder, now()))
-            .ok_or(TeamError::None)??;
-        self.note_departure(departure)?;
-        Ok(())
-    }
-
-    /// Keeps a departure, or, where we are an admin, makes it part of the chain. True where
-    /// that is news to pass on.
-    fn note_departure(&self, departure: Signed<Departure>) -> Result<bool, TeamError> {
-        let builder = departure.builder;
-        let known = self
-            .roster(|r| r.member_by_builder(&builder).is_some())
-            .unwrap_or(false);
-        if !known {
-            return Ok(false);
-        }
-        let leaving_ourselves = builder == self.builder();
-        let admin = self
-            .roster(|r| r.is_admin(&self.builder()))
-            .unwrap_or(false);
-        if admin && !leaving_ourselves {
-            self.change(|roster| roster.depart(&departure, &self.builder, now()))?;
-            return Ok(true);
-        }
-        let mut departures = self
-            .departures
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if departures.len() >= DEPARTURES_MAX || departures.contains_key(&builder) {
-            return Ok(false);
-        }
-        departures.insert(builder, departure);
-        Ok(true)
-    }
-
-    fn forget_departed(&self) {
-        let gone = |builder: &BuilderId| {
-            !self
-                .roster(|r| r.member_by_builder(builder).is_some())
-                .unwrap_or(false)
-        };
-        let mut departures = self
-            .departures
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        departures.retain(|builder, _| !gone(builder));
     }
 
     /// Appends a change that this node signs as an admin.
@@ -476,7 +428,7 @@ impl Team {
         w.u16(TEAM_SCHEMA);
         w.fixed(&secret);
         w.option(roster.as_ref(), |w, r| w.bytes(&r.to_wire()));
-        write_private(&team_file(&self.home), &w.finish())?;
+        write_private(&team_file(&self.home), &Zeroizing::new(w.finish()))?;
         *state = State {
             roster,
             secret: Zeroizing::new(secret),
@@ -519,7 +471,7 @@ fn load_state(home: &Home) -> Result<State, TeamError> {
         w.u16(TEAM_SCHEMA);
         w.fixed(&secret);
         w.u8(0);
-        write_private(&path, &w.finish())?;
+        write_private(&path, &Zeroizing::new(w.finish()))?;
         return Ok(State {
             roster: None,
             secret: Zeroizing::new(secret),
@@ -550,50 +502,4 @@ fn split_state(bytes: &[u8]) -> Result<Split, CanonError> {
     let wire = r.option(|r| r.bytes(max).map(<[u8]>::to_vec))?;
     r.finish()?;
     Ok((secret, wire))
-}
-
-/// A file's bytes, or `None` where there is no such file.
-fn read_bounded(path: &Path, max: u64) -> Result<Option<Vec<u8>>, TeamError> {
-    let io_error = |source| TeamError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let file = match File::open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(io_error)?,
-    };
-    let mut bytes = Vec::new();
-    file.take(max + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io_error)?;
-    if bytes.len() as u64 > max {
-        return Err(TeamError::Damaged {
-            path: path.to_owned(),
-            why: "it is too large".to_owned(),
-        });
-    }
-    Ok(Some(bytes))
-}
-
-/// Replaces a file of the home, whole or not at all, readable by us alone.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), TeamError> {
-    let temporary = path.with_extension("new");
-    let write = || {
-        let mut file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        // The rename itself must survive a power cut.
-        path.parent()
-            .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-    };
-    write().map_err(|source| TeamError::Io {
-        path: path.to_owned(),
-        source,
-    })
 }
