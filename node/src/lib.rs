@@ -9,6 +9,8 @@ mod charter;
 pub mod cli;
 pub mod config;
 pub mod control;
+mod guard;
+mod hands;
 pub mod ipc_server;
 pub mod joining;
 mod rootkey;

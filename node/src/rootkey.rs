@@ -115,13 +115,6 @@ pub fn load(path: &Path, ask: Ask<'_>) -> Result<BuilderKey, RootKeyError> {
     open(path, &bytes, &passphrase)
 }
 
-/// Whether the file in `path` is a sealed key.
-#[must_use]
-pub fn is_sealed(path: &Path) -> bool {
-    let mut start = [0; MAGIC.len()];
-    File::open(path).is_ok_and(|mut f| f.read_exact(&mut start).is_ok()) && start == *MAGIC
-}
-
 fn open(path: &Path, bytes: &[u8], passphrase: &[u8]) -> Result<BuilderKey, RootKeyError> {
     let shape = |_| RootKeyError::Shape(path.to_owned());
     let wrong = || RootKeyError::Passphrase(path.to_owned());

@@ -7,9 +7,10 @@
 
 mod chartering;
 pub(crate) mod files;
+mod rotating;
 mod words;
 
-pub use chartering::Wanted;
+pub use chartering::{Adopted, Wanted};
 
 use crate::charter::CharterError;
 use crate::service::membership::Membership;
@@ -79,6 +80,11 @@ pub enum TeamError {
     /// Admins only.
     #[error("only an admin of the team can do that: ask one of {0}")]
     NotAdmin(String),
+    /// Nobody could sign the rotation of the only admin's builder key.
+    #[error(
+        "you are the only admin, and nobody else could sign for your next key: `qnode rotate --peer` changes both keys, which you can sign yourself; or make another member an admin first (`qnode team role MEMBER admin`)"
+    )]
+    SoleAdmin,
     /// A draft or a signed charter.
     #[error(transparent)]
     Charter(#[from] CharterError),
@@ -133,6 +139,7 @@ impl Team {
     /// # Errors
     /// [`TeamError`]; what is damaged is left as it is.
     pub fn load(home: &Home) -> Result<Self, TeamError> {
+        rotating::resume(home)?;
         let builder = BuilderKey::load_or_create(&home.builder_key())?;
         let peer = BuilderKey::load_or_create(&home.peer_key())?;
         let state = load_state(home)?;
@@ -143,14 +150,16 @@ impl Team {
                 why: e.to_string(),
             })?,
         };
-        Ok(Self {
+        let team = Self {
             home: home.clone(),
             builder,
             peer,
             state: RwLock::new(state),
             membership: std::sync::Mutex::new(membership),
             words: std::sync::Mutex::default(),
-        })
+        };
+        team.say_last_word()?;
+        Ok(team)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -321,6 +330,7 @@ impl Team {
     /// # Errors
     /// [`TeamError`].
     pub fn forget(&self) -> Result<(), TeamError> {
+        rotating::forget(&self.home)?;
         let mut state = self.write();
         self.replace(&mut state, None, random()?)
     }

@@ -4,6 +4,7 @@
 //! to scripts: extend them, do not rename them.
 
 use super::print::FormatArg;
+use super::team_args::{RotateArgs, TeamCommand};
 use crate::config::parse_size;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -50,7 +51,7 @@ pub enum Command {
     Status(FormatArg),
     /// Make cargo use qwrap, and start the node at login; asks first
     Setup(SetupArgs),
-    /// Make a team
+    /// Make a team; roles, the root key, charters, forks
     Team {
         /// What to do.
         #[command(subcommand)]
@@ -71,6 +72,8 @@ pub enum Command {
     },
     /// Leave the team
     Leave,
+    /// Give this node new keys; the team's entry for it follows
+    Rotate(RotateArgs),
     /// Say who is connected, how fast, and what they hold
     Peers(FormatArg),
     /// Print the counters
@@ -145,19 +148,6 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
-}
-
-/// `qnode team …`.
-#[derive(Debug, Subcommand)]
-pub enum TeamCommand {
-    /// Make a team with this node as its first admin
-    Create {
-        /// The team's name
-        name: String,
-        /// Who.
-        #[command(flatten)]
-        member: MemberName,
-    },
 }
 
 /// The name that this machine has in the team.

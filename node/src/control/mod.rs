@@ -8,8 +8,12 @@ mod agree;
 pub mod answer;
 mod hindrance;
 mod inspect;
+mod life;
 mod why;
 
+pub use life::{
+    AdoptedReport, First, ForkReport, LifeRequest, MergedReport, RotatedReport, hex, unhex,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -84,6 +88,8 @@ pub enum Request {
     },
     /// Leaves the team.
     Leave,
+    /// What comes between joining and leaving: roles, charters, forks, new keys.
+    Life(LifeRequest),
     /// Frees space down to the limit, or to `limit` bytes.
     Gc {
         /// Bytes to get down to instead of the setting.
@@ -179,6 +185,12 @@ pub struct Status {
     pub listen: Vec<String>,
     /// Addresses of the joining swarm while it is open.
     pub door: Vec<String>,
+    /// The membership's open fork, where there is one.
+    #[serde(default)]
+    pub fork: Option<ForkReport>,
+    /// Whether new keys of this node wait for an admin.
+    #[serde(default)]
+    pub rotating: bool,
     /// Connected members.
     pub peers: u64,
     /// What is stored.
@@ -286,7 +298,7 @@ pub struct MemberReport {
     pub peer_id: String,
     /// Signing identity.
     pub builder: String,
-    /// `stands`, `retired` or `revoked`.
+    /// `stands`, `retired`, `revoked`, or `waits` (for the end of a fork).
     pub standing: String,
     /// Whether it is this node.
     pub here: bool,
