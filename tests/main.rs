@@ -9,6 +9,8 @@ mod attackers;
 mod diagnostics;
 mod differential;
 mod faults;
+mod guarded;
+mod life;
 mod networks;
 mod pages;
 mod real_projects;
