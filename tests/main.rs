@@ -6,6 +6,7 @@ mod harness;
 
 mod alone;
 mod attackers;
+mod closed;
 mod diagnostics;
 mod differential;
 mod faults;

@@ -4,7 +4,7 @@
 //! root and iproute2; where they are missing the tests say loudly that they were skipped.
 
 use crate::harness::{Dev, projects, qnode, wait_for};
-use quarry_trust::ticket::Ticket;
+use quarry_node::ticket::Ticket;
 use std::process::Command;
 use std::sync::Mutex;
 

@@ -28,7 +28,9 @@ pub fn adopt(store: &dyn Store, team: &Team) -> Result<u64, StoreError> {
         let Ok(entry) = Entry::from_canon(&offer.signed.bytes) else {
             return;
         };
-        if entry.builder == own && entry.scope != scope {
+        // What was compiled for a project stays the project's.
+        let open = !matches!(entry.scope, Scope::Project(..));
+        if entry.builder == own && open && entry.scope != scope {
             ours.push((entry, offer.prediction));
         }
     })?;

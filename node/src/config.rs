@@ -4,6 +4,7 @@
 //! was checked. An unknown key is refused with file, key and line. Must never happen here: a
 //! default that hides a value somebody wrote wrongly.
 
+use crate::rules::{RuleText, TrustSettings};
 use crate::worker::recheck;
 use libp2p::Multiaddr;
 use quarry_wrapper::home::Home;
@@ -48,6 +49,8 @@ pub struct Config {
     pub pure_macros: Vec<String>,
     /// Share of hits that are compiled again and compared, in parts of [`recheck::WHOLE`].
     pub verify: u64,
+    /// Which of teammates' entries are believed.
+    pub trust: TrustSettings,
 }
 
 impl Default for Config {
@@ -60,6 +63,7 @@ impl Default for Config {
             peers: Vec::new(),
             pure_macros: Vec::new(),
             verify: 0,
+            trust: TrustSettings::default(),
         }
     }
 }
@@ -110,6 +114,7 @@ struct Written {
     peers: Option<Spanned<Value>>,
     pure_macros: Option<Spanned<Value>>,
     verify: Option<Spanned<Value>>,
+    trust: Option<Spanned<Value>>,
 }
 
 impl Config {
@@ -168,6 +173,11 @@ impl Config {
                 .map_err(at("verify", value))
                 .map_err(|(span, what)| wrong(Some(span), what))?;
         }
+        if let Some(value) = &written.trust {
+            self.trust = TrustSettings::of(value.get_ref().clone())
+                .map_err(at("trust", value))
+                .map_err(|(span, what)| wrong(Some(span), what))?;
+        }
         if let Some(value) = &written.pure_macros {
             self.pure_macros = crates_of(value.get_ref())
                 .map_err(at("pure_macros", value))
@@ -216,6 +226,13 @@ impl Config {
                 name: "QUARRY_VERIFY",
                 what,
             })?;
+        }
+        if let Some(value) = set("QUARRY_TRUST")? {
+            self.trust.everywhere.general =
+                RuleText::parse(&value).map_err(|what| ConfigError::Variable {
+                    name: "QUARRY_TRUST",
+                    what,
+                })?;
         }
         if let Some(value) = set("QUARRY_PURE_MACROS")? {
             let names = value.split(',').map(str::trim).filter(|n| !n.is_empty());
@@ -271,7 +288,8 @@ fn read_bounded(path: &Path) -> Result<Option<String>, ConfigError> {
         })
 }
 
-fn line_of(text: &str, at: usize) -> usize {
+/// The line, from 1, that holds the byte at `at`.
+pub(crate) fn line_of(text: &str, at: usize) -> usize {
     1 + text.as_bytes()[..at.min(text.len())]
         .iter()
         .filter(|b| **b == b'\n')

@@ -5,6 +5,7 @@
 //! and whom we believe. Data flows one way: qwrap → ipc → worker → store | swarm.
 
 mod adopt;
+mod belief;
 mod charter;
 pub mod cli;
 pub mod config;
@@ -13,12 +14,16 @@ mod guard;
 mod hands;
 pub mod ipc_server;
 pub mod joining;
+pub mod project;
 mod rootkey;
 mod rotation;
+pub mod rules;
 pub mod runtime;
+pub mod secrets;
 pub mod service;
 pub mod store;
 pub mod swarm;
 pub mod team;
+pub mod ticket;
 mod view;
 pub mod worker;

@@ -396,6 +396,7 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
         counters.clone(),
         (observer(&home), &config.pure_macros),
     )
+    .believing(config.trust.clone())
     .rechecking(config.verify, home.path().join("recheck"));
     let joining = Joining::new(
         &config,

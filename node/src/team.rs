@@ -5,14 +5,17 @@
 //! of the home (0600, replaced by rename), apart from the store, so that a store that must be
 //! rebuilt costs no membership.
 
+mod audience;
 mod chartering;
 pub(crate) mod files;
 mod rotating;
 mod words;
 
+pub use audience::{Audience, Shown, Whom};
 pub use chartering::{Adopted, Wanted};
 
 use crate::charter::CharterError;
+use crate::secrets::{self, Secret, Secrets, Tags};
 use crate::service::membership::Membership;
 use files::{read_bounded, write_private};
 use quarry_trust::canon::{CanonError, Reader, Writer};
@@ -20,8 +23,7 @@ use quarry_trust::key::KeyError;
 use quarry_trust::roster::{FindError, MAX_WIRE, Member, Merge, Op, Role, Roster, RosterError};
 use quarry_trust::verify::{Source, Verifier};
 use quarry_trust::{
-    ActionKey, BuilderId, BuilderKey, Entry, LookupKey, PeerId, Refusal, Scope, SignedEntry,
-    Verified,
+    ActionKey, BuilderId, BuilderKey, Entry, LookupKey, PeerId, Refusal, SignedEntry, Verified,
 };
 use quarry_wrapper::home::Home;
 use std::io;
@@ -33,7 +35,9 @@ use words::Word;
 use zeroize::Zeroizing;
 
 /// Schema of the team file.
-const TEAM_SCHEMA: u16 = 1;
+const TEAM_SCHEMA: u16 = 2;
+/// What was written before there were secrets of projects: read, and written anew.
+const TEAM_SCHEMA_BEFORE: u16 = 1;
 /// Size of the team file: a roster at its limit fits.
 const TEAM_FILE_MAX: u64 = 8 << 20;
 /// Size of the invitations file.
@@ -119,7 +123,23 @@ pub fn random() -> Result<[u8; 32], TeamError> {
 
 struct State {
     roster: Option<Roster>,
+    /// Under it values are digested; who joins is given it.
     secret: Zeroizing<[u8; 32]>,
+    /// Under these keys are announced.
+    secrets: Secrets,
+    tags: Tags,
+}
+
+impl State {
+    fn new(roster: Option<Roster>, secret: Secret, secrets: Secrets, own: &BuilderId) -> Self {
+        let tags = roster.as_ref().map(|r| secrets.tags(r, own, &secret));
+        Self {
+            tags: tags.unwrap_or_default(),
+            roster,
+            secret,
+            secrets,
+        }
+    }
 }
 
 /// Keys and membership of one node.
@@ -142,7 +162,7 @@ impl Team {
         rotating::resume(home)?;
         let builder = BuilderKey::load_or_create(&home.builder_key())?;
         let peer = BuilderKey::load_or_create(&home.peer_key())?;
-        let state = load_state(home)?;
+        let state = load_state(home, &builder.id())?;
         let membership = match read_bounded(&invitations_file(home), INVITATIONS_MAX)? {
             None => Membership::default(),
             Some(bytes) => Membership::from_bytes(&bytes).map_err(|e| TeamError::Damaged {
@@ -228,17 +248,6 @@ impl Team {
     pub fn peer_name(&self, peer: &PeerId) -> Option<String> {
         self.roster(|r| r.member_by_peer(peer).map(|m| m.name.clone()))
             .flatten()
-    }
-
-    /// The scope of what is compiled here now. A reader publishes nothing.
-    #[must_use]
-    pub fn scope(&self) -> Scope {
-        match self.role() {
-            Some(Role::Admin | Role::Builder) => self
-                .roster(|r| Scope::Team(r.team()))
-                .unwrap_or(Scope::Private),
-            _ => Scope::Private,
-        }
     }
 
     /// The secret under which values of variables are digested.
@@ -335,10 +344,11 @@ impl Team {
         self.replace(&mut state, None, random()?)
     }
 
-    /// What members exchange before anything else: the roster, and members' words about themselves
-    /// (departures, rotations) that no admin has made part of it yet. `None` where we are in no team.
+    /// What members exchange before anything else: the roster, members' words about themselves
+    /// (departures, rotations) that no admin has made part of it yet, and for `to` the secrets
+    /// that it may know. `None` where we are in no team.
     #[must_use]
-    pub fn exchange(&self) -> Option<Vec<u8>> {
+    pub fn exchange(&self, to: Option<&PeerId>) -> Option<Vec<u8>> {
         let roster = self.roster(Roster::to_wire)?;
         let mut w = Writer::default();
         w.bytes(&roster);
@@ -347,6 +357,7 @@ impl Team {
         for word in words.values() {
             w.bytes(&word.to_wire());
         }
+        secrets::write(&mut w, self.secrets_for(to).iter());
         Some(w.finish())
     }
 
@@ -365,6 +376,7 @@ impl Team {
             let bytes = r.bytes(words::WORD_BYTES_MAX).map_err(damaged)?;
             words.extend(Word::from_wire(bytes)?);
         }
+        let offered = secrets::read(&mut r).map_err(damaged)?;
         r.finish().map_err(damaged)?;
         let mut outcome = {
             let mut state = self.write();
@@ -372,7 +384,9 @@ impl Team {
                 return Err(TeamError::None);
             };
             let mut merged = roster.clone();
-            let outcome = merged.merge(wire)?;
+            let mut outcome = merged.merge(wire)?;
+            let own = self.builder();
+            outcome.changed |= state.secrets.take(&merged, &own, offered);
             if outcome.changed {
                 let secret = *state.secret;
                 self.replace(&mut state, Some(merged), secret)?;
@@ -396,6 +410,14 @@ impl Team {
     /// [`TeamError`].
     pub fn propose(&self, op: Op) -> Result<(), TeamError> {
         self.change(|roster| roster.propose(op, &self.builder, now()))
+    }
+
+    /// Ends the open fork as an admin, and signs anew what waits.
+    ///
+    /// # Errors
+    /// [`TeamError`].
+    pub fn merge_fork(&self) -> Result<(), TeamError> {
+        self.change(|roster| roster.merge_fork(&self.builder, now()))
     }
 
     /// Renews the freshness mark.
@@ -423,6 +445,13 @@ impl Team {
         }
         let mut changed = roster.clone();
         change(&mut changed)?;
+        if changed.fork().is_none() {
+            // What somebody knows who must not any more is renewed by who took the right away.
+            let renewed = state.secrets.renew(&changed, random)?;
+            for op in renewed {
+                changed.propose(op, &self.builder, now())?;
+            }
+        }
         let secret = *state.secret;
         self.replace(&mut state, Some(changed), secret)
     }
@@ -438,11 +467,11 @@ impl Team {
         w.u16(TEAM_SCHEMA);
         w.fixed(&secret);
         w.option(roster.as_ref(), |w, r| w.bytes(&r.to_wire()));
+        let mut secrets = state.secrets.clone();
+        secrets.keep_named(roster.as_ref());
+        secrets.write(&mut w);
         write_private(&team_file(&self.home), &Zeroizing::new(w.finish()))?;
-        *state = State {
-            roster,
-            secret: Zeroizing::new(secret),
-        };
+        *state = State::new(roster, Zeroizing::new(secret), secrets, &self.builder());
         Ok(())
     }
 
@@ -473,7 +502,7 @@ fn invitations_file(home: &Home) -> PathBuf {
     home.path().join("invitations.bin")
 }
 
-fn load_state(home: &Home) -> Result<State, TeamError> {
+fn load_state(home: &Home, own: &BuilderId) -> Result<State, TeamError> {
     let path = team_file(home);
     let Some(bytes) = read_bounded(&path, TEAM_FILE_MAX)? else {
         let secret = random()?;
@@ -481,35 +510,37 @@ fn load_state(home: &Home) -> Result<State, TeamError> {
         w.u16(TEAM_SCHEMA);
         w.fixed(&secret);
         w.u8(0);
+        Secrets::default().write(&mut w);
         write_private(&path, &Zeroizing::new(w.finish()))?;
-        return Ok(State {
-            roster: None,
-            secret: Zeroizing::new(secret),
-        });
+        let (secret, secrets) = (Zeroizing::new(secret), Secrets::default());
+        return Ok(State::new(None, secret, secrets, own));
     };
     let damaged = |why: String| TeamError::Damaged {
         path: path.clone(),
         why,
     };
-    let (secret, wire) = split_state(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let bytes = Zeroizing::new(bytes);
+    let (secret, wire, secrets) = split_state(&bytes).map_err(|e| damaged(e.to_string()))?;
     let roster = wire.map(|w| Roster::from_wire(&w, None)).transpose();
-    Ok(State {
-        roster: roster.map_err(|e| damaged(e.to_string()))?,
-        secret: Zeroizing::new(secret),
-    })
+    let roster = roster.map_err(|e| damaged(e.to_string()))?;
+    Ok(State::new(roster, secret, secrets, own))
 }
 
-type Split = ([u8; 32], Option<Vec<u8>>);
+type Split = (Secret, Option<Vec<u8>>, Secrets);
 
 fn split_state(bytes: &[u8]) -> Result<Split, CanonError> {
     let mut r = Reader::new(bytes);
     let schema = r.u16()?;
-    if schema != TEAM_SCHEMA {
+    if schema != TEAM_SCHEMA && schema != TEAM_SCHEMA_BEFORE {
         return Err(CanonError::Schema(schema));
     }
-    let secret = r.array()?;
+    let secret = Zeroizing::new(r.array()?);
     let max = usize::try_from(TEAM_FILE_MAX).unwrap_or(usize::MAX);
     let wire = r.option(|r| r.bytes(max).map(<[u8]>::to_vec))?;
+    let secrets = match schema {
+        TEAM_SCHEMA => Secrets::read(&mut r)?,
+        _ => Secrets::default(),
+    };
     r.finish()?;
-    Ok((secret, wire))
+    Ok((secret, wire, secrets))
 }

@@ -140,12 +140,13 @@ impl Mallory {
             let answer = wire::offers(&[offer(honest)]);
             let (lookup, action) = (honest.entry.lookup.digest(), honest.entry.action.digest());
             for key in [lookup, action] {
-                keys.push(key.short());
+                let tag = self.team.tag(&honest.entry.scope, &key).unwrap();
+                keys.push(tag.short());
                 answers.insert(*key.as_bytes(), answer.clone());
             }
         }
         Script {
-            roster: wire::roster(&self.team.exchange().unwrap()),
+            roster: wire::roster(&self.team.exchange(None).unwrap()),
             filter: wire::filter(&keys),
             answers,
             objects: self

@@ -7,7 +7,7 @@ use quarry_trust::SignedEntry;
 use xorf::BinaryFuse16;
 
 /// The protocol of small messages.
-pub const ASK: &str = "/quarry/ask/1";
+pub const ASK: &str = "/quarry/ask/2";
 /// The protocol of objects.
 pub const OBJECT: &str = "/quarry/object/1";
 /// Raw bytes of a chunk, at most.

@@ -105,7 +105,11 @@ impl Cache for Peer {
         all
     }
 
-    fn bring(&self, _: &Candidate) -> bool {
+    fn judge(&self, fit: &[&Candidate], _: bool) -> Vec<usize> {
+        (0..fit.len()).collect()
+    }
+
+    fn bring(&self, _: &Candidate, _: &[&Candidate]) -> bool {
         true
     }
 

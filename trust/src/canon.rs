@@ -5,6 +5,7 @@
 //! and nothing may follow the last field. Decoding is bounded before it allocates: a count is
 //! checked against its limit and against the bytes that are left.
 
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// Why bytes are not the canonical form of what they claim to be.
@@ -57,6 +58,56 @@ pub trait Canonical: Sized {
         Ok(value)
     }
 }
+
+/// Implements [`Canonical`] for a struct: the schema where one is named, then the fields in the
+/// order given, each in its own form or in the two that are named (how to write it, how to read
+/// it); then what `check` refuses.
+macro_rules! canonical {
+    (@write $w:ident, $value:expr) => { $crate::canon::Canonical::write($value, $w) };
+    (@write $w:ident, $value:expr, $write:expr) => { $write($w, $value) };
+    (@read $reader:ident) => { $crate::canon::Canonical::read($reader)? };
+    (@read $reader:ident, $r:ident, $read:expr) => {{ let $r = &mut *$reader; $read? }};
+    ($type:ty $(, $schema:expr =>)? {
+        $($field:tt $(: ($write:expr, $r:ident => $read:expr))?),* $(,)?
+    } $(check $check:path)?) => {
+        impl $crate::canon::Canonical for $type {
+            fn write(&self, w: &mut $crate::canon::Writer) {
+                $(w.u16($schema);)?
+                $($crate::canon::canonical!(@write w, &self.$field $(, $write)?);)*
+            }
+
+            fn read(r: &mut $crate::canon::Reader<'_>) -> Result<Self, $crate::canon::CanonError> {
+                $(r.schema($schema)?;)?
+                let value = Self {
+                    $($field: $crate::canon::canonical!(@read r $(, $r, $read)?)),*
+                };
+                $($check(&value)?;)?
+                Ok(value)
+            }
+        }
+    };
+}
+
+/// Implements [`Canonical`] for an enum without data: one byte, the variant's number.
+macro_rules! canonical_enum {
+    ($type:ty { $($variant:ident),* $(,)? } $what:literal) => {
+        impl $crate::canon::Canonical for $type {
+            fn write(&self, w: &mut $crate::canon::Writer) {
+                w.u8(*self as u8);
+            }
+
+            fn read(r: &mut $crate::canon::Reader<'_>) -> Result<Self, $crate::canon::CanonError> {
+                let byte = r.u8()?;
+                $(if byte == Self::$variant as u8 {
+                    return Ok(Self::$variant);
+                })*
+                Err($crate::canon::CanonError::Value($what))
+            }
+        }
+    };
+}
+
+pub(crate) use {canonical, canonical_enum};
 
 /// Builds canonical bytes.
 #[derive(Default)]
@@ -119,6 +170,14 @@ impl Writer {
 
     /// A list of canonical values: count, then each.
     pub fn list<T: Canonical>(&mut self, items: &[T]) {
+        self.count(items.len());
+        for item in items {
+            item.write(self);
+        }
+    }
+
+    /// A set of canonical values: count, then each, in ascending order.
+    pub fn set<T: Canonical + Ord>(&mut self, items: &BTreeSet<T>) {
         self.count(items.len());
         for item in items {
             item.write(self);
@@ -236,10 +295,10 @@ impl<'a> Reader<'a> {
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, CanonError>,
     ) -> Result<Option<T>, CanonError> {
-        match self.u8()? {
-            0 => Ok(None),
-            1 => read(self).map(Some),
-            _ => Err(CanonError::Value("an option's flag is neither 0 nor 1")),
+        if bool::read(self)? {
+            read(self).map(Some)
+        } else {
+            Ok(None)
         }
     }
 
@@ -250,6 +309,27 @@ impl<'a> Reader<'a> {
     pub fn list<T: Canonical>(&mut self, max: usize) -> Result<Vec<T>, CanonError> {
         let n = self.count(max)?;
         (0..n).map(|_| T::read(self)).collect()
+    }
+
+    /// A set of at most `max` canonical values.
+    ///
+    /// # Errors
+    /// As [`Reader::list`], and [`CanonError::Value`] where they do not strictly ascend.
+    pub fn set<T: Canonical + Ord>(&mut self, max: usize) -> Result<BTreeSet<T>, CanonError> {
+        let items = self.list(max)?;
+        strictly_ascending(items.iter())?;
+        Ok(items.into_iter().collect())
+    }
+
+    /// The schema of what follows.
+    ///
+    /// # Errors
+    /// [`CanonError::Schema`] for another than `expected`.
+    pub fn schema(&mut self, expected: u16) -> Result<(), CanonError> {
+        match self.u16()? {
+            found if found == expected => Ok(()),
+            found => Err(CanonError::Schema(found)),
+        }
     }
 
     /// Refuses bytes after the last field.
@@ -278,6 +358,32 @@ pub fn strictly_ascending<T: Ord>(items: impl IntoIterator<Item = T>) -> Result<
         last = Some(item);
     }
     Ok(())
+}
+
+/// Eight bytes.
+impl Canonical for u64 {
+    fn write(&self, w: &mut Writer) {
+        w.u64(*self);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        r.u64()
+    }
+}
+
+/// One byte, 0 or 1.
+impl Canonical for bool {
+    fn write(&self, w: &mut Writer) {
+        w.u8(u8::from(*self));
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        match r.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(CanonError::Value("a flag is neither 0 nor 1")),
+        }
+    }
 }
 
 impl Canonical for crate::Digest {

@@ -20,6 +20,8 @@ pub const ACTION: Domain = Domain("quarry 2026-11 action v1");
 pub const LOOKUP: Domain = Domain("quarry 2026-11 lookup v1");
 /// A team's root key and name, hashed to its id.
 pub const TEAM: Domain = Domain("quarry 2026-11 team v1");
+/// A team and a project's name, hashed to the project's id.
+pub const PROJECT: Domain = Domain("quarry 2026-11 project v1");
 /// One signed change of the membership chain, hashed to the link its successor names.
 pub const CHANGE: Domain = Domain("quarry 2026-11 change v1");
 
@@ -148,6 +150,10 @@ macro_rules! key_type {
                 self.0.as_bytes()
             }
         }
+
+
+
+        crate::canon::canonical!($name { 0 });
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

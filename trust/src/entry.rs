@@ -5,8 +5,10 @@
 //! [`crate::Verified`] entry, which verification alone makes. Output names are plain file names
 //! by construction: a name that could leave the output directory does not decode.
 
-use crate::canon::{CanonError, Canonical, Reader, Writer, strictly_ascending};
-use crate::digest::{ActionKey, Digest, LookupKey};
+use crate::canon::{
+    CanonError, Canonical, Reader, Writer, canonical, canonical_enum, strictly_ascending,
+};
+use crate::digest::{ActionKey, Digest, LookupKey, PROJECT};
 use crate::key::{BuilderId, BuilderKey, SIGNATURE_LEN, Signature};
 
 /// The schema of [`Entry`]'s canonical bytes. An entry of another schema is unreachable.
@@ -28,13 +30,26 @@ pub const MAX_ENTRY_BYTES: usize = 8 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TeamId(pub Digest);
 
-/// Who may see and use an entry. Tag 2 is kept for a project that is closed to some members.
+/// Who may see and use an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// The node that made it alone: never announced, never served.
     Private,
     /// Every member of the team.
     Team(TeamId),
+    /// Those members of the team to whom a project is open.
+    Project(TeamId, Digest),
+}
+
+impl Scope {
+    /// The scope of a team's project, by the project's name.
+    #[must_use]
+    pub fn project(team: TeamId, name: &str) -> Self {
+        let mut w = Writer::default();
+        team.write(&mut w);
+        w.text(name);
+        Self::Project(team, Digest::tagged(PROJECT, &w.finish()))
+    }
 }
 
 /// A digest with the length of the object that it names.
@@ -44,6 +59,15 @@ pub struct ObjectRef {
     pub digest: Digest,
     /// Length in bytes, at most [`MAX_OBJECT`].
     pub size: u64,
+}
+
+impl ObjectRef {
+    fn check(&self) -> Result<(), CanonError> {
+        if self.size > MAX_OBJECT {
+            return Err(CanonError::Limit);
+        }
+        Ok(())
+    }
 }
 
 /// A plain file name: no separator, no NUL, not empty, not `.` or `..`, at most [`MAX_NAME`] bytes.
@@ -130,6 +154,10 @@ pub struct Entry {
 }
 
 impl Entry {
+    fn check(&self) -> Result<(), CanonError> {
+        strictly_ascending(self.outputs.iter().map(|o| &o.name))
+    }
+
     /// Every object that a restore needs: outputs, stdout, stderr (empty ones left out).
     pub fn restore_objects(&self) -> impl Iterator<Item = ObjectRef> + '_ {
         self.outputs
@@ -197,15 +225,7 @@ impl SignedEntry {
     }
 }
 
-impl Canonical for TeamId {
-    fn write(&self, w: &mut Writer) {
-        self.0.write(w);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        Digest::read(r).map(Self)
-    }
-}
+canonical!(TeamId { 0 });
 
 impl Canonical for Scope {
     fn write(&self, w: &mut Writer) {
@@ -215,6 +235,11 @@ impl Canonical for Scope {
                 w.u8(1);
                 team.write(w);
             }
+            Self::Project(team, project) => {
+                w.u8(2);
+                team.write(w);
+                project.write(w);
+            }
         }
     }
 
@@ -222,98 +247,42 @@ impl Canonical for Scope {
         match r.u8()? {
             0 => Ok(Self::Private),
             1 => TeamId::read(r).map(Self::Team),
+            2 => Ok(Self::Project(TeamId::read(r)?, Digest::read(r)?)),
             _ => Err(CanonError::Value("an unknown scope")),
         }
     }
 }
 
-impl Canonical for ObjectRef {
-    fn write(&self, w: &mut Writer) {
-        self.digest.write(w);
-        w.u64(self.size);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        let digest = Digest::read(r)?;
-        let size = r.u64()?;
-        if size > MAX_OBJECT {
-            Err(CanonError::Limit)
-        } else {
-            Ok(Self { digest, size })
-        }
-    }
+canonical!(ObjectRef { digest, size } check ObjectRef::check);
+canonical_enum!(OutputKind { Plain, Metadata, DepInfo } "an unknown kind of output");
+fn write_name(w: &mut Writer, name: &OutputName) {
+    w.text(name.as_str());
 }
 
-impl Canonical for Output {
-    fn write(&self, w: &mut Writer) {
-        w.text(self.name.as_str());
-        w.u8(self.kind as u8);
-        w.u8(u8::from(self.executable));
-        self.object.write(w);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        let name = OutputName::new(r.text(MAX_NAME)?)?;
-        let kind = match r.u8()? {
-            0 => OutputKind::Plain,
-            1 => OutputKind::Metadata,
-            2 => OutputKind::DepInfo,
-            _ => return Err(CanonError::Value("an unknown kind of output")),
-        };
-        let executable = match r.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(CanonError::Value("a flag is neither 0 nor 1")),
-        };
-        Ok(Self {
-            name,
-            kind,
-            executable,
-            object: ObjectRef::read(r)?,
-        })
-    }
+fn write_width(w: &mut Writer, width: &Option<u16>) {
+    w.option(width.as_ref(), |w, v| w.u16(*v));
 }
 
-impl Canonical for Entry {
-    fn write(&self, w: &mut Writer) {
-        w.u16(ENTRY_SCHEMA);
-        self.scope.write(w);
-        self.builder.write(w);
-        self.lookup.digest().write(w);
-        self.action.digest().write(w);
-        self.description.write(w);
-        w.text(&self.crate_name);
-        w.list(&self.outputs);
-        self.stdout.write(w);
-        self.stderr.write(w);
-        w.option(self.width.as_ref(), |w, v| w.u16(*v));
-        w.u64(self.duration_ms);
-        w.u64(self.created);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        let schema = r.u16()?;
-        if schema != ENTRY_SCHEMA {
-            return Err(CanonError::Schema(schema));
-        }
-        let entry = Self {
-            scope: Scope::read(r)?,
-            builder: BuilderId::read(r)?,
-            lookup: LookupKey::from_digest(Digest::read(r)?),
-            action: ActionKey::from_digest(Digest::read(r)?),
-            description: ObjectRef::read(r)?,
-            crate_name: r.text(MAX_CRATE_NAME)?,
-            outputs: r.list(MAX_OUTPUTS)?,
-            stdout: ObjectRef::read(r)?,
-            stderr: ObjectRef::read(r)?,
-            width: r.option(Reader::u16)?,
-            duration_ms: r.u64()?,
-            created: r.u64()?,
-        };
-        strictly_ascending(entry.outputs.iter().map(|o| &o.name))?;
-        Ok(entry)
-    }
-}
+canonical!(Output {
+    name: (write_name, r => OutputName::new(r.text(MAX_NAME)?)),
+    kind,
+    executable,
+    object,
+});
+canonical!(Entry, ENTRY_SCHEMA => {
+    scope,
+    builder,
+    lookup,
+    action,
+    description,
+    crate_name: (Writer::text, r => r.text(MAX_CRATE_NAME)),
+    outputs: (Writer::list, r => r.list(MAX_OUTPUTS)),
+    stdout,
+    stderr,
+    width: (write_width, r => r.option(Reader::u16)),
+    duration_ms,
+    created,
+} check Entry::check);
 
 #[cfg(test)]
 #[path = "entry_tests.rs"]

@@ -9,12 +9,13 @@ pub mod canon;
 pub mod digest;
 pub mod entry;
 pub mod key;
+pub mod policy;
 pub mod roster;
-pub mod ticket;
 pub mod verify;
 
 pub use digest::{ActionKey, Digest, LookupKey};
 pub use entry::{Entry, ObjectRef, Output, OutputKind, OutputName, Scope, SignedEntry, TeamId};
 pub use key::{BuilderId, BuilderKey, PeerId, Signature};
+pub use policy::{Policy, Rule, Why};
 pub use roster::{Member, Role, Roster, RosterError, Standing};
 pub use verify::{Refusal, Verified};

@@ -129,30 +129,38 @@ impl Verifier<'_> {
     }
 
     fn standing(&self, entry: &Entry, source: Source) -> Result<(), Refusal> {
-        match (entry.scope, self.roster) {
-            (Scope::Private, _) if entry.builder == self.own => Ok(()),
-            (Scope::Private, _) => Err(Refusal::Untrusted("a private entry of another node")),
-            (Scope::Team(_), None) => Err(Refusal::Untrusted("this node is in no team")),
-            (Scope::Team(team), Some(roster)) => {
-                if roster.team() != team {
-                    return Err(Refusal::Untrusted("an entry of another team"));
-                }
-                match roster.standing(&entry.builder) {
-                    Standing::Stands if entry.builder == self.own => Ok(()),
-                    Standing::Stands if roster.is_fresh(self.now) => Ok(()),
-                    Standing::Stands => {
-                        Err(Refusal::Untrusted("the roster's freshness mark is too old"))
-                    }
-                    // What a retired builder signed counts where it was verified before the
-                    // retirement arrived, which is what lies in our own store.
-                    Standing::Retired if source == Source::Store => Ok(()),
-                    Standing::Retired | Standing::Unknown => {
-                        Err(Refusal::Untrusted("no builder of the roster"))
-                    }
-                    Standing::Revoked => Err(Refusal::Revoked),
-                }
+        let own = entry.builder == self.own;
+        let roster = match (entry.scope, self.roster) {
+            // What we compiled for ourselves or a project, whoever else may see it.
+            (Scope::Private | Scope::Project(..), _) if own && source == Source::Store => {
+                return Ok(());
+            }
+            (Scope::Private, _) => {
+                return Err(Refusal::Untrusted("a private entry of another node"));
+            }
+            (_, None) => return Err(Refusal::Untrusted("this node is in no team")),
+            (_, Some(roster)) => roster,
+        };
+        match roster.standing(&entry.builder) {
+            Standing::Revoked => return Err(Refusal::Revoked),
+            Standing::Unknown => return Err(Refusal::Untrusted("no builder of the roster")),
+            // What a retired builder signed counts where it was verified before the retirement
+            // arrived, which is what lies in our own store.
+            Standing::Retired if source == Source::Store => {}
+            Standing::Retired => return Err(Refusal::Untrusted("no builder of the roster")),
+            Standing::Stands if own || roster.is_fresh(self.now) => {}
+            Standing::Stands => {
+                return Err(Refusal::Untrusted("the roster's freshness mark is too old"));
             }
         }
+        if !roster.sees(&self.own, &entry.scope) {
+            return Err(Refusal::Untrusted("a scope that this node is not in"));
+        }
+        // Only who may see a project may sign for it; what was verified before stays.
+        if source == Source::Peer && !roster.sees(&entry.builder, &entry.scope) {
+            return Err(Refusal::Untrusted("its builder is not in its scope"));
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use crate::canon::Writer;
 use crate::digest::Digest;
 use crate::entry::{ObjectRef, Output, OutputKind, OutputName, TeamId};
 use crate::key::{BuilderKey, PeerId};
-use crate::roster::{Member, Op, ROSTER_MAX_AGE, Role};
+use crate::roster::{Member, Op, Project, ROSTER_MAX_AGE, Role};
 
 const NOW: u64 = 1_800_000_000;
 const ALICE: u8 = 2;
@@ -288,4 +288,39 @@ fn what_is_not_the_form_is_corrupt() {
     w.u16(2);
     w.fixed(&good[2..]);
     assert_eq!(sign(w.finish()), "corrupt", "an unknown schema");
+}
+
+#[test]
+fn a_project_s_entry_is_believed_within_the_project_alone() {
+    let mut roster = desk();
+    let open_to = |who: &[u8]| Project {
+        members: who.iter().map(|w| key(*w).id()).collect(),
+        ..Project::default()
+    };
+    let mut say = |op| {
+        roster.propose(op, &key(ALICE), NOW).unwrap();
+        roster.clone()
+    };
+    say(Op::Add(member(EVE, Role::Builder)));
+    let before = say(Op::Project("pay".into(), open_to(&[ALICE])));
+    let scope = Scope::project(before.team(), "pay");
+    let alices = entry(ALICE, scope).sign(&key(ALICE));
+    let outside = Err(Refusal::Untrusted("a scope that this node is not in"));
+    assert_eq!(bob_asks(&alices, Some(&before), Source::Peer), outside);
+    assert_eq!(bob_asks(&alices, Some(&before), Source::Store), outside);
+
+    let with_bob = say(Op::Project("pay".into(), open_to(&[ALICE, BOB])));
+    assert_eq!(bob_asks(&alices, Some(&with_bob), Source::Peer), Ok(()));
+    let eves = entry(EVE, scope).sign(&key(EVE));
+    assert_eq!(
+        bob_asks(&eves, Some(&with_bob), Source::Peer),
+        Err(Refusal::Untrusted("its builder is not in its scope"))
+    );
+    let other = entry(ALICE, Scope::project(before.team(), "play")).sign(&key(ALICE));
+    assert_eq!(bob_asks(&other, Some(&with_bob), Source::Peer), outside);
+    // Bob's own stays his wherever he is, and is nothing when a peer brings it.
+    let bobs = entry(BOB, scope).sign(&key(BOB));
+    assert_eq!(bob_asks(&bobs, None, Source::Store), Ok(()));
+    assert_eq!(bob_asks(&bobs, Some(&before), Source::Store), Ok(()));
+    assert_eq!(bob_asks(&bobs, Some(&before), Source::Peer), outside);
 }

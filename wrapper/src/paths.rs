@@ -441,7 +441,8 @@ pub fn target_root(out_dir: &Path, target: Option<&str>) -> Option<PathBuf> {
 }
 
 /// Cargo's home by the invocation's environment; `None` where it does not say.
-fn cargo_home(inv: &Invocation) -> Option<PathBuf> {
+#[must_use]
+pub fn cargo_home(inv: &Invocation) -> Option<PathBuf> {
     let named = inv.nonempty_var("CARGO_HOME").map(PathBuf::from);
     let home = || Some(PathBuf::from(inv.nonempty_var("HOME")?).join(".cargo"));
     named.or_else(home).filter(|path| path.is_absolute())

@@ -4,6 +4,7 @@
 //! to scripts: extend them, do not rename them.
 
 use super::print::FormatArg;
+use super::projects::ProjectArgs;
 use super::team_args::{RotateArgs, TeamCommand};
 use crate::config::parse_size;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -70,6 +71,10 @@ pub enum Command {
         /// Any unambiguous prefix of its name, peer or builder
         member: String,
     },
+    /// Open a project to some members alone, or close it to others
+    Project(ProjectArgs),
+    /// List the projects that are closed to some members
+    Projects(FormatArg),
     /// Leave the team
     Leave,
     /// Give this node new keys; the team's entry for it follows

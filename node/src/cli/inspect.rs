@@ -120,7 +120,17 @@ fn stats_text(s: &Stats) -> String {
         let (checked, differed) = (s.verified.checked, s.verified.differed);
         rows.push((
             "verified",
-            format!("{checked} compiled again, {differed} differed"),
+            format!(
+                "{checked} compiled again, {differed} differed, {} signed here as well",
+                s.verified.agreed
+            ),
+        ));
+    }
+    if s.disagreements > 0 {
+        let keys = print::count(s.disagreements, "key", "keys");
+        rows.push((
+            "disagreements",
+            format!("builders signed different results for {keys}"),
         ));
     }
     let refused: Vec<String> = s

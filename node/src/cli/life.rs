@@ -53,8 +53,8 @@ pub fn fork_text(fork: &ForkReport) -> String {
             print::date(*at)
         ));
     }
-    for (name, role) in &fork.waiting {
-        lines.push(format!("waits      {name}, {role}"));
+    for (name, what) in &fork.waiting {
+        lines.push(format!("waits      {name} {what}"));
     }
     let lines: Vec<String> = lines.iter().map(|l| print::clean_line(l)).collect();
     lines.join("\n")
@@ -79,11 +79,8 @@ pub fn merge(yes: bool) -> Result<()> {
     }
     let merged: MergedReport = ask::report(&Request::Life(LifeRequest::Merge), SOON)?;
     print::line("the fork is ended")?;
-    for name in &merged.admitted {
-        print::line(format!("in         {}", print::clean_line(name)))?;
-    }
-    for name in &merged.refused {
-        print::line(format!("not in     {}", print::clean_line(name)))?;
+    for (name, what) in &merged.signed {
+        print::line(print::clean_line(&format!("holds      {name} {what}")))?;
     }
     Ok(())
 }

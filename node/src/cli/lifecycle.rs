@@ -6,7 +6,7 @@ use super::ask::{self, Line, SOON};
 use super::print::{self, Format};
 use super::start::{self, Started};
 use crate::config::Config;
-use crate::control::{Request, Status};
+use crate::control::{Request, Status, TrustReport};
 use anyhow::{Result, anyhow, bail};
 use quarry_wrapper::home::Home;
 use rustix::fs::FlockOperation;
@@ -201,16 +201,39 @@ pub fn restart() -> Result<()> {
 /// # Errors
 /// That no node runs.
 pub fn status(format: Format) -> Result<()> {
-    let value = ask::value(&Request::Status, SOON)?;
+    let mut value = ask::value(&Request::Status, SOON)?;
+    // An older node does not know the question; what else it says is shown all the same.
+    let trust = ask::value(&belief_here(), SOON).unwrap_or_default();
     if format == Format::Json {
+        value["trust"] = trust;
         print::json(&value)?;
     } else {
-        print::line(status_text(&ask::decode(value)?))?;
+        let trust = ask::decode(trust).unwrap_or_default();
+        print::line(status_text(&ask::decode(value)?, &trust))?;
     }
     Ok(())
 }
 
-fn status_text(s: &Status) -> String {
+/// The question what is believed in this directory.
+pub(super) fn belief_here() -> Request {
+    let here = std::env::current_dir().unwrap_or_default();
+    Request::Trust {
+        workspace: here.display().to_string(),
+    }
+}
+
+/// The rules of a report, in one line.
+pub(super) fn belief_text(trust: &TrustReport) -> String {
+    let rules = trust.rules.iter().enumerate();
+    // The first is the node's own setting; of the others where they stand matters.
+    let rules = rules.map(|(at, rule)| match at {
+        0 => rule.rule.clone(),
+        _ => format!("{} ({})", rule.rule, rule.from),
+    });
+    rules.collect::<Vec<_>>().join(" · narrowed to ")
+}
+
+fn status_text(s: &Status, trust: &TrustReport) -> String {
     let team = match (&s.team, &s.role) {
         (Some(team), Some(role)) => format!("{team} (you are {role})"),
         (Some(team), None) => team.clone(),
@@ -235,6 +258,11 @@ fn status_text(s: &Status) -> String {
         ("team", team),
         ("peer", s.peer_id.clone()),
         ("builder", s.builder.clone()),
+        ("trusts", belief_text(trust)),
+        (
+            "shares",
+            format!("what is built here with {}", trust.shared_with),
+        ),
         ("listens", listen),
         ("peers", format!("{} connected", s.peers)),
         (
@@ -264,7 +292,7 @@ fn status_text(s: &Status) -> String {
     }
     if !s.door.is_empty() {
         rows.insert(
-            6,
+            7,
             (
                 "door",
                 format!("open for newcomers on {}", s.door.join(", ")),

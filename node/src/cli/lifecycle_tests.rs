@@ -1,7 +1,7 @@
 //! Whether there is a node, and what is said of it.
 
 use super::*;
-use crate::control::StoreStatus;
+use crate::control::{StoreStatus, TrustRule};
 
 #[test]
 fn a_home_is_free_until_a_node_locks_it() {
@@ -39,13 +39,27 @@ fn status_reads_as_a_page() {
         uptime_s: 61,
         ..Status::default()
     };
+    let rule = |rule: &str, from: &str| TrustRule {
+        rule: rule.into(),
+        from: from.into(),
+    };
+    let trust = TrustReport {
+        rules: vec![
+            rule("every builder", "[trust] of config.toml"),
+            rule("ci", "/w/quarry.toml"),
+        ],
+        problems: Vec::new(),
+        shared_with: "the team".into(),
+    };
     assert_eq!(
-        status_text(&status),
+        status_text(&status, &trust),
         "node     version 0.1.0, pid 7, for 1 min 1 s\n\
          home     /h\n\
          team     desk\u{fffd} (you are admin)\n\
          peer     12D3\n\
          builder  ab\n\
+         trusts   every builder · narrowed to ci (/w/quarry.toml)\n\
+         shares   what is built here with the team\n\
          listens  /ip4/127.0.0.1/tcp/1\n\
          peers    1 connected\n\
          store    1 entry, 2 objects, 2.0 KiB of 1.0 GiB\n\

@@ -15,6 +15,7 @@ mod inspect;
 mod life;
 mod lifecycle;
 mod print;
+mod projects;
 mod secret;
 mod setup;
 mod start;
@@ -71,6 +72,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Members(format) => done(team::members(format.format)),
         Command::Approve(approve) => done(team::approve(&approve)),
         Command::Revoke { member } => done(team::revoke(member)),
+        Command::Project(args) => done(projects::set(args)),
+        Command::Projects(format) => done(projects::list(format.format)),
         Command::Leave => done(team::leave()),
         Command::Peers(format) => done(inspect::peers(format.format)),
         Command::Stats { reset, format } => done(inspect::stats(reset, format.format)),

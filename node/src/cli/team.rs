@@ -11,8 +11,8 @@ use super::{life, lifecycle};
 use crate::control::{
     ForkReport, InvitedReport, JoinedReport, KnockReport, LifeRequest, MemberReport, Request,
 };
+use crate::ticket::Ticket;
 use anyhow::{Result, bail};
-use quarry_trust::ticket::Ticket;
 use std::time::Duration;
 
 /// How long to try with a ticket: its node is there and answers, or is not.

@@ -4,8 +4,10 @@
 //! here, and nothing is decided that membership, store or policy decide.
 
 use super::agree;
+use super::belief;
 use super::inspect;
 use super::life;
+use super::projects;
 use super::why;
 use super::{CheckReport, FreedReport, Progress, Reply, Request};
 use crate::ipc_server;
@@ -109,6 +111,7 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
             }
             done(&stats)
         }
+        Request::Trust { workspace } => done(&belief::trust(node, &workspace)),
         Request::Peers => done(&inspect::peers(node)),
         Request::Members => done(&inspect::members(node)?),
         Request::Show { key } => done(&inspect::show(node, &key)?),
@@ -141,6 +144,7 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
         Request::Deny { code } => done(&joining.deny(&code).map_err(text)?.0),
         Request::Revoke { member } => done(&joining.revoke(&member).map_err(text)?.0),
         Request::Life(request) => life::answer(node, request),
+        Request::Project(request) => done(&projects::answer(node, &request)?),
         Request::Leave => {
             let left = joining.leave(LEAVE_WITHIN).map_err(text)?;
             if !left.told {

@@ -9,7 +9,7 @@ use crate::store::Offer;
 use crate::swarm::identity;
 use crate::team;
 use quarry_trust::canon::Canonical;
-use quarry_trust::roster::Gone;
+use quarry_trust::roster::{Gone, Op};
 use quarry_trust::verify::Source;
 use quarry_trust::{Entry, Scope};
 use quarry_wrapper::action::{Description, Sight, Value};
@@ -96,8 +96,11 @@ pub(super) fn members(node: &Node) -> Result<Vec<MemberReport>, String> {
                     },
                 )
             });
-            let waiting = r.fork().map(|f| f.waiting.clone()).unwrap_or_default();
-            let waiting: Vec<_> = waiting.iter().map(|m| report(m, "waits")).collect();
+            let waiting = r.fork().map(|f| f.waiting.as_slice()).unwrap_or_default();
+            let waiting = waiting.iter().filter_map(|op| match op {
+                Op::Add(m) => Some(report(m, "waits")),
+                _ => None,
+            });
             present.chain(former).chain(waiting).collect()
         })
         .ok_or_else(|| team::TeamError::None.to_string())

@@ -7,6 +7,7 @@ use crate::charter;
 use crate::joining::role_name;
 use crate::runtime::Node;
 use crate::team::Wanted;
+use quarry_trust::roster::Op;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -76,17 +77,15 @@ pub struct First {
 pub struct ForkReport {
     /// Who signed the end of each branch, and when (seconds since 1970 by their clock).
     pub heads: Vec<(String, u64)>,
-    /// (name, role) of who waits for the fork to end.
+    /// (name of a member or project, what) of what waits for the fork to end.
     pub waiting: Vec<(String, String)>,
 }
 
 /// What ending a fork came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MergedReport {
-    /// Who waited, and is in now.
-    pub admitted: Vec<String>,
-    /// Who waited and could not be let in, with the reason.
-    pub refused: Vec<String>,
+    /// (name, what) of what waited and holds now.
+    pub signed: Vec<(String, String)>,
 }
 
 /// What adopting a charter came to.
@@ -127,11 +126,9 @@ pub(super) fn answer(node: &Node, request: LifeRequest) -> Result<Reply, String>
         LifeRequest::Retire { member } => done(&joining.retire(&member).map_err(text)?.0),
         LifeRequest::Fork => done(&fork(node)?),
         LifeRequest::Merge => {
-            let merged = joining.merge_fork().map_err(text)?;
-            done(&MergedReport {
-                admitted: merged.admitted,
-                refused: merged.refused,
-            })
+            let signed = joining.merge_fork().map_err(text)?;
+            let signed = signed.iter().map(|op| told(node, op)).collect();
+            done(&MergedReport { signed })
         }
         LifeRequest::Draft {
             first,
@@ -178,12 +175,30 @@ pub(super) fn fork(node: &Node) -> Result<Option<ForkReport>, String> {
         name.unwrap_or_else(|| b.to_hex()[..12].to_owned())
     };
     let heads = fork.heads.iter().map(|h| (signer(&h.signer), h.at));
-    let waiting = fork.waiting.iter();
-    let waiting = waiting.map(|m| (m.name.clone(), role_name(m.role).to_owned()));
+    let waiting = fork.waiting.iter().map(|op| told(node, op));
     Ok(Some(ForkReport {
         heads: heads.collect(),
         waiting: waiting.collect(),
     }))
+}
+
+/// A change that waits or waited, in words: whom or what it is about, and what it gives.
+fn told(node: &Node, op: &Op) -> (String, String) {
+    let name = |b| {
+        let name = node.team.builder_name(b);
+        name.unwrap_or_else(|| b.to_hex()[..12].to_owned())
+    };
+    match op {
+        Op::Add(m) => (m.name.clone(), format!("joins as {}", role_name(m.role))),
+        Op::SetRole(b, role) => (name(b), format!("becomes {}", role_name(*role))),
+        Op::Retire(b) => (name(b), "retires".to_owned()),
+        Op::Revoke(b) => (name(b), "is revoked".to_owned()),
+        Op::Merge(_) => (String::new(), "ends a fork".to_owned()),
+        Op::Project(project, to) => {
+            let count = to.members.len();
+            (project.clone(), format!("project of {count} members"))
+        }
+    }
 }
 
 /// Bytes as they travel in a request: hexadecimal.

@@ -6,14 +6,18 @@
 
 mod agree;
 pub mod answer;
+mod belief;
 mod hindrance;
 mod inspect;
 mod life;
+mod projects;
 mod why;
 
 pub use life::{
     AdoptedReport, First, ForkReport, LifeRequest, MergedReport, RotatedReport, hex, unhex,
 };
+pub use projects::{ProjectReport, ProjectRequest};
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -27,6 +31,11 @@ pub enum Request {
     Stats {
         /// Start over.
         reset: bool,
+    },
+    /// Which of teammates' entries are believed in a directory: a [`TrustReport`].
+    Trust {
+        /// The directory.
+        workspace: String,
     },
     /// Who is connected.
     Peers,
@@ -86,6 +95,8 @@ pub enum Request {
         /// Prefix of name, peer or builder.
         member: String,
     },
+    /// Projects that are closed to some members.
+    Project(ProjectRequest),
     /// Leaves the team.
     Leave,
     /// What comes between joining and leaving: roles, charters, forks, new keys.
@@ -240,6 +251,9 @@ pub struct Stats {
     /// Hits that were compiled again to be compared.
     #[serde(default)]
     pub verified: Verified,
+    /// Keys for which two builders signed different results, as far as this node came across them.
+    #[serde(default)]
+    pub disagreements: u64,
     /// Runs of build scripts, which are counted nowhere else.
     #[serde(default)]
     pub scripts: Scripts,
@@ -265,6 +279,9 @@ pub struct Verified {
     pub checked: u64,
     /// How many of them gave other bytes.
     pub differed: u64,
+    /// How many gave the same in everything, so that this node signed what it compiled.
+    #[serde(default)]
+    pub agreed: u64,
 }
 
 /// Hits by where they came from.
@@ -285,6 +302,27 @@ pub struct Bytes {
     pub fetched: u64,
     /// Of objects served to peers.
     pub served: u64,
+}
+
+/// Which of teammates' entries are believed somewhere: the part `trust` of `qnode status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustReport {
+    /// The rules that hold, each narrower than the one before.
+    pub rules: Vec<TrustRule>,
+    /// What is wrong with them, one line each; then nothing of teammates is believed.
+    pub problems: Vec<String>,
+    /// Who may see what is compiled there, in words.
+    #[serde(default)]
+    pub shared_with: String,
+}
+
+/// One rule of belief.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustRule {
+    /// Where it stands.
+    pub from: String,
+    /// In words.
+    pub rule: String,
 }
 
 /// One line of `qnode members`.
@@ -458,6 +496,13 @@ pub struct RecentReport {
     /// Whether it is the run of a build script; the crate is then the package's.
     #[serde(default)]
     pub script: bool,
+    /// Of a miss: which rule did not believe an entry that was there, and what is missing; empty
+    /// otherwise.
+    #[serde(default)]
+    pub policy: String,
+    /// That builders signed different results for this key, in words; empty otherwise.
+    #[serde(default)]
+    pub disagreement: String,
 }
 
 /// `qnode why`: one compile, and what made it what it was.

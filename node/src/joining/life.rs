@@ -11,15 +11,6 @@ use quarry_trust::roster::{Fork, Op, Role};
 use quarry_trust::{BuilderId, Member};
 use std::time::{Duration, Instant};
 
-/// What became of ending a fork.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Merged {
-    /// Who waited and is in now, or has the role that waited.
-    pub admitted: Vec<String>,
-    /// Who waited and could not be let in, with the reason.
-    pub refused: Vec<String>,
-}
-
 impl Joining {
     fn find(&self, member: &str) -> Result<Member, JoiningError> {
         let found = self.team.roster(|r| r.find(member).cloned());
@@ -62,41 +53,17 @@ impl Joining {
         Ok(fork.ok_or(TeamError::None)?)
     }
 
-    /// Ends the open fork, and signs anew what waited for that: this admin vouches for it. Blocks.
+    /// Ends the open fork, and signs anew what waited for that: this admin vouches for it. Leaves
+    /// what it signed. Blocks.
     ///
     /// # Errors
-    /// [`JoiningError`].
-    pub fn merge_fork(&self) -> Result<Merged, JoiningError> {
+    /// [`JoiningError`]; the fork is then as it was.
+    pub fn merge_fork(&self) -> Result<Vec<Op>, JoiningError> {
         self.as_admin()?;
-        let waiting = self.fork()?.map(|f| f.waiting).unwrap_or_default();
-        let merge = self.team.roster(|r| r.merge_op()).flatten();
-        let merge = merge.ok_or(JoiningError::NoFork)?;
-        self.team.propose(merge)?;
-        let mut merged = Merged {
-            admitted: vec![],
-            refused: vec![],
-        };
-        for member in waiting {
-            let name = member.name.clone();
-            match self.sign_anew(member) {
-                Ok(()) => merged.admitted.push(name),
-                Err(error) => merged.refused.push(format!("{name}: {error}")),
-            }
-        }
+        let fork = self.fork()?.ok_or(JoiningError::NoFork)?;
+        self.team.merge_fork()?;
         self.swarm.roster_changed();
-        Ok(merged)
-    }
-
-    fn sign_anew(&self, member: Member) -> Result<(), TeamError> {
-        let now = self.team.roster(|r| {
-            let found = r.member_by_builder(&member.builder);
-            found.map(|m| m.role)
-        });
-        match now.flatten() {
-            Some(role) if role == member.role => Ok(()),
-            Some(_) => self.team.propose(Op::SetRole(member.builder, member.role)),
-            None => self.team.propose(Op::Add(member)),
-        }
+        Ok(fork.waiting)
     }
 
     /// Draws up a team's first charter, for the root `root`. Blocks.

@@ -22,9 +22,9 @@ use crate::swarm::door::{
     Candidate, Door, DoorError, JoinError, JoinNews, join_by_address, join_with_ticket,
 };
 use crate::team::{self, Team, TeamError};
+use crate::ticket::{Ticket, TicketError};
 use quarry_trust::BuilderId;
 use quarry_trust::roster::{Member, Op, Role};
-use quarry_trust::ticket::{Ticket, TicketError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;

@@ -46,6 +46,15 @@ struct Inner {
     alarms: VecDeque<String>,
 }
 
+impl Inner {
+    fn alarm(&mut self, alarm: String) {
+        if self.alarms.len() >= ALARMS_MAX {
+            self.alarms.pop_front();
+        }
+        self.alarms.push_back(alarm);
+    }
+}
+
 /// The node's counters, shared by all threads.
 #[derive(Default)]
 pub struct Counters(Mutex<Inner>);
@@ -108,11 +117,22 @@ impl Counters {
         inner.stats.verified.checked += 1;
         if let Some(alarm) = alarm {
             inner.stats.verified.differed += 1;
-            if inner.alarms.len() >= ALARMS_MAX {
-                inner.alarms.pop_front();
-            }
-            inner.alarms.push_back(alarm);
+            inner.alarm(alarm);
         }
+    }
+
+    /// A hit was compiled again and is signed by this node as well.
+    pub fn agreed(&self) {
+        let mut inner = self.lock();
+        inner.stats.verified.checked += 1;
+        inner.stats.verified.agreed += 1;
+    }
+
+    /// Two builders contradict each other: what to say of it.
+    pub fn disagreed(&self, alarm: String) {
+        let mut inner = self.lock();
+        inner.stats.disagreements += 1;
+        inner.alarm(alarm);
     }
 
     /// The latest alarms since the node started, oldest first.

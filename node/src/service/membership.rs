@@ -11,9 +11,9 @@
 pub use crate::swarm::door::{Candidate, JoinRefusal, Nonce, TeamClaim};
 
 use crate::swarm::door::{code, commitment};
+use crate::ticket::{SECRET_LEN, Ticket, secret_digest};
 use quarry_trust::canon::{CanonError, Canonical, Reader, Writer};
 use quarry_trust::roster::Role;
-use quarry_trust::ticket::{SECRET_LEN, Ticket, secret_digest};
 use quarry_trust::{Digest, PeerId};
 use thiserror::Error;
 

@@ -5,8 +5,13 @@ use std::time::Duration;
 
 /// Peers that one lookup asks, at most: the nearest first.
 pub const ASK_PEERS: usize = 3;
+/// The same where several members must agree, or some alone count: their number, and one more
+/// for each that is away or holds nothing.
+pub const ASK_PEERS_MOST: usize = 8;
 /// How long one question to a peer may take. A compile waits for it.
 pub const ASK_WITHIN: Duration = Duration::from_secs(2);
+/// How long all questions of one lookup may take, however many peers are asked.
+pub const ASK_ALL_WITHIN: Duration = Duration::from_secs(6);
 /// The shortest and the longest time that fetching one entry's objects may take; the wrapper
 /// gives the node 30 s for the whole answer.
 pub const FETCH_LEAST: Duration = Duration::from_secs(3);
@@ -55,6 +60,28 @@ pub fn ask_order(mut candidates: Vec<PeerId>) -> Vec<PeerId> {
     candidates
 }
 
+/// Whom one lookup asks.
+#[derive(Debug, Clone, Default)]
+pub struct Reach {
+    /// Whether more than one may be needed, so that [`ASK_PEERS_MOST`] are asked.
+    pub far: bool,
+    /// Who is asked before all others: whose own entries are looked for.
+    pub first: Vec<PeerId>,
+}
+
+impl Reach {
+    /// The peers to ask, in order, of candidates as the index ranks them.
+    #[must_use]
+    pub fn order(&self, candidates: Vec<PeerId>) -> Vec<PeerId> {
+        let (mut first, others): (Vec<_>, Vec<_>) = candidates
+            .into_iter()
+            .partition(|peer| self.first.contains(peer));
+        first.extend(others);
+        first.truncate(if self.far { ASK_PEERS_MOST } else { ASK_PEERS });
+        first
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,7 +91,21 @@ mod tests {
         assert_eq!(fetch_within(0), FETCH_LEAST);
         assert!(fetch_within(10 << 20) > FETCH_LEAST);
         assert_eq!(fetch_within(u64::MAX), FETCH_MOST);
-        assert!(FETCH_MOST + ASK_WITHIN * 3 < quarry_wrapper::ipc::client::ANSWER_WITHIN);
+        assert!(FETCH_MOST + ASK_ALL_WITHIN < quarry_wrapper::ipc::client::ANSWER_WITHIN);
+    }
+
+    #[test]
+    fn who_is_looked_for_is_asked_first_and_more_are_asked_where_several_must_agree() {
+        let peers: Vec<PeerId> = (0..20).map(|n| PeerId([n; 32])).collect();
+        let near = Reach::default().order(peers.clone());
+        assert_eq!(near, peers[..ASK_PEERS]);
+        let far = Reach {
+            far: true,
+            first: vec![peers[15]],
+        };
+        let asked = far.order(peers.clone());
+        assert_eq!(asked.len(), ASK_PEERS_MOST);
+        assert_eq!(asked[..2], [peers[15], peers[0]]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::io;
 use std::time::Duration;
 
 /// The protocol's name and version.
-pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new("/quarry/ask/1");
+pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new("/quarry/ask/2");
 /// After this long an exchange is over, whatever the caller's deadline: what a silent peer holds
 /// of our memory is freed.
 pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -40,14 +40,20 @@ impl Driver {
 
     /// Gives a peer our roster and asks for its own.
     pub(super) fn send_roster(&mut self, peer: &PeerId) {
-        let Some(wire) = self
-            .roster
-            .clone()
-            .filter(|wire| wire.len() <= MAX_ROSTER_BYTES)
-        else {
+        if self.roster.is_none() || !self.links.contains_key(peer) {
             return;
-        };
-        if self.links.contains_key(peer) {
+        }
+        let (host, peer) = (self.host.clone(), *peer);
+        self.jobs.spawn_blocking(move || {
+            let wire = host.roster(Some(&peer));
+            Done::Introduction { peer, wire }
+        });
+    }
+
+    /// Sends what was made for the peer.
+    fn introduce(&mut self, peer: &PeerId, wire: Option<Vec<u8>>) {
+        let wire = wire.filter(|wire| wire.len() <= MAX_ROSTER_BYTES);
+        if let Some(wire) = wire.filter(|_| self.links.contains_key(peer)) {
             self.request(peer, Request::Roster(wire), Asked::Roster);
         }
     }
@@ -204,7 +210,7 @@ impl Driver {
             Done::Merged {
                 peer,
                 taken,
-                ours: host.roster(),
+                ours: host.roster(Some(&peer)),
                 channel,
                 permit,
             }
@@ -303,6 +309,7 @@ impl Driver {
                     Err(error) => self.refuse(peer, error.refusal(), "a filter"),
                 }
             }
+            Done::Introduction { peer, wire } => self.introduce(&peer, wire),
             Done::Roster(_) | Done::Told => {}
         }
     }

@@ -23,7 +23,7 @@ use libp2p::swarm::behaviour::{FromSwarm, NewListenAddr};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, identify, mdns, ping};
-use quarry_trust::PeerId;
+use quarry_trust::{Digest, PeerId};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -51,6 +51,7 @@ pub(super) struct Driver {
     mdns: bool,
     pub(super) members: HashSet<PeerId>,
     pub(super) roster: Option<Vec<u8>>,
+    tags: Option<Digest>,
     reading_roster: bool,
     read_again: bool,
     pub(super) links: HashMap<PeerId, Link>,
@@ -89,6 +90,7 @@ impl Driver {
             mdns,
             members: HashSet::new(),
             roster: None,
+            tags: None,
             reading_roster: false,
             read_again: false,
             links: HashMap::new(),
@@ -119,6 +121,7 @@ impl Driver {
     /// Reads the roster on the caller's thread, before the loop runs.
     pub(super) fn read_roster_now(&mut self) {
         let read = read_roster(&*self.host);
+        self.tags = Some(read.tags);
         self.apply_roster(read);
     }
 
@@ -460,8 +463,14 @@ impl Driver {
         match done {
             Ok(Done::Roster(read)) => {
                 self.reading_roster = false;
-                if !self.apply_roster(read) {
-                    // Then it was the keys: peers are to ask for the filter again.
+                let tags = self.tags.replace(read.tags);
+                let other_tags = tags != self.tags;
+                let news = self.apply_roster(read);
+                if news || other_tags {
+                    self.greet();
+                }
+                if other_tags || !news {
+                    // Other tags, or other keys: peers are to ask for the filter again.
                     self.announcer.restart(Instant::now());
                 }
                 if std::mem::take(&mut self.read_again) {
@@ -499,14 +508,16 @@ impl Driver {
         let news = self.roster != read.wire;
         self.roster = read.wire;
         self.set_mdns(self.mdns && self.roster.is_some());
-        if news {
-            let connected: Vec<PeerId> = self.links.keys().copied().collect();
-            for peer in connected {
-                self.send_roster(&peer);
-            }
-        }
         self.dial_due();
         news
+    }
+
+    /// Gives everybody our roster again.
+    fn greet(&mut self) {
+        let connected: Vec<PeerId> = self.links.keys().copied().collect();
+        for peer in connected {
+            self.send_roster(&peer);
+        }
     }
 
     /// mDNS speaks only for a node in a team. One that starts late is told where we listen.
@@ -548,15 +559,18 @@ impl Driver {
 }
 
 fn read_roster(host: &dyn Host) -> RosterRead {
-    let Some(wire) = host.roster() else {
+    let tags = host.tags();
+    let Some(wire) = host.roster(None) else {
         return RosterRead {
             wire: None,
             members: HashSet::new(),
+            tags,
         };
     };
     let members = host.members().into_iter().filter(|peer| host.admits(peer));
     RosterRead {
         wire: Some(wire),
         members: members.take(MAX_MEMBERS).collect(),
+        tags,
     }
 }

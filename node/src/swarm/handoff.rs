@@ -40,6 +40,8 @@ pub(super) enum Command {
 pub(super) enum Done {
     /// The host's roster and members.
     Roster(RosterRead),
+    /// Our roster, with what this peer may know.
+    Introduction { peer: PeerId, wire: Option<Vec<u8>> },
     /// A peer's roster was merged; it may wait for ours.
     Merged {
         peer: PeerId,
@@ -75,6 +77,8 @@ pub(super) struct RosterRead {
     pub(super) wire: Option<Vec<u8>>,
     /// Members in good standing, ourselves left out.
     pub(super) members: HashSet<PeerId>,
+    /// What stands for the secrets under which keys are announced.
+    pub(super) tags: Digest,
 }
 
 /// What callers' threads leave for the driver, and read from it.

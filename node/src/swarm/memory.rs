@@ -81,7 +81,7 @@ impl MemorySwarm {
         }
         let mut others = self.net.others(&self.own);
         others.retain(|(peer, host, _)| {
-            let both_in_teams = self.host.roster().is_some() && host.roster().is_some();
+            let both_in_teams = self.host.roster(None).is_some() && host.roster(None).is_some();
             both_in_teams && self.host.admits(peer) && host.admits(&self.own)
         });
         others
@@ -194,7 +194,9 @@ impl Swarm for MemorySwarm {
         while let Some((from, teller)) = news.pop() {
             for (peer, host, _) in self.net.others(&from) {
                 let meet = teller.admits(&peer) && host.admits(&from);
-                let (Some(told), Some(heard)) = (teller.roster(), host.roster()) else {
+                let (Some(told), Some(heard)) =
+                    (teller.roster(Some(&peer)), host.roster(Some(&from)))
+                else {
                     continue;
                 };
                 if !meet {

@@ -122,7 +122,9 @@ pub enum SwarmError {
 }
 
 /// What the node asks of the swarm. Calls block up to their deadline; none is made on the
-/// swarm's own threads.
+/// swarm's own threads. The keys of [`Swarm::candidates`], [`Swarm::announce`],
+/// [`Swarm::provide`] and [`Swarm::seek`] are tags: digests under a secret that only those know
+/// who may see what is meant. Nothing else is ever put into a filter, gossip or Kademlia.
 pub trait Swarm: Send + Sync + 'static {
     /// Connected members whose filter says that they may hold the key, nearest (lowest round
     /// trip) first. Reads a local index; costs no packet.
@@ -187,8 +189,11 @@ pub enum Taken {
 
 /// What the swarm asks of the node. Called on blocking threads.
 pub trait Host: Send + Sync + 'static {
-    /// Our roster in its wire form; `None` where we are in no team (then the swarm stays quiet).
-    fn roster(&self) -> Option<Vec<u8>>;
+    /// Our roster in its wire form, with what `to` alone may know beside it; `None` where we are
+    /// in no team (then the swarm stays quiet).
+    fn roster(&self, to: Option<&PeerId>) -> Option<Vec<u8>>;
+    /// Differs whenever the tags do under which keys are announced.
+    fn tags(&self) -> Digest;
     /// Whether a peer is a member in good standing: the gate.
     fn admits(&self, peer: &PeerId) -> bool;
     /// Every member's peer id but our own.
@@ -199,7 +204,7 @@ pub trait Host: Send + Sync + 'static {
     fn offers(&self, to: &PeerId, ask: &Ask) -> Vec<Offer>;
     /// Opens an object that the entry under `action` names, if that member may see the entry.
     fn open(&self, to: &PeerId, action: &ActionKey, digest: &Digest) -> Option<(Object, u64)>;
-    /// Digests of every lookup key and action key that may be announced.
+    /// Tags of every lookup key and action key that may be announced.
     fn keys(&self) -> Vec<Digest>;
     /// Something from a peer was refused: count it under its name, with one line in the log.
     fn refused(&self, from: &PeerId, why: Refusal, what: &str);

@@ -1,6 +1,6 @@
 //! Announces what was stored once it is durable: announced means that `kill -9` does not lose it.
 //!
-//! Enters: keys of entries that were just put. Leaves: the same keys to the swarm, in batches,
+//! Enters: tags of entries that were just put. Leaves: the same tags to the swarm, in batches,
 //! each after a flush of the store. Where the node is in no team nothing enters.
 
 use crate::store::Store;
@@ -15,7 +15,7 @@ const QUEUE: usize = 4096;
 /// How long a batch is collected: one flush for all that a build puts meanwhile.
 const COLLECT: Duration = Duration::from_millis(150);
 
-/// One entry's keys, and whether they are worth a provider record.
+/// The tags of an entry's keys, and whether they are worth a provider record.
 struct News {
     keys: [Digest; 2],
     provide: bool,
@@ -40,7 +40,7 @@ impl Announcer {
         Self(send)
     }
 
-    /// Queues an entry's lookup key and action key.
+    /// Queues the tags of an entry's lookup key and action key.
     pub fn stored(&self, lookup: Digest, action: Digest, provide: bool) {
         let news = News {
             keys: [lookup, action],

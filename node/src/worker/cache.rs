@@ -1,15 +1,17 @@
 //! The pipeline's cache: the store behind the roster's verdict, and the peers behind both.
 //!
 //! Enters: keys, staged outputs. Leaves: verified entries, objects that are here. Nothing leaves
-//! that the team does not vouch for; nothing is fetched before its entry was verified.
+//! that the team does not vouch for; nothing is fetched before its entry was verified. Which of
+//! the verified entries are believed is said in [`super::believing`], the only way to here.
 
 use crate::adopt::read_description;
 use crate::service::counters::Counters;
-use crate::service::policy;
+use crate::service::policy::{self, Reach};
 use crate::store::{self, Offer, Store, StoreError};
 use crate::swarm::{Ask, Swarm, SwarmError, crate_digest};
-use crate::team::{self, Team};
+use crate::team::{self, Audience, Team};
 use crate::worker::announcer::Announcer;
+use crate::worker::disputes::Disputes;
 use quarry_trust::canon::Canonical;
 use quarry_trust::verify::Source;
 use quarry_trust::{
@@ -17,7 +19,7 @@ use quarry_trust::{
     Scope, Verified,
 };
 use quarry_wrapper::action::Description;
-use quarry_wrapper::pipeline::{Cache, Candidate, Object, Staged, Tier, UnsignedEntry};
+use quarry_wrapper::pipeline::{Candidate, Object, Staged, Tier, UnsignedEntry};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
@@ -45,12 +47,16 @@ fn read_aside(store: &dyn Store) -> HashSet<(Digest, BuilderId)> {
         .collect()
 }
 
+/// An entry at a teammate's node, with its description.
+pub type Elsewhere = (PeerId, Verified<Entry>, Description);
+
 /// The node's cache.
 pub struct NodeCache {
     store: Arc<dyn Store>,
     swarm: Arc<dyn Swarm>,
-    team: Arc<Team>,
-    counters: Arc<Counters>,
+    pub(super) team: Arc<Team>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) disputes: Disputes,
     announcer: Announcer,
     /// Entries that compiling again has shown to be wrong, by action and builder.
     aside: Mutex<HashSet<(Digest, BuilderId)>>,
@@ -74,6 +80,7 @@ impl NodeCache {
             team,
             counters,
             announcer,
+            disputes: Disputes::default(),
         }
     }
 
@@ -138,29 +145,48 @@ impl NodeCache {
         self.team.peer_name(peer).unwrap_or_else(|| peer.to_hex())
     }
 
-    fn ask(&self, key: &Digest, ask: Ask) -> Vec<Candidate> {
+    /// Asks who may hold the key, as many as `reach` says, and all of them together no longer than
+    /// the usual few.
+    fn ask(&self, key: &Digest, ask: Ask, whom: (&Audience, &Reach)) -> Vec<Candidate> {
+        let (audience, reach) = whom;
         let (action, lookup) = match &ask {
             Ask::Action(key) => (Some(key), None),
             Ask::Lookup(key) => (None, Some(key)),
             Ask::Crate(_) => (None, None),
         };
         let mut all = Vec::new();
-        let candidates = self.swarm.candidates(key);
+        let candidates = self.candidates(audience, key);
         if candidates.is_empty() {
             // Perhaps a member holds it whom we are not connected to: found behind this
             // compile's back, if at all.
-            self.swarm.seek(key);
+            let tag = audience.asked.first().and_then(|s| self.team.tag(s, key));
+            tag.iter().for_each(|tag| self.swarm.seek(tag));
         }
-        for peer in policy::ask_order(candidates) {
-            match self
-                .swarm
-                .ask(&peer, ask, Instant::now() + policy::ASK_WITHIN)
-            {
+        let last = Instant::now() + policy::ASK_ALL_WITHIN;
+        for peer in reach.order(candidates) {
+            let deadline = last.min(Instant::now() + policy::ASK_WITHIN);
+            match self.swarm.ask(&peer, ask, deadline) {
                 Ok(offers) => all.extend(self.believe(offers, Some(peer), action, lookup)),
                 Err(error) => self.failed(&peer, &error, "an answer"),
             }
+            if Instant::now() >= last {
+                break;
+            }
         }
         all
+    }
+
+    /// Members that may hold a key within one of the scopes asked, and that may be asked.
+    fn candidates(&self, audience: &Audience, key: &Digest) -> Vec<PeerId> {
+        let tags = audience.asked.iter().filter_map(|s| self.team.tag(s, key));
+        let mut found = Vec::new();
+        for peer in tags.flat_map(|tag| self.swarm.candidates(&tag)) {
+            let asked = audience.within.as_ref();
+            if asked.is_none_or(|s| self.team.peer_sees(&peer, s)) && !found.contains(&peer) {
+                found.push(peer);
+            }
+        }
+        found
     }
 
     /// Fetches what an entry names and is not here, digest-checked, and keeps the entry.
@@ -173,12 +199,9 @@ impl NodeCache {
         let bytes = missing.iter().map(|o| o.size).sum();
         let deadline = Instant::now() + policy::fetch_within(bytes);
         let mut peers = vec![first];
-        peers.extend(
-            self.swarm
-                .candidates(&entry.action.digest())
-                .into_iter()
-                .filter(|p| *p != first),
-        );
+        let tag = self.team.tag(&entry.scope, &entry.action.digest());
+        let others = tag.map(|tag| self.swarm.candidates(&tag));
+        peers.extend(others.into_iter().flatten().filter(|p| *p != first));
         let mut pins = Vec::with_capacity(missing.len());
         for object in &missing {
             let fetched = policy::ask_order(peers.clone())
@@ -223,12 +246,18 @@ impl NodeCache {
         }
     }
 
-    /// Verified entries of a crate that connected teammates hold, each with its description.
-    pub fn elsewhere(&self, crate_name: &str) -> Vec<(PeerId, Verified<Entry>, Description)> {
+    /// Verified entries of a crate that connected teammates hold, each with its description. Of a
+    /// crate that was compiled for a project (`scope`) the project's members alone are asked.
+    pub fn elsewhere(&self, crate_name: &str, scope: Option<Scope>) -> Vec<Elsewhere> {
         let deadline = Instant::now() + policy::ELSEWHERE_WITHIN;
+        let may = |peer: &PeerId| match scope {
+            Some(project @ Scope::Project(..)) => self.team.peer_sees(peer, &project),
+            _ => true,
+        };
         let connected = self.swarm.peers().into_iter().filter(|p| p.connected);
+        let asked = connected.map(|p| p.peer).filter(may);
         let mut found = Vec::new();
-        for peer in connected.map(|p| p.peer).take(policy::ELSEWHERE_PEERS) {
+        for peer in asked.take(policy::ELSEWHERE_PEERS) {
             let ask = Ask::Crate(crate_digest(crate_name));
             let Ok(offers) = self.swarm.ask(&peer, ask, deadline) else {
                 continue;
@@ -296,9 +325,12 @@ impl NodeCache {
 
     /// Tells the team once the entry is durable.
     fn announce(&self, entry: &Entry) {
-        if entry.scope != Scope::Private {
+        let tag = |key: &Digest| self.team.tag(&entry.scope, key);
+        let (lookup, action) = (entry.lookup.digest(), entry.action.digest());
+        // Without the scope's secret nothing can be said of it; the filter is built anew when it
+        // is known.
+        if let (Some(lookup), Some(action)) = (tag(&lookup), tag(&action)) {
             let provide = entry.duration_ms >= policy::PROVIDE_FROM_MS;
-            let (lookup, action) = (entry.lookup.digest(), entry.action.digest());
             self.announcer.stored(lookup, action, provide);
         }
     }
@@ -309,7 +341,7 @@ impl NodeCache {
     }
 
     /// Signs an unsigned entry as ours.
-    fn sign(&self, unsigned: &UnsignedEntry) -> io::Result<Entry> {
+    fn sign(&self, unsigned: &UnsignedEntry, scope: Scope) -> io::Result<Entry> {
         let mut outputs = Vec::with_capacity(unsigned.outputs.len());
         for o in &unsigned.outputs {
             let name = OutputName::new(o.name.clone()).map_err(io::Error::other)?;
@@ -324,7 +356,7 @@ impl NodeCache {
             scope: if unsigned.private {
                 Scope::Private
             } else {
-                self.team.scope()
+                scope
             },
             builder: self.team.builder(),
             lookup: unsigned.lookup,
@@ -341,48 +373,78 @@ impl NodeCache {
     }
 }
 
-impl Cache for NodeCache {
-    fn predict(&self, lookup: &LookupKey, tier: Tier) -> Vec<Candidate> {
+/// What the pipeline asks of a cache, but for what is believed ([`super::believing`]).
+impl NodeCache {
+    pub(super) fn predict(
+        &self,
+        lookup: &LookupKey,
+        tier: Tier,
+        whom: (&Audience, &Reach),
+    ) -> Vec<Candidate> {
         match tier {
             Tier::Local => {
                 let offers = self.store.offers(lookup, LOCAL_OFFERS).unwrap_or_default();
                 self.believe(offers, None, None, Some(lookup))
             }
-            Tier::Peers => self.ask(&lookup.digest(), Ask::Lookup(*lookup)),
+            Tier::Peers => self.ask(&lookup.digest(), Ask::Lookup(*lookup), whom),
         }
     }
 
-    fn get(&self, action: &ActionKey, tier: Tier) -> Vec<Candidate> {
+    pub(super) fn get(
+        &self,
+        action: &ActionKey,
+        tier: Tier,
+        whom: (&Audience, &Reach),
+    ) -> Vec<Candidate> {
         match tier {
             Tier::Local => {
                 let offers = self.store.entries(action).unwrap_or_default();
                 self.believe(offers, None, Some(action), None)
             }
-            Tier::Peers => self.ask(&action.digest(), Ask::Action(*action)),
+            Tier::Peers => self.ask(&action.digest(), Ask::Action(*action), whom),
         }
     }
 
-    fn bring(&self, candidate: &Candidate) -> bool {
-        let Some(peer) = candidate.from else {
-            return true;
-        };
-        match self.fetch(candidate, peer) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::debug!(%error, crate_name = candidate.entry.crate_name, "compiled instead");
-                false
+    pub(super) fn bring(&self, candidate: &Candidate, believed: &[&Candidate]) -> bool {
+        if let Some(peer) = candidate.from
+            && let Err(error) = self.fetch(candidate, peer)
+        {
+            tracing::debug!(%error, crate_name = candidate.entry.crate_name, "compiled instead");
+            return false;
+        }
+        self.keep_evidence(candidate, believed);
+        true
+    }
+
+    /// Keeps the other members' entries that made one believed: they name the same objects, and
+    /// the next hit needs nobody.
+    fn keep_evidence(&self, candidate: &Candidate, believed: &[&Candidate]) {
+        let mut kept = vec![candidate.entry.builder];
+        let theirs = believed.iter().filter(|c| c.from.is_some());
+        for other in theirs {
+            if kept.contains(&other.entry.builder) {
+                continue;
+            }
+            kept.push(other.entry.builder);
+            let offer = Offer {
+                prediction: other.prediction.clone(),
+                signed: other.signed.clone(),
+            };
+            match self.store.put(&other.entry, &offer) {
+                Ok(()) => self.announce(&other.entry),
+                Err(error) => tracing::debug!(%error, "a second entry was not kept"),
             }
         }
     }
 
-    fn open_object(&self, object: &ObjectRef) -> Option<Object> {
+    pub(super) fn open_object(&self, object: &ObjectRef) -> Option<Object> {
         match self.store.object(object).ok()?? {
             store::Object::Bytes(bytes) => Some(Object::Bytes(bytes)),
             store::Object::File(file) => Some(Object::File(file)),
         }
     }
 
-    fn refused(&self, candidate: &Candidate, why: &'static str) {
+    pub(super) fn refused(&self, candidate: &Candidate, why: &'static str) {
         self.refuse(candidate.from.as_ref(), Refusal::Corrupt(why), "an entry");
         if candidate.from.is_none() {
             let _ = self
@@ -391,7 +453,7 @@ impl Cache for NodeCache {
         }
     }
 
-    fn damaged(&self, entry: &Verified<Entry>) {
+    pub(super) fn damaged(&self, entry: &Verified<Entry>) {
         self.counters
             .refused(Refusal::Corrupt("an object of a stored entry"));
         tracing::warn!(
@@ -405,7 +467,7 @@ impl Cache for NodeCache {
         let _ = self.store.remove(&entry.action, &entry.builder);
     }
 
-    fn stage_bytes(&self, bytes: &[u8]) -> io::Result<Staged> {
+    pub(super) fn stage_bytes(&self, bytes: &[u8]) -> io::Result<Staged> {
         let mut stage = self
             .store
             .stage(bytes.len() as u64)
@@ -414,13 +476,13 @@ impl Cache for NodeCache {
         Ok(staged(stage.commit().map_err(io::Error::other)?))
     }
 
-    fn stage_file(&self, file: &File) -> io::Result<Staged> {
+    pub(super) fn stage_file(&self, file: &File) -> io::Result<Staged> {
         let pinned = self.store.stage_file(file, quarry_trust::entry::MAX_OBJECT);
         Ok(staged(pinned.map_err(io::Error::other)?))
     }
 
-    fn put(&self, unsigned: UnsignedEntry) -> io::Result<Verified<Entry>> {
-        let signed = self.team.sign(&self.sign(&unsigned)?);
+    pub(super) fn put(&self, unsigned: UnsignedEntry, scope: Scope) -> io::Result<Verified<Entry>> {
+        let signed = self.team.sign(&self.sign(&unsigned, scope)?);
         let entry = self
             .team
             .verify(
@@ -440,7 +502,7 @@ impl Cache for NodeCache {
         Ok(entry)
     }
 
-    fn value_secret(&self) -> [u8; 32] {
+    pub(super) fn value_secret(&self) -> [u8; 32] {
         self.team.secret()
     }
 }

@@ -37,8 +37,8 @@ impl NodeHost {
         }
     }
 
-    /// An entry that a member may see: it is the team's, and its builder stands.
-    fn visible(&self, offer: &Offer) -> Option<Verified<Entry>> {
+    /// An entry that we believe ourselves, and that is for others, too.
+    fn shared(&self, offer: &Offer) -> Option<Verified<Entry>> {
         let entry = self
             .team
             .verify(&offer.signed, Source::Store, None, None)
@@ -46,8 +46,14 @@ impl NodeHost {
         (entry.scope != Scope::Private).then_some(entry)
     }
 
+    /// An entry that `to` may see: it is in the entry's scope, and the builder stands.
+    fn visible(&self, to: &PeerId, offer: &Offer) -> Option<Verified<Entry>> {
+        self.shared(offer)
+            .filter(|entry| self.team.peer_sees(to, &entry.scope))
+    }
+
     /// The newest entries of a crate. While one walk is under way, others find nothing.
-    fn of_crate(&self, name: &Digest) -> Result<Vec<Offer>, StoreError> {
+    fn of_crate(&self, to: &PeerId, name: &Digest) -> Result<Vec<Offer>, StoreError> {
         let Ok(_walk) = self.walk.try_lock() else {
             return Ok(Vec::new());
         };
@@ -57,7 +63,7 @@ impl NodeHost {
             let Some(entry) = entry.filter(|e| crate_digest(&e.crate_name) == *name) else {
                 return;
             };
-            if self.visible(&offer).is_some() {
+            if self.visible(to, &offer).is_some() {
                 let at = found.partition_point(|(created, _)| *created > entry.created);
                 found.insert(at, (entry.created, offer));
                 found.truncate(MAX_OFFERS);
@@ -72,8 +78,12 @@ impl NodeHost {
 }
 
 impl Host for NodeHost {
-    fn roster(&self) -> Option<Vec<u8>> {
-        self.team.exchange()
+    fn roster(&self, to: Option<&PeerId>) -> Option<Vec<u8>> {
+        self.team.exchange(to)
+    }
+
+    fn tags(&self) -> Digest {
+        self.team.tags_fingerprint()
     }
 
     fn admits(&self, peer: &PeerId) -> bool {
@@ -126,10 +136,10 @@ impl Host for NodeHost {
         let found = match ask {
             Ask::Lookup(key) => self.store.offers(key, MAX_OFFERS),
             Ask::Action(key) => self.store.entries(key),
-            Ask::Crate(name) => self.of_crate(name),
+            Ask::Crate(name) => self.of_crate(to, name),
         };
         let mut offers = found.unwrap_or_default();
-        offers.retain(|offer| self.visible(offer).is_some());
+        offers.retain(|offer| self.visible(to, offer).is_some());
         offers.truncate(MAX_OFFERS);
         offers
     }
@@ -140,7 +150,7 @@ impl Host for NodeHost {
         }
         let entries = self.store.entries(action).ok()?;
         let object = entries.iter().find_map(|offer| {
-            self.visible(offer)?
+            self.visible(to, offer)?
                 .objects()
                 .find(|object| object.digest == *digest)
         })?;
@@ -152,8 +162,12 @@ impl Host for NodeHost {
     fn keys(&self) -> Vec<Digest> {
         let mut keys = Vec::new();
         let walked = self.store.each_offer(&mut |offer| {
-            if let Some(entry) = self.visible(&offer) {
-                keys.extend([entry.lookup.digest(), entry.action.digest()]);
+            if let Some(entry) = self.shared(&offer) {
+                let both = [entry.lookup.digest(), entry.action.digest()];
+                let tags = both
+                    .iter()
+                    .filter_map(|key| self.team.tag(&entry.scope, key));
+                keys.extend(tags);
             }
         });
         if let Err(error) = walked {

@@ -2,20 +2,24 @@
 //! no step of the pipeline; what it adds is what the outcome is counted as.
 
 pub mod announcer;
+pub mod believing;
 pub mod cache;
+pub mod disputes;
 pub mod host;
 pub mod memos;
 pub mod recheck;
 pub(crate) mod voice;
 
+use crate::belief::{Beliefs, Refused};
 use crate::control::RecentReport;
+use crate::rules::TrustSettings;
 use crate::service::counters::{Counters, Kind, Outcome};
 use crate::store::Store;
 use crate::swarm::Swarm;
 use crate::team::Team;
-use cache::NodeCache;
-use quarry_trust::{Entry, PeerId, Verified};
-use quarry_wrapper::action::Description;
+use believing::{Believing, Heard};
+use cache::{Elsewhere, NodeCache};
+use quarry_trust::{Entry, Scope, Verified};
 use quarry_wrapper::compiler::Bypass;
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::protocol::{Finished, Replay, RunPlan};
@@ -33,6 +37,8 @@ pub struct Worker {
     pipeline: Arc<Pipeline>,
     cache: Arc<NodeCache>,
     rechecker: Option<Rechecker>,
+    /// What is believed where.
+    pub beliefs: Beliefs,
     /// The node's counters.
     pub counters: Arc<Counters>,
     /// Keys and roster.
@@ -113,6 +119,9 @@ pub struct Started {
     job: Work,
     inv: Arc<Invocation>,
     asked: Asked,
+    /// Whom it is for, as the workspace said when it began.
+    scope: Scope,
+    heard: Heard,
 }
 
 /// The kinds of what can run.
@@ -149,8 +158,18 @@ impl Worker {
             pipeline: Arc::new(Pipeline::new(Some(memos)).observing(observer, pure)),
             cache: Arc::new(cache),
             rechecker: None,
+            beliefs: Beliefs::default(),
             counters,
             team,
+        }
+    }
+
+    /// The same, which believes of teammates what these rules say.
+    #[must_use]
+    pub fn believing(self, trust: TrustSettings) -> Self {
+        Self {
+            beliefs: Beliefs::new(trust),
+            ..self
         }
     }
 
@@ -172,10 +191,10 @@ impl Worker {
     }
 
     /// Entries of a crate that teammates hold, each with its description: what a miss is compared
-    /// with. Blocks, up to a deadline.
+    /// with. `scope` says whom the latest compile of it here was for. Blocks, up to a deadline.
     #[must_use]
-    pub fn elsewhere(&self, crate_name: &str) -> Vec<(PeerId, Verified<Entry>, Description)> {
-        self.cache.elsewhere(crate_name)
+    pub fn elsewhere(&self, crate_name: &str, scope: Option<Scope>) -> Vec<Elsewhere> {
+        self.cache.elsewhere(crate_name, scope)
     }
 
     /// Returns when what was to be compiled once more to be shared has been. Blocks, for minutes
@@ -194,7 +213,10 @@ impl Worker {
     /// Classifies, looks up, restores; or says what to run. Blocks.
     pub fn begin(&self, inv: &Arc<Invocation>, caller: &Caller<'_>) -> Answer {
         let asked = Asked::of(inv);
-        match self.pipeline.begin(inv, caller, self.cache.as_ref()) {
+        let cache = Believing::new(self.cache.clone(), &self.beliefs.of(inv, false));
+        let begun = self.pipeline.begin(inv, caller, &cache);
+        let (scope, heard) = (cache.scope(), cache.heard());
+        match begun {
             Begin::Query => {
                 self.counters.ended(Outcome::Query, None);
                 Answer::Untouched
@@ -204,7 +226,7 @@ impl Worker {
                 Answer::Untouched
             }
             Begin::Hit(hit) => {
-                self.hit(&hit, asked);
+                self.hit(&hit, asked, heard);
                 if let Some(rechecker) = &self.rechecker {
                     rechecker.hit(inv, &hit.entry, &hit.prediction);
                 }
@@ -216,9 +238,10 @@ impl Worker {
                     let reason = job.bypass().unwrap_or(Bypass::Interrupted);
                     self.bypassed(reason, job.unit.crate_name.clone(), asked.clone());
                 }
-                let job = Work::Compile(job);
-                let inv = inv.clone();
-                Answer::Run(plan, Box::new(Started { job, inv, asked }))
+                Answer::Run(
+                    plan,
+                    self.started(Work::Compile(job), inv, asked, (scope, heard)),
+                )
             }
         }
     }
@@ -226,29 +249,59 @@ impl Worker {
     /// Looks a build script's run up. Blocks.
     pub fn begin_script(&self, inv: &Arc<Invocation>, caller: &Caller<'_>) -> Answer {
         let asked = Asked::of_script(inv);
-        match self.pipeline.begin_script(inv, caller, self.cache.as_ref()) {
+        let cache = Believing::new(self.cache.clone(), &self.beliefs.of(inv, true));
+        let begun = self.pipeline.begin_script(inv, caller, &cache);
+        let (scope, heard) = (cache.scope(), cache.heard());
+        match begun {
             script::Begin::Untouched(reason) => {
                 self.bypassed(reason, String::new(), asked);
                 Answer::Untouched
             }
             script::Begin::Hit(hit) => {
-                self.hit(&hit, asked);
+                self.hit(&hit, asked, heard);
                 Answer::Replay(hit.replay)
             }
             script::Begin::Run(job) => {
                 let plan = job.plan.clone();
-                let job = Work::Script(job);
-                let inv = inv.clone();
-                Answer::Run(plan, Box::new(Started { job, inv, asked }))
+                Answer::Run(
+                    plan,
+                    self.started(Work::Script(job), inv, asked, (scope, heard)),
+                )
             }
         }
     }
 
+    /// What is to run. Entries that were there and are not believed are counted here, once.
+    fn started(
+        &self,
+        job: Work,
+        inv: &Arc<Invocation>,
+        asked: Asked,
+        (scope, heard): (Scope, Heard),
+    ) -> Box<Started> {
+        if heard.refused.is_some() {
+            self.counters.refused_as("policy");
+        }
+        Box::new(Started {
+            job,
+            inv: inv.clone(),
+            asked,
+            scope,
+            heard,
+        })
+    }
+
     /// Takes what a finished compile left. Blocks.
     pub fn record(&self, started: Started, finished: &Finished) {
-        let Started { job, inv, asked } = started;
+        let Started {
+            job,
+            inv,
+            asked,
+            scope,
+            heard,
+        } = started;
         let crate_name = job.crate_name().to_owned();
-        let cache = self.cache.as_ref();
+        let cache = &Believing::storing(self.cache.clone(), scope);
         let recorded = match job {
             Work::Compile(job) => self.pipeline.record(*job, finished, cache),
             Work::Script(job) => self.pipeline.record_script(*job, finished, cache),
@@ -261,6 +314,11 @@ impl Worker {
                 let kind = asked.kind();
                 let recent = RecentReport {
                     outcome: "miss".to_owned(),
+                    policy: heard
+                        .refused
+                        .as_ref()
+                        .map_or_else(String::new, Refused::words),
+                    disagreement: self.contradicts(&entry, heard),
                     ..self.recent(&entry, asked)
                 };
                 self.counters.ended_as(kind, Outcome::Miss, Some(recent));
@@ -297,7 +355,14 @@ impl Worker {
         self.counters.ended(Outcome::Bypass(reason), Some(recent));
     }
 
-    fn hit(&self, hit: &Hit, asked: Asked) {
+    /// What was compiled here beside what others signed for the same, in words where they differ.
+    fn contradicts(&self, ours: &Verified<Entry>, heard: Heard) -> String {
+        let all: Vec<_> = heard.seen.iter().chain([ours]).collect();
+        let found = self.cache.disputes.among(&all, &self.team, &self.counters);
+        found.or(heard.disagreement).unwrap_or_default()
+    }
+
+    fn hit(&self, hit: &Hit, asked: Asked, heard: Heard) {
         let kind = asked.kind();
         let (outcome, name) = match hit.from {
             None => (Outcome::HitLocal, "hit-local"),
@@ -306,6 +371,7 @@ impl Worker {
         let recent = RecentReport {
             outcome: name.to_owned(),
             from: hit.from.and_then(|p| self.team.peer_name(&p)),
+            disagreement: heard.disagreement.unwrap_or_default(),
             ..self.recent(&hit.entry, asked)
         };
         self.counters.ended_as(kind, outcome, Some(recent));

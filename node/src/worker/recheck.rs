@@ -3,10 +3,12 @@
 //! directory does not matter.
 //!
 //! Enters: hits and new entries, as they happen. Leaves: an alarm that names crate, output and
-//! builder where a hit's bytes differ; that entry is set aside and not used again. Or a second
+//! builder where a hit's bytes differ; that entry is set aside and not used again. Where all of a
+//! teammate's hit is the same here, our own word for it, so that members come to agree. Or a second
 //! entry for everyone. One compile at a time; what comes while too many wait is left out. Must
 //! never happen here: a build that waits.
 
+use super::believing::Believing;
 use super::cache::NodeCache;
 use crate::service::counters::Counters;
 use crate::team::Team;
@@ -197,14 +199,19 @@ fn work(parts: &Parts, queue: &Receiver<Second>, waiting: &Waiting) {
 
 fn compile(parts: &Parts, second: &Second, scratch: &Path) {
     let Second { inv, entry, .. } = second;
-    let stored = (&**entry, second.prediction.as_slice());
-    let (pipeline, cache) = (&parts.pipeline, parts.cache.as_ref());
+    let prediction = second.prediction.as_slice();
+    let pipeline = &parts.pipeline;
+    let cache = &Believing::storing(parts.cache.clone(), parts.team.again(entry));
     match second.purpose {
         Purpose::Recheck => {
+            // What is ours already needs no second word of ours.
+            let sign = entry.builder != parts.team.builder();
+            let stored = (&**entry, prediction, sign);
             let found = pipeline.recheck(inv, stored, scratch, WITHIN, cache);
             told(parts, entry, &found);
         }
         Purpose::Loosen => {
+            let stored = (&**entry, prediction);
             let found = pipeline.loosen(inv, stored, scratch, WITHIN, cache);
             tracing::info!(
                 crate_name = entry.crate_name,
@@ -219,6 +226,7 @@ fn told(parts: &Parts, entry: &Verified<Entry>, found: &Rechecked) {
     let crate_name = &entry.crate_name;
     match found {
         Rechecked::Same => parts.counters.rechecked(None),
+        Rechecked::Agreed => parts.counters.agreed(),
         Rechecked::Unknown(why) => tracing::debug!(crate_name, why, "a recheck shows nothing"),
         Rechecked::Differs(output) => {
             let builder = match parts.team.builder_name(&entry.builder) {

@@ -1,16 +1,18 @@
 //! The chain: a charter and the changes behind it, and what they amount to.
 //!
-//! Verified statements enter in any order; a directed graph in its one canonical order leaves,
-//! with the state at its end. Every signer must be an admin at its own point of the graph. Of an
-//! open fork the retirements and revocations of all branches hold and the rest of none; a merge
-//! joins them. Nothing here reads a clock or checks a signature.
+//! Verified statements enter in any order; a tree in its one canonical order leaves, with the
+//! state at its end. Every signer must be an admin at its own place in the tree. Where the tree
+//! branches, of all branches that count holds what takes away (retirements, revocations, lower
+//! roles) and nothing that gives, until an admin signs a merge there: a change behind the point
+//! where they part that names every branch's end. From then on the chain goes on behind the
+//! merge; the branches beside it stay, for what they took away alone. Nothing here reads a clock
+//! or checks a signature.
 
 use super::change::{Change, Op};
-use super::charter::{Charter, MAX_MEMBERS};
+use super::charter::Charter;
 use super::error::RosterError;
-use super::member::{Gone, Member};
 use super::signed::Signed;
-use super::state::{Branch, State};
+use super::state::State;
 use crate::digest::Digest;
 use crate::entry::TeamId;
 use crate::key::BuilderId;
@@ -20,11 +22,11 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 /// Changes behind one charter: a member joining and leaving every day for twenty years. The
 /// root's next charter starts again at none.
 pub const MAX_CHANGES: usize = 16_384;
-/// Branchings behind one charter, open or merged. Two admins fork when neither hears of the
-/// other, which is rare; each branch costs a copy of the state.
+/// Branchings behind one charter, open or merged, and merges. Two admins fork when neither hears
+/// of the other, which is rare; each branch costs a copy of the state.
 pub const MAX_FORKS: usize = 64;
 
-/// One head of a forked chain.
+/// The end of one branch of a forked chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Its link: what [`Op::Merge`] names.
@@ -38,10 +40,14 @@ pub struct Head {
 /// An open fork, to be shown until an admin merges it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fork {
-    /// The heads, by link; two at least.
+    /// The link behind which the branches part: where a merge must stand.
+    pub(super) base: Digest,
+    /// The branches' ends, by link; two at least.
     pub heads: Vec<Head>,
-    /// Who would be a member, or a member in another role, if the heads were merged now.
-    pub waiting: Vec<Member>,
+    /// What admins gave on the branches, which holds again only when the admin who merges signs
+    /// it anew: without what a branch took away, and without what those signed who are no admins
+    /// now.
+    pub waiting: Vec<Op>,
 }
 
 #[derive(Debug, Clone)]
@@ -50,19 +56,12 @@ pub(super) struct Chain {
     team: TeamId,
     /// Node `i + 1` is change `i`; node 0 is the charter.
     changes: Vec<Signed<Change>>,
-    /// By node. Parents come before their children.
+    /// By node. What a node names (its parent, a merge's heads) comes before it.
     links: Vec<Digest>,
-    parents: Vec<Vec<usize>>,
+    /// The node behind which each stands; the charter's is itself.
+    parents: Vec<usize>,
     /// The node of each link.
     place: BTreeMap<Digest, usize>,
-}
-
-/// What a walk over a part of the graph leaves.
-struct Walked {
-    /// The nodes of the part that have no child in it, with the states there.
-    tips: Vec<(usize, State)>,
-    /// By node: the node that made its signer what it was when it signed.
-    warrants: Vec<usize>,
 }
 
 impl Chain {
@@ -85,48 +84,54 @@ impl Chain {
                 return Err(RosterError::Full("changes"));
             }
         }
+        let (changes, links, parents, place) = Default::default();
         let mut chain = Self {
             charter,
             team,
-            changes: vec![],
-            links: vec![],
-            parents: vec![],
-            place: BTreeMap::new(),
+            changes,
+            links,
+            parents,
+            place,
         };
         chain.order(known)?;
         Ok(chain)
     }
 
-    /// Puts each change behind its parents; of those that could come next, the lowest link.
+    /// Puts each change behind all that it names; of those that could come next, the lowest link.
     fn order(&mut self, mut known: BTreeMap<Digest, Signed<Change>>) -> Result<(), RosterError> {
-        let mut children: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
+        let mut namers: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
         let mut missing: BTreeMap<Digest, usize> = BTreeMap::new();
+        let mut stems = BTreeSet::new();
+        let (mut forks, mut merges) = (0, 0);
         for (link, change) in &known {
-            let parents = parents_of(change)?;
-            missing.insert(*link, parents.len());
-            for parent in parents {
-                children.entry(parent).or_default().push(*link);
+            match change.op {
+                Op::Merge(_) => merges += 1,
+                _ => forks += usize::from(!stems.insert(change.prev)),
+            }
+            let named = named(change);
+            missing.insert(*link, named.len());
+            for name in named {
+                namers.entry(name).or_default().push(*link);
             }
         }
-        if children.values().map(|c| c.len() - 1).sum::<usize>() > MAX_FORKS {
+        if forks > MAX_FORKS || merges > MAX_FORKS {
             return Err(RosterError::Full("forks"));
         }
         let mut ready = BinaryHeap::from([Reverse(self.charter.link())]);
         while let Some(Reverse(link)) = ready.pop() {
-            let mut parents = Vec::new();
+            let mut parent = 0;
             if let Some(change) = known.remove(&link) {
-                let places = parents_of(&change)?.into_iter();
-                parents.extend(places.filter_map(|p| self.place.get(&p).copied()));
+                parent = self.place.get(&change.prev).copied().unwrap_or(0);
                 self.changes.push(change);
             }
             self.place.insert(link, self.links.len());
             self.links.push(link);
-            self.parents.push(parents);
-            for child in children.remove(&link).unwrap_or_default() {
-                if let Some(left) = missing.get_mut(&child) {
+            self.parents.push(parent);
+            for namer in namers.remove(&link).unwrap_or_default() {
+                if let Some(left) = missing.get_mut(&namer) {
                     *left -= 1;
                     if *left == 0 {
-                        ready.push(Reverse(child));
+                        ready.push(Reverse(namer));
                     }
                 }
             }
@@ -156,199 +161,190 @@ impl Chain {
 
     /// Whether exactly this change, signature and all, is here: then it was verified.
     pub fn holds(&self, change: &Signed<Change>) -> bool {
-        let node = self
-            .place
-            .get(&change.link())
-            .and_then(|n| n.checked_sub(1));
-        node.and_then(|i| self.changes.get(i)) == Some(change)
+        let node = self.place.get(&change.link());
+        node.and_then(|n| self.change(*n)) == Some(change)
     }
 
-    /// The links of what nothing follows.
+    /// The links that nothing stands behind and no merge names.
     pub fn heads(&self) -> BTreeSet<Digest> {
-        let followed: BTreeSet<usize> = self.parents.iter().flatten().copied().collect();
-        let heads = (0..self.links.len()).filter(|node| !followed.contains(node));
-        heads.map(|node| self.links[node]).collect()
+        self.ends().map(|node| self.links[node]).collect()
+    }
+
+    /// The link behind which the next change stands, where there is no fork.
+    pub fn end(&self) -> Digest {
+        let (trunk, _) = self.trunk();
+        self.links[trunk.last().copied().unwrap_or(0)]
     }
 
     /// Checks every signer's right, and says who belongs.
     pub fn view(&self) -> Result<(State, Option<Fork>), RosterError> {
-        let whole = vec![true; self.links.len()];
-        let Walked { tips, warrants } = self.walk(&whole)?;
-        if tips.len() == 1 {
-            return Ok((
-                tips.into_iter().map(|t| t.1).next().unwrap_or_default(),
-                None,
-            ));
+        let (trunk, branches) = self.trunk();
+        let end = trunk.last().copied().unwrap_or(0);
+        let mut view = self.replay(end)?;
+        if branches.is_empty() {
+            return Ok((view, None));
         }
-        let heads = self.fork_heads(&tips);
-        let branches = self.branches(tips);
-        // What every head has is settled. Where its own end is manifold, every head merged it.
-        let common: Vec<bool> = (0..self.links.len())
-            .map(|i| branches.iter().all(|b| b.knows[i]))
+        let beside: BTreeSet<usize> = (end + 1..self.links.len())
+            .filter(|node| self.is_behind(*node, end))
             .collect();
-        let settled = self.walk(&common)?;
-        let mut view = self.join(&self.branches(settled.tips), &settled.warrants);
-        for (i, change) in self.changes.iter().enumerate() {
-            if !common[i + 1] {
-                let known = branches.iter().filter_map(|b| match &change.op {
-                    Op::Retire(builder) | Op::Revoke(builder) => b.state.get(builder),
-                    _ => None,
-                });
-                view.strike(&change.op, i + 1, known.max_by_key(|r| r.gone));
-            }
-        }
-        let merged = self.join(&branches, &warrants);
-        let waiting = merged
-            .members()
-            .filter(|m| view.member(&m.builder) != Some(*m));
-        let waiting = waiting.cloned().collect();
-        Ok((view, Some(Fork { heads, waiting })))
-    }
-
-    fn fork_heads(&self, tips: &[(usize, State)]) -> Vec<Head> {
-        let changes = tips
-            .iter()
-            .filter_map(|t| Some((t.0, self.changes.get(t.0.checked_sub(1)?)?)));
-        let head = |(node, c): (usize, &Signed<Change>)| Head {
-            link: self.links[node],
-            signer: c.signer,
-            at: c.at,
+        view.strike(&self.ops(&beside));
+        let heads = self.ends().filter(|node| beside.contains(node));
+        let head = |node: usize| {
+            let change = self.change(node)?;
+            let (link, signer, at) = (self.links[node], change.signer, change.at);
+            Some(Head { link, signer, at })
         };
-        let mut heads: Vec<Head> = changes.map(head).collect();
+        let mut heads: Vec<Head> = heads.filter_map(head).collect();
         heads.sort_by_key(|h| h.link);
-        heads
+        let base = self.links[end];
+        let waiting = self.waiting(&view, &beside);
+        Ok((
+            view,
+            Some(Fork {
+                base,
+                heads,
+                waiting,
+            }),
+        ))
     }
 
-    /// Replays the nodes of `within`, which has the parents of all that it has.
-    fn walk(&self, within: &[bool]) -> Result<Walked, RosterError> {
-        let mut uses = vec![0_usize; self.links.len()];
-        for node in (0..self.links.len()).filter(|n| within[*n]) {
-            for parent in &self.parents[node] {
-                uses[*parent] += 1;
-            }
-        }
-        // A state is copied only where the chain forks, and dropped with its last child.
-        let mut live = BTreeMap::from([(0, State::of(&self.charter))]);
-        let mut left = uses.clone();
-        let mut warrants = vec![0; self.links.len()];
-        for (i, change) in self
-            .changes
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| within[i + 1])
-        {
-            let mut before = Vec::new();
-            for parent in &self.parents[i + 1] {
-                left[*parent] -= 1;
-                let last = left[*parent] == 0;
-                let state = if last {
-                    live.remove(parent)
-                } else {
-                    live.get(parent).cloned()
-                };
-                before.push((*parent, state.ok_or(RosterError::Orphan)?));
-            }
-            let state = self.step(change, i + 1, before, &mut warrants)?;
-            live.insert(i + 1, state);
-        }
-        Ok(Walked {
-            tips: live.into_iter().collect(),
-            warrants,
-        })
-    }
-
-    fn step(
-        &self,
-        change: &Change,
-        node: usize,
-        mut before: Vec<(usize, State)>,
-        warrants: &mut [usize],
-    ) -> Result<State, RosterError> {
-        // A merge's signer must be an admin on every branch that it joins: nobody who was
-        // thrown out or made an admin on one of them alone can wave that branch through.
-        if !before
-            .iter()
-            .all(|(_, state)| state.is_admin(&change.signer))
-        {
-            return Err(RosterError::NotAdmin(change.signer));
-        }
-        let warrant = before.first().and_then(|(_, s)| s.get(&change.signer));
-        warrants[node] = warrant.map_or(0, |r| r.by);
-        let mut state = if before.len() > 1 {
-            let nodes: Vec<usize> = before.iter().map(|b| b.0).collect();
-            let branches = self.branches(before);
-            let nested = |(i, n): (usize, &usize)| {
-                branches
-                    .iter()
-                    .enumerate()
-                    .any(|(j, b)| i != j && b.knows[*n])
-            };
-            if nodes.iter().enumerate().any(nested) {
-                return Err(RosterError::BadMerge);
-            }
-            let joined = self.join(&branches, warrants);
-            if joined.members().count() > MAX_MEMBERS {
-                return Err(RosterError::Full("members"));
-            }
-            joined
-        } else {
-            before.pop().map(|b| b.1).unwrap_or_default()
-        };
-        state.apply(&change.op, node)?;
-        Ok(state)
-    }
-
-    fn branches(&self, tips: Vec<(usize, State)>) -> Vec<Branch> {
-        let knows = |tip: usize| {
-            let mut knows = vec![false; self.links.len()];
-            knows[tip] = true;
-            for node in (1..=tip).rev() {
-                if knows[node] {
-                    self.parents[node].iter().for_each(|p| knows[*p] = true);
-                }
-            }
-            knows
-        };
-        tips.into_iter()
-            .map(|(tip, state)| Branch {
-                state,
-                knows: knows(tip),
-            })
-            .collect()
-    }
-
-    /// Joins branches. An addition or role counts nothing where another branch, without knowing
-    /// of it, revoked its signer, or took from the signer (or from who vouched for it) the right
-    /// to give it: else a stolen key would fork from before its revocation, and the next merge
-    /// would let in whom it added.
-    fn join(&self, branches: &[Branch], warrants: &[usize]) -> State {
-        let mut void = vec![false; self.links.len()];
-        for (i, change) in self.changes.iter().enumerate() {
-            let (node, warrant) = (i + 1, warrants[i + 1]);
-            if !matches!(change.op, Op::Add(_) | Op::SetRole(..))
-                || !branches.iter().any(|b| b.knows[node])
-            {
+    /// What of the branches' gifts can be given again.
+    fn waiting(&self, view: &State, beside: &BTreeSet<usize>) -> Vec<Op> {
+        let ops = self.ops(beside);
+        let mut next = view.clone();
+        let mut waiting = Vec::new();
+        for change in beside.iter().filter_map(|node| self.change(*node)) {
+            let taken = |op: &Op| op.lowers(&change.op);
+            if !view.is_admin(&change.signer) || !change.op.gives() || ops.iter().any(taken) {
                 continue;
             }
-            void[node] = void[warrant]
-                || branches.iter().filter(|b| !b.knows[node]).any(|b| {
-                    let signer = b.state.get(&change.signer);
-                    signer.is_some_and(|r| r.gone == Some(Gone::Revoked))
-                        || (b.knows[warrant] && !b.state.is_admin(&change.signer))
-                });
+            let before = next.clone();
+            if next.apply(&change.op).is_err() {
+                next = before;
+            } else if next != before {
+                waiting.push(change.op.clone());
+            }
         }
-        State::join(branches, &void, &self.links)
+        waiting
+    }
+
+    /// The state at `end`; checks the signers of all nodes.
+    fn replay(&self, end: usize) -> Result<State, RosterError> {
+        let mut left = vec![0_usize; self.links.len()];
+        for parent in self.parents.iter().skip(1) {
+            left[*parent] += 1;
+        }
+        // One more for who asks. A state is copied only where the chain branches.
+        left[end] += 1;
+        let mut live = BTreeMap::from([(0, State::of(&self.charter))]);
+        for (i, change) in self.changes.iter().enumerate() {
+            let (node, parent) = (i + 1, self.parents[i + 1]);
+            left[parent] -= 1;
+            let state = match left[parent] {
+                0 => live.remove(&parent),
+                _ => live.get(&parent).cloned(),
+            };
+            let mut state = state.ok_or(RosterError::Orphan)?;
+            if matches!(change.op, Op::Merge(_)) {
+                let beside = self.beside(node).ok_or(RosterError::BadMerge)?;
+                state.strike(&self.ops(&beside));
+            }
+            // Of a merge, too: so nobody who was thrown out on a branch that it names, or was
+            // made an admin there alone, can sign it.
+            if !state.is_admin(&change.signer) {
+                return Err(RosterError::NotAdmin(change.signer));
+            }
+            state.apply(&change.op)?;
+            live.insert(node, state);
+        }
+        live.remove(&end).ok_or(RosterError::Orphan)
+    }
+
+    /// The nodes from the charter to where the chain ends or forks, and there the branches.
+    fn trunk(&self) -> (Vec<usize>, Vec<usize>) {
+        let mut children: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (node, parent) in self.parents.iter().enumerate().skip(1) {
+            children.entry(*parent).or_default().push(node);
+        }
+        let mut trunk = vec![0];
+        loop {
+            let here = trunk.last().copied().unwrap_or(0);
+            let mut branches = children.remove(&here).unwrap_or_default();
+            if branches.len() > 1 {
+                let merged: Vec<_> = branches.iter().filter_map(|b| self.beside(*b)).collect();
+                branches.retain(|branch| !merged.iter().any(|m| self.is_within(*branch, m)));
+            }
+            match branches[..] {
+                [only] => trunk.push(only),
+                _ => return (trunk, branches),
+            }
+        }
+    }
+
+    /// What a merge covers: the nodes from each head that it names up to where it stands, and
+    /// what the merges among them cover. `None` for what is no merge of branches beside it.
+    fn beside(&self, merge: usize) -> Option<BTreeSet<usize>> {
+        let Op::Merge(heads) = &self.change(merge)?.op else {
+            return None;
+        };
+        let base = self.parents[merge];
+        let mut covered = BTreeSet::new();
+        for head in heads {
+            let mut node = *self.place.get(head)?;
+            if node == base || !self.is_behind(node, base) {
+                return None;
+            }
+            while node != base && covered.insert(node) {
+                covered.extend(self.beside(node).unwrap_or_default());
+                node = self.parents[node];
+            }
+        }
+        Some(covered)
+    }
+
+    /// Whether `covered` has all that stands behind `branch`, itself included: a branch that
+    /// went on after a merge is open again.
+    fn is_within(&self, branch: usize, covered: &BTreeSet<usize>) -> bool {
+        (branch..self.links.len()).all(|n| covered.contains(&n) || !self.is_behind(n, branch))
+    }
+
+    /// Whether `node` is `ancestor` or stands behind it.
+    fn is_behind(&self, mut node: usize, ancestor: usize) -> bool {
+        while node > ancestor {
+            node = self.parents[node];
+        }
+        node == ancestor
+    }
+
+    /// The nodes behind which nothing stands and that no merge names.
+    fn ends(&self) -> impl Iterator<Item = usize> {
+        let mut ends: BTreeSet<usize> = (0..self.links.len()).collect();
+        for (node, parent) in self.parents.iter().enumerate().skip(1) {
+            ends.remove(parent);
+            if let Some(Op::Merge(heads)) = self.change(node).map(|c| &c.op) {
+                for head in heads {
+                    self.place.get(head).map(|node| ends.remove(node));
+                }
+            }
+        }
+        ends.into_iter()
+    }
+
+    fn change(&self, node: usize) -> Option<&Signed<Change>> {
+        self.changes.get(node.checked_sub(1)?)
+    }
+
+    fn ops(&self, nodes: &BTreeSet<usize>) -> Vec<Op> {
+        let ops = nodes.iter().filter_map(|node| self.change(*node));
+        ops.map(|change| change.op.clone()).collect()
     }
 }
 
-/// The links that a change stands behind.
-fn parents_of(change: &Change) -> Result<Vec<Digest>, RosterError> {
-    let mut parents = vec![change.prev];
+/// The links that a change needs before it.
+fn named(change: &Change) -> BTreeSet<Digest> {
+    let mut named = BTreeSet::from([change.prev]);
     if let Op::Merge(heads) = &change.op {
-        if heads.contains(&change.prev) {
-            return Err(RosterError::BadMerge);
-        }
-        parents.extend(heads);
+        named.extend(heads);
     }
-    Ok(parents)
+    named
 }

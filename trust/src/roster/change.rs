@@ -3,8 +3,9 @@
 //! Plain data in canonical bytes. Whether a signer may say it is decided in the chain.
 
 use super::member::{Member, Role};
+use super::project::{self, Project};
 use super::signed::Statement;
-use crate::canon::{CanonError, Canonical, Reader, Writer, strictly_ascending};
+use crate::canon::{CanonError, Canonical, Reader, Writer, canonical};
 use crate::digest::Digest;
 use crate::entry::TeamId;
 use crate::key::BuilderId;
@@ -18,8 +19,8 @@ pub const CHANGE_DOMAIN: &str = "quarry 2026-11 change v1";
 pub const MARK_DOMAIN: &str = "quarry 2026-11 freshness mark v1";
 /// The tag under which a leaving member signs its departure.
 pub const DEPARTURE_DOMAIN: &str = "quarry 2026-11 departure v1";
-/// Heads that one merge or mark names: one more than the forks that a chain may have.
-pub const MAX_HEADS: usize = super::chain::MAX_FORKS + 1;
+/// Heads that one merge or mark names: every branch and every merge may end in one.
+pub const MAX_HEADS: usize = 2 * super::chain::MAX_FORKS + 2;
 
 /// What a change does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +33,22 @@ pub enum Op {
     Retire(BuilderId),
     /// The member is thrown out: besides, nothing that it signed counts.
     Revoke(BuilderId),
-    /// Ends a fork: the other heads, beside the one that `prev` names.
+    /// Ends the fork behind `prev`: the ends of its branches.
     Merge(BTreeSet<Digest>),
+    /// Who sees a project, in place of whatever held before, and their new secret's digest.
+    Project(String, Project),
+}
+
+impl Op {
+    /// Whether it gives the same member a lower role than `other` does.
+    pub(super) fn lowers(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::SetRole(a, low), Self::SetRole(b, high)) if a == b && low < high)
+    }
+
+    /// Whether it gives something: of a fork, that holds on no branch.
+    pub(super) const fn gives(&self) -> bool {
+        matches!(self, Self::Add(_) | Self::SetRole(..) | Self::Project(..))
+    }
 }
 
 /// One link of the chain.
@@ -100,29 +115,6 @@ statement!(Change, CHANGE_DOMAIN, "change", signer);
 statement!(FreshMark, MARK_DOMAIN, "freshness mark", signer);
 statement!(Departure, DEPARTURE_DOMAIN, "departure", builder);
 
-fn write_heads(w: &mut Writer, heads: &BTreeSet<Digest>) {
-    w.count(heads.len());
-    for head in heads {
-        head.write(w);
-    }
-}
-
-fn read_heads(r: &mut Reader<'_>) -> Result<BTreeSet<Digest>, CanonError> {
-    let heads: Vec<Digest> = r.list(MAX_HEADS)?;
-    if heads.is_empty() {
-        return Err(CanonError::Value("an empty list of heads"));
-    }
-    strictly_ascending(heads.iter())?;
-    Ok(heads.into_iter().collect())
-}
-
-fn read_schema(r: &mut Reader<'_>) -> Result<(), CanonError> {
-    match r.u16()? {
-        CHANGE_SCHEMA => Ok(()),
-        other => Err(CanonError::Schema(other)),
-    }
-}
-
 impl Canonical for Op {
     fn write(&self, w: &mut Writer) {
         match self {
@@ -144,8 +136,12 @@ impl Canonical for Op {
                 builder.write(w);
             }
             Self::Merge(heads) => {
-                w.u8(4);
-                write_heads(w, heads);
+                w.u8(5);
+                w.set(heads);
+            }
+            Self::Project(name, project) => {
+                w.u8(6);
+                project::write(w, name, project);
             }
         }
     }
@@ -156,72 +152,24 @@ impl Canonical for Op {
             1 => Ok(Self::SetRole(BuilderId::read(r)?, Role::read(r)?)),
             2 => BuilderId::read(r).map(Self::Retire),
             3 => BuilderId::read(r).map(Self::Revoke),
-            4 => read_heads(r).map(Self::Merge),
+            // 4 was a merge that stood behind one of the heads; what it meant is not known here.
+            5 => read_heads(r).map(Self::Merge),
+            6 => project::read(r).map(|(name, project)| Self::Project(name, project)),
             _ => Err(CanonError::Value("an unknown change")),
         }
     }
 }
 
-impl Canonical for Change {
-    fn write(&self, w: &mut Writer) {
-        w.u16(CHANGE_SCHEMA);
-        self.team.write(w);
-        w.u64(self.epoch);
-        self.prev.write(w);
-        w.u64(self.at);
-        self.signer.write(w);
-        self.op.write(w);
-    }
+canonical!(Change, CHANGE_SCHEMA => { team, epoch, prev, at, signer, op });
+canonical!(FreshMark, CHANGE_SCHEMA => {
+    team, serial, at, signer, heads: (Writer::set, r => read_heads(r)),
+});
+canonical!(Departure, CHANGE_SCHEMA => { team, builder, at });
 
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        read_schema(r)?;
-        Ok(Self {
-            team: TeamId::read(r)?,
-            epoch: r.u64()?,
-            prev: Digest::read(r)?,
-            at: r.u64()?,
-            signer: BuilderId::read(r)?,
-            op: Op::read(r)?,
-        })
+fn read_heads(r: &mut Reader<'_>) -> Result<BTreeSet<Digest>, CanonError> {
+    let heads = r.set(MAX_HEADS)?;
+    if heads.is_empty() {
+        return Err(CanonError::Value("an empty list of heads"));
     }
-}
-
-impl Canonical for FreshMark {
-    fn write(&self, w: &mut Writer) {
-        w.u16(CHANGE_SCHEMA);
-        self.team.write(w);
-        w.u64(self.serial);
-        w.u64(self.at);
-        self.signer.write(w);
-        write_heads(w, &self.heads);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        read_schema(r)?;
-        Ok(Self {
-            team: TeamId::read(r)?,
-            serial: r.u64()?,
-            at: r.u64()?,
-            signer: BuilderId::read(r)?,
-            heads: read_heads(r)?,
-        })
-    }
-}
-
-impl Canonical for Departure {
-    fn write(&self, w: &mut Writer) {
-        w.u16(CHANGE_SCHEMA);
-        self.team.write(w);
-        self.builder.write(w);
-        w.u64(self.at);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        read_schema(r)?;
-        Ok(Self {
-            team: TeamId::read(r)?,
-            builder: BuilderId::read(r)?,
-            at: r.u64()?,
-        })
-    }
+    Ok(heads)
 }

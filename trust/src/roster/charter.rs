@@ -7,7 +7,7 @@
 
 use super::member::{Gone, Member, Role, read_name};
 use super::signed::Statement;
-use crate::canon::{CanonError, Canonical, Reader, Writer, strictly_ascending};
+use crate::canon::{CanonError, Canonical, Reader, Writer, canonical, strictly_ascending};
 use crate::digest::{Digest, TEAM};
 use crate::entry::TeamId;
 use crate::key::BuilderId;
@@ -98,31 +98,11 @@ impl Canonical for (Member, Gone) {
     }
 }
 
-impl Canonical for Charter {
-    fn write(&self, w: &mut Writer) {
-        w.u16(CHARTER_SCHEMA);
-        w.text(&self.name);
-        self.root.write(w);
-        w.u64(self.epoch);
-        w.list(&self.members);
-        w.list(&self.former);
-        w.u64(self.created);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        let schema = r.u16()?;
-        if schema != CHARTER_SCHEMA {
-            return Err(CanonError::Schema(schema));
-        }
-        let charter = Self {
-            name: read_name(r)?,
-            root: BuilderId::read(r)?,
-            epoch: r.u64()?,
-            members: r.list(MAX_MEMBERS)?,
-            former: r.list(MAX_FORMER)?,
-            created: r.u64()?,
-        };
-        charter.check()?;
-        Ok(charter)
-    }
-}
+canonical!(Charter, CHARTER_SCHEMA => {
+    name: (Writer::text, r => read_name(r)),
+    root,
+    epoch,
+    members: (Writer::list, r => r.list(MAX_MEMBERS)),
+    former: (Writer::list, r => r.list(MAX_FORMER)),
+    created,
+} check Self::check);

@@ -2,7 +2,6 @@
 
 use super::tests::*;
 use super::*;
-use crate::digest::Digest;
 use std::collections::BTreeSet;
 
 #[test]
@@ -43,8 +42,8 @@ fn two_admins_fork_and_a_merge_unites_them() {
     let fork = alices.fork().unwrap();
     let signers: BTreeSet<_> = fork.heads.iter().map(|h| h.signer).collect();
     assert_eq!(signers, BTreeSet::from([id(ALICE), id(CAROL)]));
-    let waiting: BTreeSet<_> = fork.waiting.iter().map(|m| m.builder).collect();
-    assert_eq!(waiting, BTreeSet::from([id(DAVE), id(ERIN)]));
+    let waits = |who| fork.waiting.contains(&Op::Add(member(who, Role::Builder)));
+    assert!(fork.waiting.len() == 2 && waits(DAVE) && waits(ERIN));
 
     let more = Op::Add(member(MALLORY, Role::Builder));
     assert_eq!(
@@ -54,11 +53,10 @@ fn two_admins_fork_and_a_merge_unites_them() {
     let blind = Op::Merge(BTreeSet::from([Digest::of(b"some head")]));
     assert_eq!(
         alices.propose(blind, &key(ALICE), NOW).unwrap_err(),
-        RosterError::BadMerge
+        RosterError::Forked(2)
     );
-    let merge = alices.merge_op().unwrap();
-    alices.propose(merge, &key(ALICE), NOW).unwrap();
-    assert!(alices.fork().is_none() && alices.merge_op().is_none());
+    alices.merge_fork(&key(ALICE), NOW).unwrap();
+    assert!(alices.fork().is_none());
     assert_eq!(alices.standing(&id(DAVE)), Standing::Stands);
     assert_eq!(alices.standing(&id(ERIN)), Standing::Stands);
     assert_eq!(alices.standing(&id(BOB)), Standing::Revoked);
@@ -87,12 +85,15 @@ fn of_what_two_branches_decided_the_stricter_holds() {
     right.propose(Op::Revoke(id(DAVE)), &carol, NOW).unwrap();
     left.merge(&right.to_wire()).unwrap();
     let role = |r: &Roster, who| r.member_by_builder(&id(who)).map(|m| m.role);
-    assert_eq!(role(&left, BOB), Some(Role::Builder), "as before the fork");
+    assert_eq!(
+        role(&left, BOB),
+        Some(Role::Reader),
+        "what takes away holds"
+    );
     assert_eq!(role(&left, ERIN), Some(Role::Reader), "as before the fork");
     assert_eq!(left.standing(&id(DAVE)), Standing::Revoked);
 
-    let merge = left.merge_op().unwrap();
-    left.propose(merge, &carol, NOW).unwrap();
+    left.merge_fork(&carol, NOW).unwrap();
     assert_eq!(role(&left, BOB), Some(Role::Reader), "the stricter");
     assert_eq!(role(&left, ERIN), Some(Role::Builder), "only one decided");
     assert_eq!(left.standing(&id(DAVE)), Standing::Revoked);
@@ -108,8 +109,7 @@ fn one_peer_added_on_two_branches_is_one_member_after_the_merge() {
     };
     right.propose(Op::Add(same_peer), &key(CAROL), NOW).unwrap();
     left.merge(&right.to_wire()).unwrap();
-    let merge = left.merge_op().unwrap();
-    left.propose(merge, &key(ALICE), NOW).unwrap();
+    left.merge_fork(&key(ALICE), NOW).unwrap();
     assert_eq!(left.members().filter(|m| m.peer == peer(DAVE)).count(), 1);
 }
 
@@ -129,40 +129,34 @@ fn a_stolen_key_that_forks_from_before_its_revocation_lets_nobody_in() {
     assert!(outcome.forked);
     assert_eq!(team.standing(&id(EVE)), Standing::Revoked);
     assert_eq!(team.standing(&id(MALLORY)), Standing::Unknown);
-    let waiting: Vec<_> = team
-        .fork()
-        .unwrap()
-        .waiting
-        .iter()
-        .map(|m| m.builder)
-        .collect();
-    assert_eq!(waiting, [id(DAVE)], "a merge would let in Dave alone");
+    assert_eq!(
+        team.fork().unwrap().waiting,
+        [Op::Add(member(DAVE, Role::Builder))],
+        "a merge would let in Dave alone"
+    );
 
-    // Nor can they wave their own branch through: each is no admin on the other branch.
+    // Nor can they wave their own branch through: who merges is an admin on every branch.
     let heads = team.chain.heads();
+    let base = team.fork().unwrap().base;
     for accomplice in [EVE, MALLORY, 99] {
-        for prev in &heads {
-            let others: BTreeSet<Digest> = heads.iter().filter(|h| *h != prev).copied().collect();
-            let wire = wire_with(&team, accomplice, *prev, Op::Merge(others));
-            assert_eq!(
-                team.merge(&wire).unwrap_err(),
-                RosterError::NotAdmin(id(accomplice))
-            );
-        }
+        let wire = wire_with(&team, accomplice, base, Op::Merge(heads.clone()));
+        assert_eq!(
+            team.merge(&wire).unwrap_err(),
+            RosterError::NotAdmin(id(accomplice))
+        );
     }
 
-    let merge = team.merge_op().unwrap();
-    team.propose(merge, &key(ALICE), NOW).unwrap();
+    team.merge_fork(&key(ALICE), NOW).unwrap();
     assert_eq!(team.standing(&id(DAVE)), Standing::Stands);
     for who in [MALLORY, 99] {
         assert_eq!(team.standing(&id(who)), Standing::Unknown);
     }
 
-    // The accomplice goes on from its own branch: the next merge does not fall for it either.
+    // The accomplice goes on from its own branch: the fork is open again, and the next merge does
+    // not fall for it either.
     add(&mut thief, MALLORY, 98, Role::Builder);
     team.merge(&thief.to_wire()).unwrap();
-    let merge = team.merge_op().unwrap();
-    team.propose(merge, &key(ALICE), NOW).unwrap();
+    team.merge_fork(&key(ALICE), NOW).unwrap();
     for who in [MALLORY, 99, 98] {
         assert_eq!(team.standing(&id(who)), Standing::Unknown);
     }
@@ -170,7 +164,48 @@ fn a_stolen_key_that_forks_from_before_its_revocation_lets_nobody_in() {
 }
 
 #[test]
-fn an_open_fork_beside_a_merged_one_is_seen_from_where_they_part() {
+fn a_thief_who_merges_without_naming_her_revocation_wins_nothing() {
+    let mut base = team_of_three();
+    add(&mut base, ALICE, EVE, Role::Admin);
+    let mut thief = base.clone();
+    let stem = head(&base);
+    let mut team = base;
+    add(&mut team, ALICE, DAVE, Role::Builder);
+    let before_the_revocation = head(&team);
+    team.propose(Op::Revoke(id(EVE)), &key(ALICE), NOW).unwrap();
+
+    // She names the team's branch as it was, and goes on behind her merge.
+    add(&mut thief, EVE, MALLORY, Role::Builder);
+    let partial = BTreeSet::from([before_the_revocation, head(&thief)]);
+    let mut known = team.clone();
+    known.merge(&thief.to_wire()).unwrap();
+    let wire = wire_with(&known, EVE, stem, Op::Merge(partial));
+    known.merge(&wire).unwrap();
+    assert!(known.fork().is_some());
+    let merged = *known
+        .chain
+        .heads()
+        .iter()
+        .find(|h| {
+            let signers = known.fork().unwrap().heads.iter();
+            signers
+                .clone()
+                .any(|s| s.link == **h && s.signer == id(EVE))
+        })
+        .unwrap();
+    let wire = wire_with(&known, EVE, merged, Op::Add(member(99, Role::Admin)));
+    known.merge(&wire).unwrap();
+    assert_eq!(known.standing(&id(EVE)), Standing::Revoked);
+    known.merge_fork(&key(ALICE), NOW).unwrap();
+    assert!(known.fork().is_none());
+    assert_eq!(known.standing(&id(DAVE)), Standing::Stands);
+    for who in [MALLORY, 99] {
+        assert_eq!(known.standing(&id(who)), Standing::Unknown);
+    }
+}
+
+#[test]
+fn two_merges_of_one_fork_are_a_fork_that_a_third_ends() {
     let base = team_of_three();
     let (mut left, mut right, mut late) = (base.clone(), base.clone(), base);
     add(&mut left, ALICE, DAVE, Role::Builder);
@@ -179,27 +214,30 @@ fn an_open_fork_beside_a_merged_one_is_seen_from_where_they_part() {
     right = left.clone();
     // Both merge the same fork without knowing of each other.
     for (roster, who) in [(&mut left, ALICE), (&mut right, CAROL)] {
-        let merge = roster.merge_op().unwrap();
-        roster.propose(merge, &key(who), NOW).unwrap();
+        roster.merge_fork(&key(who), NOW).unwrap();
+        assert!(roster.fork().is_none());
     }
     left.merge(&right.to_wire()).unwrap();
-    assert!(left.fork().is_some_and(|f| f.waiting.is_empty()));
-    assert_eq!(left.standing(&id(DAVE)), Standing::Stands, "both merged it");
-    assert_eq!(left.standing(&id(ERIN)), Standing::Stands, "both merged it");
-    let merge = left.merge_op().unwrap();
-    left.propose(merge, &key(ALICE), NOW).unwrap();
+    assert_eq!(
+        left.standing(&id(DAVE)),
+        Standing::Unknown,
+        "each gave it on its own"
+    );
+    left.merge_fork(&key(ALICE), NOW).unwrap();
+    assert!(left.fork().is_none());
+    for who in [DAVE, ERIN] {
+        assert_eq!(left.standing(&id(who)), Standing::Stands);
+    }
 
     // An admin who slept through it all revokes Bob.
     late.propose(Op::Revoke(id(BOB)), &key(CAROL), NOW + 1)
         .unwrap();
     let outcome = left.merge(&late.to_wire()).unwrap();
     assert_eq!(outcome.revoked, [id(BOB)]);
-    assert_eq!(left.fork().unwrap().heads.len(), 2);
-    let merge = left.merge_op().unwrap();
-    left.propose(merge, &key(CAROL), NOW + 2).unwrap();
+    left.merge_fork(&key(CAROL), NOW + 2).unwrap();
     assert_eq!(left.standing(&id(DAVE)), Standing::Stands);
     assert_eq!(left.standing(&id(BOB)), Standing::Revoked);
-    // A merge of what is behind the head already merges nothing.
+    // A merge of what it stands behind itself merges nothing.
     let behind = left.chain.changes()[0].link();
     let wire = wire_with(
         &left,
@@ -208,4 +246,64 @@ fn an_open_fork_beside_a_merged_one_is_seen_from_where_they_part() {
         Op::Merge(BTreeSet::from([behind])),
     );
     assert_eq!(left.merge(&wire).unwrap_err(), RosterError::BadMerge);
+}
+
+#[test]
+fn who_leaves_a_project_leaves_a_stale_secret_behind() {
+    let mut roster = team_of_three();
+    let open_to = |who: &[u8], secret: u8| Project {
+        members: who.iter().map(|w| id(*w)).collect(),
+        secret: Some(secret_digest(&[secret; 32])),
+        stale: false,
+    };
+    let project = |r: &Roster, name: &str| r.projects().find(|p| p.0 == name).map(|p| p.1.clone());
+    let op = Op::Project("pay".into(), open_to(&[ALICE, BOB], 1));
+    roster.propose(op, &key(ALICE), NOW).unwrap();
+    let scope = Scope::project(roster.team(), "pay");
+    assert!(roster.sees(&id(BOB), &scope) && !roster.sees(&id(CAROL), &scope));
+    let (mut left, mut right) = (roster.clone(), roster.clone());
+
+    roster
+        .propose(Op::Retire(id(BOB)), &key(ALICE), NOW)
+        .unwrap();
+    assert!(!roster.sees(&id(BOB), &scope) && roster.sees(&id(ALICE), &scope));
+    assert!(project(&roster, "pay").unwrap().stale && project(&roster, "").unwrap().stale);
+    let op = Op::Project("pay".into(), open_to(&[ALICE], 2));
+    roster.propose(op, &key(ALICE), NOW).unwrap();
+    assert!(!project(&roster, "pay").unwrap().stale);
+    // Who comes back is no member of the project by that.
+    add(&mut roster, ALICE, BOB, Role::Builder);
+    assert!(!roster.sees(&id(BOB), &scope));
+
+    // Nor does the same secret under fewer members pass for a new one.
+    let mut shrunk = left.clone();
+    let op = Op::Project("pay".into(), open_to(&[ALICE], 1));
+    shrunk.propose(op, &key(ALICE), NOW).unwrap();
+    assert!(project(&shrunk, "pay").unwrap().stale);
+    let op = Op::Project("pay".into(), open_to(&[], 1));
+    shrunk.propose(op, &key(ALICE), NOW).unwrap();
+    assert_eq!(
+        project(&shrunk, "pay"),
+        None,
+        "closed to everybody, it is no more"
+    );
+
+    // Of a fork, those see it whom both branches let.
+    let op = Op::Project("pay".into(), open_to(&[ALICE, BOB, CAROL], 3));
+    left.propose(op, &key(ALICE), NOW).unwrap();
+    let op = Op::Project("pay".into(), open_to(&[BOB, CAROL], 4));
+    right.propose(op, &key(CAROL), NOW).unwrap();
+    left.merge(&right.to_wire()).unwrap();
+    assert_eq!(
+        project(&left, "pay").unwrap(),
+        Project {
+            stale: true,
+            ..open_to(&[BOB], 1)
+        }
+    );
+    let stranger = Op::Project("new".into(), open_to(&[99], 1));
+    assert_eq!(
+        roster.propose(stranger, &key(ALICE), NOW).unwrap_err(),
+        RosterError::NotMember(id(99))
+    );
 }

@@ -4,7 +4,7 @@
 //! terminals and logs: a name that could break a line or reorder its neighbours does not decode.
 
 use super::error::RosterError;
-use crate::canon::{CanonError, Canonical, Reader, Writer};
+use crate::canon::{CanonError, Reader, Writer, canonical, canonical_enum};
 use crate::key::{BuilderId, PeerId};
 
 /// Length of a member's or team's name in bytes: `user@host` fits.
@@ -103,51 +103,6 @@ pub(super) fn read_name(r: &mut Reader<'_>) -> Result<String, CanonError> {
     Ok(name)
 }
 
-impl Canonical for Role {
-    fn write(&self, w: &mut Writer) {
-        w.u8(*self as u8);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        match r.u8()? {
-            0 => Ok(Self::Reader),
-            1 => Ok(Self::Builder),
-            2 => Ok(Self::Admin),
-            _ => Err(CanonError::Value("an unknown role")),
-        }
-    }
-}
-
-impl Canonical for Gone {
-    fn write(&self, w: &mut Writer) {
-        w.u8(*self as u8);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        match r.u8()? {
-            0 => Ok(Self::Retired),
-            1 => Ok(Self::Revoked),
-            _ => Err(CanonError::Value("an unknown way to be gone")),
-        }
-    }
-}
-
-impl Canonical for Member {
-    fn write(&self, w: &mut Writer) {
-        w.text(&self.name);
-        self.role.write(w);
-        self.peer.write(w);
-        self.builder.write(w);
-        w.u64(self.joined);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        Ok(Self {
-            name: read_name(r)?,
-            role: Role::read(r)?,
-            peer: PeerId::read(r)?,
-            builder: BuilderId::read(r)?,
-            joined: r.u64()?,
-        })
-    }
-}
+canonical_enum!(Role { Reader, Builder, Admin } "an unknown role");
+canonical_enum!(Gone { Retired, Revoked } "an unknown way to be gone");
+canonical!(Member { name: (Writer::text, r => read_name(r)), role, peer, builder, joined });

@@ -11,6 +11,7 @@ mod change;
 mod charter;
 mod error;
 mod member;
+mod project;
 mod signed;
 mod state;
 mod wire;
@@ -20,10 +21,12 @@ pub use change::{Change, Departure, FreshMark, MAX_HEADS, Op};
 pub use charter::{Charter, MAX_FORMER, MAX_MEMBERS};
 pub use error::{FindError, RosterError};
 pub use member::{Gone, MAX_MEMBER_NAME, Member, Role, check_name, check_typed};
+pub use project::{MAX_PROJECTS, Project, TEAM_ITSELF, secret_digest};
 pub use signed::{Signed, Statement};
 pub use wire::{MAX_WIRE, Merge};
 
-use crate::entry::TeamId;
+use crate::digest::Digest;
+use crate::entry::{Scope, TeamId};
 use crate::key::{BuilderId, BuilderKey, PeerId};
 use chain::Chain;
 use state::State;
@@ -149,7 +152,7 @@ impl Roster {
         let mut members = BTreeMap::new();
         let mut former = BTreeMap::new();
         for record in self.state.records() {
-            let member = record.member.as_ref().clone();
+            let member = record.member.clone();
             match record.gone {
                 _ if revoked.contains(&member.builder) => {
                     former.insert(member.builder, (member, Gone::Revoked));
@@ -260,7 +263,7 @@ impl Roster {
     pub fn former(&self) -> impl Iterator<Item = (&Member, Gone)> {
         self.state
             .records()
-            .filter_map(|r| Some((r.member.as_ref(), r.gone?)))
+            .filter_map(|r| Some((&r.member, r.gone?)))
     }
 
     /// The member in force that speaks as `peer`.
@@ -346,15 +349,28 @@ impl Roster {
         newest.is_some_and(|at| now <= at.saturating_add(max_age))
     }
 
-    /// The merge that would end the open fork.
-    #[must_use]
-    pub fn merge_op(&self) -> Option<Op> {
-        let heads = self.fork.as_ref()?.heads.iter().skip(1);
-        Some(Op::Merge(heads.map(|h| h.link).collect()))
+    /// The projects that admins made, by name, [`TEAM_ITSELF`] among them.
+    pub fn projects(&self) -> impl Iterator<Item = (&str, &Project)> {
+        let projects = self.state.projects().iter();
+        projects.map(|(name, project)| (name.as_str(), project))
     }
 
-    /// Signs a change as an admin and appends it at the head. What is so already appends
-    /// nothing. A merge names the heads of [`Roster::fork`], with or without the first.
+    /// Whether `builder` may see what is scoped to the whole team, or to one of its projects.
+    #[must_use]
+    pub fn sees(&self, builder: &BuilderId, scope: &Scope) -> bool {
+        let team = self.team();
+        self.state.member(builder).is_some()
+            && match scope {
+                Scope::Private => false,
+                Scope::Team(theirs) => *theirs == team,
+                Scope::Project(..) => self.projects().any(|(name, project)| {
+                    project.members.contains(builder) && Scope::project(team, name) == *scope
+                }),
+            }
+    }
+
+    /// Signs a change as an admin and appends it at the end. What is so already appends nothing.
+    /// Nothing but a merge can be appended to a forked chain.
     ///
     /// # Errors
     /// [`RosterError`]; the roster is then as it was.
@@ -362,27 +378,50 @@ impl Roster {
         if !self.is_admin(&signer.id()) {
             return Err(RosterError::NotAdmin(signer.id()));
         }
-        let mut heads = self.chain.heads();
-        let prev = heads.pop_first().ok_or(RosterError::Orphan)?;
-        let op = match op {
-            Op::Merge(mut named) => {
-                named.remove(&prev);
-                if heads.is_empty() || named != heads {
-                    return Err(RosterError::BadMerge);
-                }
-                Op::Merge(named)
-            }
-            _ if !heads.is_empty() => return Err(RosterError::Forked(heads.len() + 1)),
-            op if self.is_so(&op)? => return Ok(()),
-            op => op,
+        if let Some(fork) = &self.fork {
+            return Err(RosterError::Forked(fork.heads.len()));
+        }
+        if matches!(op, Op::Merge(_)) {
+            return Err(RosterError::BadMerge);
+        }
+        if self.is_so(&op)? {
+            return Ok(());
+        }
+        self.append(self.chain.end(), op, signer, now)
+    }
+
+    /// Ends the open fork as an admin: what its branches took away holds, and what waits in
+    /// [`Fork::waiting`] is signed anew. Without a fork nothing happens.
+    ///
+    /// # Errors
+    /// [`RosterError`]; the roster is then as it was.
+    pub fn merge_fork(&mut self, signer: &BuilderKey, now: u64) -> Result<(), RosterError> {
+        let Some(fork) = self.fork.clone() else {
+            return Ok(());
         };
-        let (team, epoch, signer_id) = (self.team(), self.epoch(), signer.id());
+        let mut next = self.clone();
+        let heads = fork.heads.iter().map(|h| h.link).collect();
+        next.append(fork.base, Op::Merge(heads), signer, now)?;
+        for op in fork.waiting {
+            next.propose(op, signer, now)?;
+        }
+        *self = next;
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        prev: Digest,
+        op: Op,
+        signer: &BuilderKey,
+        at: u64,
+    ) -> Result<(), RosterError> {
         let change = Change {
-            team,
-            epoch,
+            team: self.team(),
+            epoch: self.epoch(),
             prev,
-            at: now,
-            signer: signer_id,
+            at,
+            signer: signer.id(),
             op,
         };
         let changes = self.chain.changes().iter().cloned();
@@ -398,7 +437,7 @@ impl Roster {
             member::check_typed(&member.name)?;
         }
         let mut next = self.state.clone();
-        next.apply(op, usize::MAX)?;
+        next.apply(op)?;
         // A stolen key must be revocable even where it is the last admin's: the root goes on.
         let last = !next.members().any(|m| m.role == Role::Admin);
         if last && !matches!(op, Op::Revoke(_)) {

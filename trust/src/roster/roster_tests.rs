@@ -584,7 +584,6 @@ fn every_bound_holds() {
         forked.merge(&one_too_many.to_wire()).unwrap_err(),
         RosterError::Full("forks")
     );
-    let merge = forked.merge_op().unwrap();
-    forked.propose(merge, &key(CAROL), NOW).unwrap();
+    forked.merge_fork(&key(CAROL), NOW).unwrap();
     assert_eq!(forked.members().count(), 3 + MAX_FORKS + 1);
 }

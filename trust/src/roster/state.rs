@@ -1,58 +1,47 @@
-//! Who belongs at one point of the chain, and how the states of several branches become one.
+//! Who belongs at one point of the chain.
 //!
-//! A state and a change enter, the next state leaves. Each record knows the node of the chain
-//! that made it so, by which joining tells what overtook what. The result depends on the
-//! ancestry of a node alone, never on what else is known or in which order it came.
+//! A state and a change enter, the next state leaves. Must never happen here: something that is
+//! given by a branch which is not part of the chain's trunk.
 
 use super::change::Op;
 use super::charter::{Charter, MAX_MEMBERS};
 use super::error::RosterError;
 use super::member::{Gone, Member, Role};
-use crate::digest::Digest;
-use crate::key::{BuilderId, PeerId};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use super::project::{MAX_PROJECTS, Project, TEAM_ITSELF};
+use crate::key::BuilderId;
+use std::collections::BTreeMap;
 
 /// One person's machine, in force or gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
-    pub member: Arc<Member>,
+    pub member: Member,
     pub gone: Option<Gone>,
-    /// The node of the chain that made it so.
-    pub by: usize,
 }
 
-/// Everyone, at one point.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Everyone, and who sees which project, at one point.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct State {
     people: BTreeMap<BuilderId, Record>,
-}
-
-/// A branch of the chain on its way into a join.
-pub(super) struct Branch {
-    pub state: State,
-    /// By node: whether the branch has it.
-    pub knows: Vec<bool>,
+    projects: BTreeMap<String, Project>,
 }
 
 impl State {
-    /// The state that a charter, node 0, founds.
+    /// The state that a charter founds.
     pub fn of(charter: &Charter) -> Self {
         let here = charter.members.iter().map(|m| (m, None));
         let gone = charter.former.iter().map(|(m, gone)| (m, Some(*gone)));
         let record = |(m, gone): (&Member, _)| {
-            let member = Arc::new(m.clone());
-            (
-                m.builder,
-                Record {
-                    member,
-                    gone,
-                    by: 0,
-                },
-            )
+            let member = m.clone();
+            (m.builder, Record { member, gone })
+        };
+        // Who is gone when a charter begins may know the secret of before.
+        let team = Project {
+            stale: !charter.former.is_empty(),
+            ..Project::default()
         };
         Self {
             people: here.chain(gone).map(record).collect(),
+            projects: BTreeMap::from([(TEAM_ITSELF.to_owned(), team)]),
         }
     }
 
@@ -66,9 +55,8 @@ impl State {
 
     /// Those in force.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.records()
-            .filter(|r| r.gone.is_none())
-            .map(|r| r.member.as_ref())
+        let here = self.records().filter(|r| r.gone.is_none());
+        here.map(|r| &r.member)
     }
 
     /// The record of `builder`, if it is in force.
@@ -81,32 +69,31 @@ impl State {
         self.member(builder).is_some_and(|m| m.role == Role::Admin)
     }
 
-    /// Takes one change, made by `node`. What is so already changes nothing.
-    pub fn apply(&mut self, op: &Op, node: usize) -> Result<(), RosterError> {
+    /// By name; [`TEAM_ITSELF`] is the team.
+    pub const fn projects(&self) -> &BTreeMap<String, Project> {
+        &self.projects
+    }
+
+    /// Takes one change. What is so already changes nothing.
+    pub fn apply(&mut self, op: &Op) -> Result<(), RosterError> {
         match op {
             Op::Add(member) => {
                 self.check_new(member)?;
-                let member = Arc::new(member.clone());
-                let record = Record {
-                    member,
-                    gone: None,
-                    by: node,
-                };
+                let member = member.clone();
+                let record = Record { member, gone: None };
                 self.people.insert(record.member.builder, record);
             }
             Op::SetRole(builder, role) => {
                 let record = self.people.get_mut(builder).filter(|r| r.gone.is_none());
-                let record = record.ok_or(RosterError::NotMember(*builder))?;
-                if record.member.role != *role {
-                    Arc::make_mut(&mut record.member).role = *role;
-                    record.by = node;
-                }
+                record.ok_or(RosterError::NotMember(*builder))?.member.role = *role;
             }
             Op::Retire(builder) | Op::Revoke(builder) => {
-                let record = self.people.get_mut(builder);
-                let record = record.ok_or(RosterError::NotMember(*builder))?;
-                record.end(op, node);
+                if !self.people.contains_key(builder) {
+                    return Err(RosterError::NotMember(*builder));
+                }
+                self.end(op, builder);
             }
+            Op::Project(name, project) => self.set_project(name, project)?,
             Op::Merge(_) => {}
         }
         Ok(())
@@ -128,81 +115,75 @@ impl State {
         Ok(())
     }
 
-    /// Lets a retirement or revocation hold, whatever the branch; `known` is its subject's record
-    /// on that branch, for whom this state never heard of.
-    pub fn strike(&mut self, op: &Op, node: usize, known: Option<&Record>) {
-        let (Op::Retire(builder) | Op::Revoke(builder)) = op else {
-            return;
-        };
-        if !self.people.contains_key(builder) {
-            // Somebody added beside us and gone already: a retired one was never here.
-            let revoked = known.filter(|r| r.gone == Some(Gone::Revoked));
-            self.people.extend(revoked.map(|r| (*builder, r.clone())));
+    fn set_project(&mut self, name: &str, project: &Project) -> Result<(), RosterError> {
+        if let Some(stranger) = project.members.iter().find(|b| self.member(b).is_none()) {
+            return Err(RosterError::NotMember(*stranger));
         }
-        if let Some(record) = self.people.get_mut(builder) {
-            record.end(op, node);
+        let before = self.projects.get(name);
+        // Who was taken out knows the secret that is named still.
+        let taken = before
+            .is_some_and(|b| b.secret == project.secret && !b.members.is_subset(&project.members));
+        let mut next = project.clone();
+        next.stale = project.secret.is_none() || taken;
+        if next.members.is_empty() && name != TEAM_ITSELF {
+            self.projects.remove(name);
+        } else {
+            self.projects.insert(name.to_owned(), next);
         }
+        if self.projects.len() > MAX_PROJECTS {
+            return Err(RosterError::Full("projects"));
+        }
+        Ok(())
     }
 
-    /// The union of branches. Of what one branch knew of and changed, its word holds; of what
-    /// both changed unknowingly, the stricter; a revocation always. `void` nodes count nothing.
-    pub fn join(branches: &[Branch], void: &[bool], links: &[Digest]) -> Self {
-        let builders: BTreeSet<_> = branches
-            .iter()
-            .flat_map(|b| b.state.people.keys())
-            .collect();
-        let mut people: BTreeMap<BuilderId, Record> = BTreeMap::new();
-        for builder in builders {
-            let records = || branches.iter().filter_map(|b| b.state.get(builder));
-            let revoked = records().filter(|r| r.gone == Some(Gone::Revoked));
-            let standing = records().filter(|r| {
-                !void[r.by]
-                    && !branches.iter().any(|b| {
-                        let theirs = b.state.get(builder);
-                        b.knows[r.by] && theirs.is_none_or(|t| t.by != r.by && !void[t.by])
-                    })
-            });
-            let strictness = |r: &&Record| (r.gone.is_none(), r.member.role, links[r.by]);
-            let chosen = revoked.min_by_key(|r| links[r.by]);
-            if let Some(record) = chosen.or_else(|| standing.min_by_key(strictness)) {
-                people.insert(*builder, record.clone());
+    /// Takes away what the changes of other branches take away, and gives nothing.
+    pub fn strike(&mut self, ops: &[Op]) {
+        for op in ops {
+            match op {
+                Op::SetRole(builder, role) => {
+                    if let Some(record) = self.people.get_mut(builder) {
+                        record.member.role = record.member.role.min(*role);
+                    }
+                }
+                Op::Retire(builder) | Op::Revoke(builder) => {
+                    // Whoever was added and revoked on the branch must not come back here.
+                    let added = ops.iter().find_map(|o| match o {
+                        Op::Add(m) if m.builder == *builder => Some(m),
+                        _ => None,
+                    });
+                    if let (Some(member), Op::Revoke(_)) = (added, op) {
+                        let (member, gone) = (member.clone(), Some(Gone::Revoked));
+                        let record = || Record { member, gone };
+                        self.people.entry(*builder).or_insert_with(record);
+                    }
+                    self.end(op, builder);
+                }
+                Op::Project(name, theirs) => {
+                    if let Some(ours) = self.projects.get_mut(name) {
+                        let before = ours.members.len();
+                        ours.members.retain(|m| theirs.members.contains(m));
+                        ours.stale |= ours.members.len() < before;
+                    }
+                }
+                Op::Add(_) | Op::Merge(_) => {}
             }
         }
-        Self::settle_peers(&mut people, branches, links);
-        Self { people }
     }
 
-    /// Two branches may have added one peer under two builders: the one that was there before
-    /// stays, else the one whose change has the lower link. The other can be added again.
-    fn settle_peers(
-        people: &mut BTreeMap<BuilderId, Record>,
-        branches: &[Branch],
-        links: &[Digest],
-    ) {
-        let rank = |r: &Record| (!branches.iter().all(|b| b.knows[r.by]), links[r.by]);
-        let mut holders: BTreeMap<PeerId, (_, BuilderId)> = BTreeMap::new();
-        for record in people.values().filter(|r| r.gone.is_none()) {
-            let claim = (rank(record), record.member.builder);
-            let holder = holders.entry(record.member.peer).or_insert(claim);
-            *holder = claim.min(*holder);
-        }
-        people.retain(|builder, r| {
-            r.gone.is_some() || holders.get(&r.member.peer).is_some_and(|h| h.1 == *builder)
-        });
-    }
-}
-
-impl Record {
     /// Retires or revokes; never makes milder what is.
-    fn end(&mut self, op: &Op, node: usize) {
-        let gone = if matches!(op, Op::Revoke(_)) {
-            Gone::Revoked
-        } else {
-            Gone::Retired
+    fn end(&mut self, op: &Op, builder: &BuilderId) {
+        let gone = match op {
+            Op::Revoke(_) => Gone::Revoked,
+            _ => Gone::Retired,
         };
-        if self.gone < Some(gone) {
-            self.gone = Some(gone);
-            self.by = node;
+        let Some(record) = self.people.get_mut(builder) else {
+            return;
+        };
+        if record.gone.is_none() {
+            for (name, project) in &mut self.projects {
+                project.stale |= project.members.remove(builder) || name == TEAM_ITSELF;
+            }
         }
+        record.gone = record.gone.max(Some(gone));
     }
 }

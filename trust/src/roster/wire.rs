@@ -147,10 +147,7 @@ impl Roster {
             return Err(CanonError::Limit.into());
         }
         let mut r = Reader::new(bytes);
-        match r.u16()? {
-            WIRE_SCHEMA => {}
-            other => return Err(CanonError::Schema(other).into()),
-        }
+        r.schema(WIRE_SCHEMA)?;
         let charter = Signed::read(&mut r, |c| ours.is_some_and(|o| o.chain.charter() == c))?;
         if expected_root.is_some_and(|root| *root != charter.root) {
             return Err(RosterError::OtherRoot(charter.root));

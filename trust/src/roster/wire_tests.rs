@@ -6,6 +6,7 @@ use crate::canon::tests::{Bend, bends, holds_canonical};
 use crate::digest::Digest;
 use crate::entry::TeamId;
 use crate::key::BuilderKey;
+use crate::roster::Project;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 
@@ -55,6 +56,19 @@ fn ops() -> impl Strategy<Value = Op> {
         builders().prop_map(Op::Retire),
         builders().prop_map(Op::Revoke),
         btree_set(digests(), 1..4).prop_map(Op::Merge),
+        (
+            0..9_u8,
+            btree_set(builders(), 0..4),
+            proptest::option::of(digests())
+        )
+            .prop_map(|(name, members, secret)| Op::Project(
+                format!("project {name}"),
+                Project {
+                    members,
+                    secret,
+                    stale: false
+                }
+            )),
     ]
 }
 
@@ -151,8 +165,7 @@ fn rich_wire() -> Vec<u8> {
         .propose(Op::Add(member(5, Role::Reader)), &key(3), NOW)
         .unwrap();
     left.merge(&right.to_wire()).unwrap();
-    let merge = left.merge_op().unwrap();
-    left.propose(merge, &key(3), NOW).unwrap();
+    left.merge_fork(&key(3), NOW).unwrap();
     left.mark_fresh(&key(2), NOW + 1).unwrap();
     left.mark_fresh(&key(3), NOW + 2).unwrap();
     left.to_wire()
@@ -242,7 +255,11 @@ fn act(roster: &mut Roster, signer: &BuilderKey, step: &Step) {
         2 => Op::SetRole(subject, step.role),
         3 => Op::Retire(subject),
         4 if step.subject > 4 => Op::Revoke(subject),
-        _ => roster.merge_op().unwrap_or(Op::Retire(subject)),
+        _ if roster.fork().is_some() => {
+            let _ = roster.merge_fork(signer, NOW);
+            return;
+        }
+        _ => Op::Retire(subject),
     };
     // Many a proposal is refused: that is part of life.
     let _ = roster.propose(op, signer, NOW);

@@ -4,6 +4,7 @@
 //! are digested here, now. A peer's prediction may only name regular files under the
 //! invocation's roots, bounded in number and bytes.
 
+use super::believed::{Want, executes};
 use super::observed::{self, DIRECTORY};
 use super::{
     Base, Cache, Caller, Candidate, Hit, Pipeline, Tier, behind, digest_seen, links,
@@ -283,18 +284,30 @@ impl Trip<'_> {
         let lookup = self.base.known.lookup();
         let local = self.cache.predict(&lookup, Tier::Local);
         let keys = self.keys(&local, Tier::Local);
-        // Every local candidate, then what peers hold under a key that we formed ourselves.
-        for tier in [Tier::Local, Tier::Peers] {
-            for key in &keys {
-                if let Some(hit) = self.restore_one(&self.cache.get(&key.key, tier), key, caller) {
-                    return Some(hit);
-                }
+        // Every local candidate, then what peers hold under a key that we formed ourselves: with
+        // what lies here, since several may have to agree.
+        let mut held = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let mut here = self.cache.get(&key.key, Tier::Local);
+            if let Some(hit) = self.restore_one(&mut here, key, caller) {
+                return Some(hit);
+            }
+            held.push(here);
+        }
+        for (key, mut all) in keys.iter().zip(held) {
+            let theirs = self.cache.get(&key.key, Tier::Peers);
+            if theirs.is_empty() {
+                continue;
+            }
+            all.extend(theirs);
+            if let Some(hit) = self.restore_one(&mut all, key, caller) {
+                return Some(hit);
             }
         }
         // A key formed from a peer's prediction goes no further than the entries it came with.
-        let offered = self.cache.predict(&lookup, Tier::Peers);
+        let mut offered = self.cache.predict(&lookup, Tier::Peers);
         for key in self.keys(&offered, Tier::Peers) {
-            if let Some(hit) = self.restore_one(&offered, &key, caller) {
+            if let Some(hit) = self.restore_one(&mut offered, &key, caller) {
                 return Some(hit);
             }
         }
@@ -324,29 +337,19 @@ impl Trip<'_> {
 
     fn restore_one(
         &self,
-        candidates: &[Candidate],
+        candidates: &mut Vec<Candidate>,
         wanted: &Wanted,
         caller: &Caller<'_>,
     ) -> Option<Hit> {
-        let mut fits: Vec<_> = candidates
-            .iter()
-            .filter(|c| c.entry.action == wanted.key && self.width_fits(c.entry.width))
-            .collect();
-        fits.sort_by_key(|c| c.from.is_some());
-        fits.into_iter().find_map(|candidate| {
-            if let Some(why) = self.misfit(candidate, wanted) {
-                self.cache.refused(candidate, why);
-                return None;
-            }
-            if !self.cache.bring(candidate) {
-                return None;
-            }
-            let hit = restore::restore(self, candidate, caller);
-            if hit.is_none() && candidate.from.is_none() && (caller.waits)() {
-                self.cache.damaged(&candidate.entry);
-            }
-            hit
-        })
+        let want = Want {
+            cache: self.cache,
+            caller,
+            fits: &|c| c.entry.action == wanted.key && self.width_fits(c.entry.width),
+            misfit: &|c| self.misfit(c, wanted),
+            executes: executes(Some(self.unit)),
+            restore: &|c| restore::restore(self, c, caller),
+        };
+        want.first(candidates)
     }
 
     /// What makes a signed entry unfit for this very command, before any object is asked for.

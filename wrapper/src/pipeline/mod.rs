@@ -6,7 +6,9 @@
 //! call, a signature, a belief in anything that is not [`Verified`].
 
 mod behind;
+mod believed;
 mod editing;
+mod evidence;
 mod find;
 mod links;
 pub mod loosen;
@@ -40,6 +42,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use believed::executes;
 pub use find::reads_a_secret;
 pub use record::Recorded;
 pub(crate) use restore::temporary;
@@ -139,9 +142,13 @@ pub trait Cache: Send + Sync {
     fn predict(&self, lookup: &LookupKey, tier: Tier) -> Vec<Candidate>;
     /// Verified entries under an action key.
     fn get(&self, action: &ActionKey, tier: Tier) -> Vec<Candidate>;
+    /// Which of these entries, all fit for one command, are believed, as indices: none, or some
+    /// that name the same bytes. `executes` says whether what they hold runs while building.
+    fn judge(&self, fit: &[&Candidate], executes: bool) -> Vec<usize>;
     /// Makes sure that every object that a restore needs is here: fetches what is not, checks
-    /// digests, keeps the entry. `false` where that fails.
-    fn bring(&self, candidate: &Candidate) -> bool;
+    /// digests, keeps the entry, and with it those that made it believed. `false` where that
+    /// fails.
+    fn bring(&self, candidate: &Candidate, believed: &[&Candidate]) -> bool;
     /// Opens an object that is here.
     fn open_object(&self, object: &ObjectRef) -> Option<Object>;
     /// A signed entry does not fit the command that it is for: count it, use it no more.

@@ -1,11 +1,12 @@
 //! Recheck: compiles once more, out of the way, what was restored, and compares the bytes.
 //!
 //! Enters: an invocation that was a hit, the entry that was restored, a private directory. Leaves:
-//! whether the compiler makes the same of it here. Nothing is written outside that directory.
+//! whether the compiler makes the same of it here, and where it does in everything, an entry of
+//! our own. Nothing is written outside that directory.
 //! Must never happen here: a verdict about inputs that have changed since.
 
 use super::find::Trip;
-use super::{Cache, Pipeline, Tier, read_prediction, restore};
+use super::{Cache, Pipeline, Tier, UnsignedEntry, evidence, read_prediction, restore, stays_here};
 use crate::compiler::rustc::metadata::same_but_for_own_hash;
 use crate::compiler::{Class, classify};
 use crate::digests::{FileDigests, open_regular};
@@ -34,6 +35,8 @@ const JOBSERVER: [&str; 3] = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
 pub enum Rechecked {
     /// The same bytes.
     Same,
+    /// The same in everything, messages too: an entry of our own says so now.
+    Agreed,
     /// Other bytes in this output, by its file name.
     Differs(String),
     /// Nothing, and why: an input changed meanwhile, the compile failed or took too long.
@@ -42,11 +45,12 @@ pub enum Rechecked {
 
 impl Pipeline {
     /// Compiles again what `entry` was restored for, into `scratch` (a private, empty directory),
-    /// within `within`, and compares. Blocks.
+    /// within `within`, and compares. With `sign`, what is the same in everything and may be
+    /// shared is put as our own entry. Blocks.
     pub fn recheck(
         &self,
         inv: &Invocation,
-        (entry, prediction): (&Entry, &[u8]),
+        (entry, prediction, sign): (&Entry, &[u8], bool),
         scratch: &Path,
         within: Duration,
         cache: &dyn Cache,
@@ -59,12 +63,17 @@ impl Pipeline {
         };
         let roots = Roots::of(inv, &unit, &compiler.sysroot, &compiler.commit_hash);
         let argv = elsewhere(unit.run_argv(inv, &roots), scratch);
-        match run(inv, &argv, within) {
+        let Ok(streams) = evidence::streams(scratch) else {
+            return Rechecked::Unknown("the directory cannot be written to");
+        };
+        let began = Instant::now();
+        match run(inv, &argv, within, streams) {
             Ok(Some(status)) if status.success() => {}
             Ok(Some(_)) => return Rechecked::Unknown("the compile failed"),
             Ok(None) => return Rechecked::Unknown("the compile took too long"),
             Err(_) => return Rechecked::Unknown("the compiler could not be run"),
         }
+        let took = began.elapsed();
         let mut seen = HashMap::new();
         let Ok(base) = self.base(inv, &unit, &roots, &compiler, &mut seen) else {
             return Rechecked::Unknown("an input is gone");
@@ -78,10 +87,26 @@ impl Pipeline {
             cache,
         };
         let described = read_prediction(prediction).and_then(|p| trip.describe(&p, Tier::Local));
-        if described.map(|d| d.action().0) != Some(entry.action) {
+        let Some(described) = described.filter(|d| d.action().0 == entry.action) else {
             return Rechecked::Unknown("an input changed meanwhile");
+        };
+        let found = compare(entry, scratch, self.digests.as_ref(), cache);
+        if !sign || found != Rechecked::Same || stays_here(&described) {
+            return found;
         }
-        compare(entry, scratch, self.digests.as_ref(), cache)
+        let compiled = evidence::Compiled {
+            unit: &unit,
+            roots: &roots,
+            scratch,
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        };
+        let ours = compiled.same_as(entry, self.digests.as_ref());
+        let prediction = prediction.to_owned();
+        let put = ours.map(|ours| cache.put(UnsignedEntry { prediction, ..ours }));
+        match put {
+            Some(Ok(_)) => Rechecked::Agreed,
+            Some(Err(_)) | None => found,
+        }
     }
 }
 
@@ -99,11 +124,12 @@ pub(super) fn elsewhere(mut argv: Vec<OsString>, scratch: &Path) -> Vec<OsString
     argv
 }
 
-/// Runs a command in silence; `None` where it was ended for taking too long.
+/// Runs a command, its streams to where they are given; `None` where it was ended for taking too long.
 pub(super) fn run(
     inv: &Invocation,
     argv: &[OsString],
     within: Duration,
+    (out, err): (Stdio, Stdio),
 ) -> io::Result<Option<ExitStatus>> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -115,8 +141,8 @@ pub(super) fn run(
         .env_clear()
         .envs(inv.env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+        .stdout(out)
+        .stderr(err);
     for name in JOBSERVER {
         command.env_remove(name);
     }

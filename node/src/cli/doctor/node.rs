@@ -6,7 +6,7 @@
 use super::Finding;
 use crate::cli::ask::{self, Line};
 use crate::cli::{lifecycle, print, start};
-use crate::control::{Health, MemberReport, PeerReport, Request, Status};
+use crate::control::{Health, MemberReport, PeerReport, Request, Status, TrustReport};
 use anyhow::Result;
 use quarry_wrapper::home::Home;
 use serde::de::DeserializeOwned;
@@ -36,6 +36,10 @@ pub fn findings(home: &Home) -> Vec<Finding> {
     match asked::<Health>(home, &Request::Health, WITHIN) {
         Ok(health) => found.extend(of_health(&health)),
         Err(e) => found.push(Finding::wrong("health", e.to_string(), "`qnode restart`")),
+    }
+    match asked::<TrustReport>(home, &lifecycle::belief_here(), WITHIN) {
+        Ok(trust) => found.extend(of_trust(&trust)),
+        Err(e) => found.push(Finding::wrong("trust", e.to_string(), "`qnode restart`")),
     }
     if status.team.is_none() {
         let detail = "in no team: the cache is this machine's own";
@@ -114,6 +118,15 @@ fn of_health(health: &Health) -> Vec<Finding> {
         found.push(Finding::well("health", "the node finds nothing wrong"));
     }
     found
+}
+
+/// What is believed here, and what is wrong with the rules.
+fn of_trust(trust: &TrustReport) -> Vec<Finding> {
+    let rules = Finding::well("trust", format!("trusts {}", lifecycle::belief_text(trust)));
+    let mend = "mend the rule where it stands; `qnode why` shows what it refused";
+    let problems = trust.problems.iter();
+    let problems = problems.map(|line| Finding::wrong("trust", line, mend));
+    std::iter::once(rules).chain(problems).collect()
 }
 
 /// Whether anybody is there to share with.

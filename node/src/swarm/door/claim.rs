@@ -11,11 +11,11 @@
 //! it sees the newcomer's. Whoever stands between the two must fix one of the strings before it
 //! can know the other, and gets one try in 2^40 for each string that a person reads.
 
+use crate::ticket::{MAX_TEAM_NAME, read_addresses, showable};
 use libp2p::identity;
 use quarry_trust::canon::{CanonError, Canonical, Reader, Writer};
 use quarry_trust::digest::Domain;
 use quarry_trust::key::SIGNATURE_LEN;
-use quarry_trust::ticket::{MAX_TEAM_NAME, read_addresses, showable};
 use quarry_trust::{BuilderId, BuilderKey, Digest, PeerId, Signature, TeamId};
 use thiserror::Error;
 use zeroize::Zeroizing;

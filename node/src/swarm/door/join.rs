@@ -14,8 +14,8 @@ use super::claim::{
 };
 use super::listen::{Place, place};
 use super::wire::{Answer, Request};
+use crate::ticket::{Ticket, TicketError};
 use libp2p::Multiaddr;
-use quarry_trust::ticket::{Ticket, TicketError};
 use quarry_trust::{BuilderKey, PeerId};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error;

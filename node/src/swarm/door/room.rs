@@ -8,6 +8,7 @@
 use super::claim::{JoinRefusal, own_id};
 use super::wire::{Answer, Incoming, MAX_ROSTER, Request};
 use super::{DoorError, DoorHost, Limits, OneProtocol, OneProtocolEvent, Verdict, listen, swarm};
+use crate::ticket::{MAX_ADDRESSES, is_address, secret_digest};
 use futures::StreamExt;
 use libp2p::core::transport::ListenerId;
 use libp2p::request_response::{
@@ -16,7 +17,6 @@ use libp2p::request_response::{
 use libp2p::swarm::{ConnectionId, ListenError, SwarmEvent};
 use libp2p::{Multiaddr, Swarm};
 use quarry_trust::PeerId;
-use quarry_trust::ticket::{MAX_ADDRESSES, is_address, secret_digest};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

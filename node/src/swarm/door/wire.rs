@@ -7,11 +7,11 @@
 use super::claim::{
     Candidate, JoinRefusal, NONCE_LEN, Nonce, Proof, TeamClaim, Welcome, write_addresses,
 };
+use crate::ticket::{SECRET_LEN, read_addresses};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::StreamProtocol;
 use libp2p::request_response::Codec;
 use quarry_trust::canon::{CanonError, Canonical, Reader, Writer};
-use quarry_trust::ticket::{SECRET_LEN, read_addresses};
 use quarry_trust::{Digest, PeerId};
 use std::io;
 use std::time::Duration;

@@ -106,8 +106,12 @@ impl TestHost {
 }
 
 impl Host for TestHost {
-    fn roster(&self) -> Option<Vec<u8>> {
+    fn roster(&self, _: Option<&PeerId>) -> Option<Vec<u8>> {
         self.roster.lock().unwrap().clone()
+    }
+
+    fn tags(&self) -> Digest {
+        Digest::of(b"tags of one kind")
     }
 
     fn admits(&self, peer: &PeerId) -> bool {
@@ -115,7 +119,7 @@ impl Host for TestHost {
     }
 
     fn members(&self) -> Vec<PeerId> {
-        let wire = self.roster().unwrap_or_default();
+        let wire = self.roster(None).unwrap_or_default();
         members_of(&wire)
             .into_iter()
             .filter(|peer| *peer != self.own)

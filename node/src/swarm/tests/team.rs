@@ -179,7 +179,7 @@ fn a_stranger_is_dropped_and_counted() {
     });
     assert!(!mallory.sees(alice.peer) && !alice.sees(mallory.peer));
     assert_eq!(
-        alice.host.roster(),
+        alice.host.roster(None),
         Some(roster(1, &[peer(1), peer(2)])),
         "nothing was merged"
     );
@@ -218,7 +218,7 @@ fn a_member_added_later_is_learnt_through_a_third_and_found() {
     alice.host.set_roster(grown.clone());
     alice.swarm.roster_changed();
     until("the roster travels to Bob", || {
-        bob.host.roster() == Some(grown.clone())
+        bob.host.roster(None) == Some(grown.clone())
     });
     carol
         .swarm
@@ -320,7 +320,11 @@ fn the_memory_twin_behaves_as_the_real_swarm() {
     bob.set_roster(team);
     let at_alice = net.join(peer(1), alice.clone());
     let at_bob = net.join(peer(2), bob.clone());
-    assert_eq!(bob.roster(), alice.roster(), "rosters were exchanged");
+    assert_eq!(
+        bob.roster(None),
+        alice.roster(None),
+        "rosters were exchanged"
+    );
     let key = Digest::of(b"key");
     assert!(at_bob.candidates(&key).is_empty());
     at_alice.announce(&[key]);

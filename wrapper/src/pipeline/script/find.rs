@@ -12,6 +12,7 @@ use crate::action::Known;
 use crate::invocation::Invocation;
 use crate::ipc::protocol::Replay;
 use crate::paths::Roots;
+use crate::pipeline::believed::{Want, executes};
 use crate::pipeline::{
     Cache, Caller, Candidate, Hit, Object, Pipeline, Tier, read_prediction, temporary,
 };
@@ -45,25 +46,48 @@ struct Wanted {
     alone: bool,
 }
 
+impl Wanted {
+    /// What makes a signed entry unfit for this very run.
+    fn misfit(&self, candidate: &Candidate) -> Option<&'static str> {
+        if candidate.entry.description.digest != self.description {
+            return Some("its description is not of this action");
+        }
+        let run = is_run(&candidate.entry);
+        (!run).then_some("it names other files than a build script's run has")
+    }
+}
+
 impl Trip<'_> {
     /// Finds an entry that matches and restores it.
     pub(super) fn find(&self, caller: &Caller<'_>) -> Option<Hit> {
         let lookup = self.known.lookup();
         let local = self.cache.predict(&lookup, Tier::Local);
         let keys = self.keys(&local, Tier::Local);
-        for tier in [Tier::Local, Tier::Peers] {
-            for key in keys.iter().filter(|k| tier == Tier::Local || !k.alone) {
-                if let Some(hit) = self.restore_one(&self.cache.get(&key.key, tier), key, caller) {
-                    return Some(hit);
-                }
+        let mut held = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let mut here = self.cache.get(&key.key, Tier::Local);
+            if let Some(hit) = self.restore_one(&mut here, key, caller) {
+                return Some(hit);
+            }
+            held.push(here);
+        }
+        // What lies here counts beside what peers hold: several may have to agree.
+        for (key, mut all) in keys.iter().zip(held).filter(|(key, _)| !key.alone) {
+            let theirs = self.cache.get(&key.key, Tier::Peers);
+            if theirs.is_empty() {
+                continue;
+            }
+            all.extend(theirs);
+            if let Some(hit) = self.restore_one(&mut all, key, caller) {
+                return Some(hit);
             }
         }
         // A key formed from a peer's prediction goes no further than the entries it came with.
-        let offered = self.cache.predict(&lookup, Tier::Peers);
+        let mut offered = self.cache.predict(&lookup, Tier::Peers);
         let keys = self.keys(&offered, Tier::Peers);
         keys.iter()
             .filter(|key| !key.alone)
-            .find_map(|key| self.restore_one(&offered, key, caller))
+            .find_map(|key| self.restore_one(&mut offered, key, caller))
     }
 
     fn keys(&self, candidates: &[Candidate], tier: Tier) -> Vec<Wanted> {
@@ -101,35 +125,19 @@ impl Trip<'_> {
 
     fn restore_one(
         &self,
-        candidates: &[Candidate],
+        candidates: &mut Vec<Candidate>,
         wanted: &Wanted,
         caller: &Caller<'_>,
     ) -> Option<Hit> {
-        let mut fits: Vec<_> = candidates
-            .iter()
-            .filter(|c| c.entry.action == wanted.key)
-            .collect();
-        fits.sort_by_key(|c| c.from.is_some());
-        fits.into_iter().find_map(|candidate| {
-            if candidate.entry.description.digest != wanted.description {
-                let why = "its description is not of this action";
-                self.cache.refused(candidate, why);
-                return None;
-            }
-            if !is_run(&candidate.entry) {
-                let why = "it names other files than a build script's run has";
-                self.cache.refused(candidate, why);
-                return None;
-            }
-            if !self.cache.bring(candidate) {
-                return None;
-            }
-            let hit = self.restore(candidate, caller);
-            if hit.is_err() && candidate.from.is_none() && (caller.waits)() {
-                self.cache.damaged(&candidate.entry);
-            }
-            hit.ok()
-        })
+        let want = Want {
+            cache: self.cache,
+            caller,
+            fits: &|c| c.entry.action == wanted.key,
+            misfit: &|c| wanted.misfit(c),
+            executes: executes(None),
+            restore: &|c| self.restore(c, caller).ok(),
+        };
+        want.first(candidates)
     }
 
     fn restore(&self, candidate: &Candidate, caller: &Caller<'_>) -> io::Result<Hit> {

@@ -7,8 +7,8 @@ mod words;
 
 use super::*;
 use crate::service::membership::{KnockState, Membership, Waiting};
+use crate::ticket::Ticket;
 use quarry_trust::roster::Role;
-use quarry_trust::ticket::Ticket;
 use quarry_trust::{BuilderId, BuilderKey, Digest, TeamId};
 use std::sync::Condvar;
 use std::sync::atomic::{AtomicU64, Ordering};

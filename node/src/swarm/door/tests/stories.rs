@@ -1,7 +1,7 @@
 //! How people join, and how they fail to.
 
 use super::*;
-use quarry_trust::ticket::TicketError;
+use crate::ticket::TicketError;
 use std::net::TcpStream;
 use std::sync::mpsc;
 

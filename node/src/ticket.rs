@@ -10,11 +10,11 @@
 //! and a checksum of four bytes. The checksum is against typing errors, not against people: what
 //! makes a ticket good is that its issuer knows the secret's digest.
 
-use crate::canon::{CanonError, Canonical, Reader, Writer};
-use crate::digest::{Digest, Domain};
-use crate::entry::TeamId;
-use crate::key::{BuilderId, PeerId};
-use crate::roster::Role;
+use quarry_trust::Role;
+use quarry_trust::TeamId;
+use quarry_trust::canon::{CanonError, Canonical, Reader, Writer};
+use quarry_trust::digest::{Digest, Domain};
+use quarry_trust::{BuilderId, PeerId};
 use std::fmt;
 use thiserror::Error;
 use zeroize::Zeroizing;

@@ -1,0 +1,156 @@
+//! The pipeline's cache for one command: what the team vouches for, as far as the rules that hold
+//! for the command believe it.
+//!
+//! Enters: the node's cache, and what is believed here. Leaves: believed entries; and, of what was
+//! there and is not believed, by whose rule and what is missing. Must never happen here: an entry
+//! restored that a rule does not believe; a way around the rules.
+
+use super::cache::NodeCache;
+use crate::belief::{self, Belief, Refused, Ruling};
+use crate::service::policy::Reach;
+use crate::team::Audience;
+use quarry_trust::{ActionKey, Entry, LookupKey, ObjectRef, Roster, Scope, Verified};
+use quarry_wrapper::pipeline::{Cache, Candidate, Object, Staged, Tier, UnsignedEntry};
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Entries that one command is remembered to have seen, at most: eight answers' worth.
+const SEEN_MAX: usize = 64;
+
+/// What a lookup came across.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// Why entries that were there were not used.
+    pub refused: Option<Refused>,
+    /// Entries that were there, believed or not.
+    pub seen: Vec<Verified<Entry>>,
+    /// Builders that contradict each other about what was looked for, in words.
+    pub disagreement: Option<String>,
+}
+
+/// The cache for one command.
+pub struct Believing {
+    cache: Arc<NodeCache>,
+    rulings: Vec<Ruling>,
+    reach: Reach,
+    audience: Audience,
+    heard: Mutex<Heard>,
+}
+
+impl Believing {
+    /// The cache under these rules.
+    #[must_use]
+    pub fn new(cache: Arc<NodeCache>, belief: &Belief) -> Self {
+        let with = |roster: Option<&Roster>| {
+            let rulings = belief.resolve(roster);
+            let named = belief::named(&rulings).zip(roster);
+            let peers = named.map(|(builders, roster)| {
+                let members = builders.iter().filter_map(|b| roster.member_by_builder(b));
+                members.map(|m| m.peer).collect()
+            });
+            let reach = Reach {
+                far: !belief::is_widest(&rulings),
+                first: peers.unwrap_or_default(),
+            };
+            (rulings, reach)
+        };
+        let resolved = cache.team.roster(|roster| with(Some(roster)));
+        let (rulings, reach) = resolved.unwrap_or_else(|| with(None));
+        Self {
+            audience: cache.team.audience(&belief.whom),
+            cache,
+            rulings,
+            reach,
+            heard: Mutex::default(),
+        }
+    }
+
+    /// For what looks nothing up and is stored for `scope`: nothing of anybody else is believed.
+    #[must_use]
+    pub fn storing(cache: Arc<NodeCache>, scope: Scope) -> Self {
+        let mut storing = Self::new(cache, &Belief::own_only());
+        storing.audience.publish = scope;
+        storing
+    }
+
+    /// For whom what is compiled is.
+    #[must_use]
+    pub const fn scope(&self) -> Scope {
+        self.audience.publish
+    }
+
+    /// What was come across.
+    #[must_use]
+    pub fn heard(self) -> Heard {
+        self.heard
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Cache for Believing {
+    fn predict(&self, lookup: &LookupKey, tier: Tier) -> Vec<Candidate> {
+        self.cache
+            .predict(lookup, tier, (&self.audience, &self.reach))
+    }
+
+    fn get(&self, action: &ActionKey, tier: Tier) -> Vec<Candidate> {
+        self.cache.get(action, tier, (&self.audience, &self.reach))
+    }
+
+    fn judge(&self, fit: &[&Candidate], executes: bool) -> Vec<usize> {
+        let (team, counters) = (&self.cache.team, &self.cache.counters);
+        let entries: Vec<&Verified<Entry>> = fit.iter().map(|c| &c.entry).collect();
+        let own = team.builder();
+        let with = |roster: Option<&Roster>| {
+            belief::judge(&self.rulings, &entries, executes, &own, roster)
+        };
+        let verdict = team.roster(|roster| with(Some(roster)));
+        let verdict = verdict.unwrap_or_else(|| with(None));
+        let disagreement = self.cache.disputes.among(&entries, team, counters);
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.disagreement = disagreement.or(heard.disagreement.take());
+        for entry in entries {
+            if heard.seen.len() < SEEN_MAX && !heard.seen.contains(entry) {
+                heard.seen.push(entry.clone());
+            }
+        }
+        verdict.unwrap_or_else(|refused| {
+            heard.refused = Some(refused);
+            Vec::new()
+        })
+    }
+
+    fn bring(&self, candidate: &Candidate, believed: &[&Candidate]) -> bool {
+        self.cache.bring(candidate, believed)
+    }
+
+    fn open_object(&self, object: &ObjectRef) -> Option<Object> {
+        self.cache.open_object(object)
+    }
+
+    fn refused(&self, candidate: &Candidate, why: &'static str) {
+        self.cache.refused(candidate, why);
+    }
+
+    fn damaged(&self, entry: &Verified<Entry>) {
+        self.cache.damaged(entry);
+    }
+
+    fn stage_bytes(&self, bytes: &[u8]) -> io::Result<Staged> {
+        self.cache.stage_bytes(bytes)
+    }
+
+    fn stage_file(&self, file: &File) -> io::Result<Staged> {
+        self.cache.stage_file(file)
+    }
+
+    fn put(&self, unsigned: UnsignedEntry) -> io::Result<Verified<Entry>> {
+        self.cache.put(unsigned, self.audience.publish)
+    }
+
+    fn value_secret(&self) -> [u8; 32] {
+        self.cache.value_secret()
+    }
+}
