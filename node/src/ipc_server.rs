@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, Semaphore};
@@ -294,7 +294,10 @@ async fn run_there(
     if !plan.record {
         return write(stream, &FromNode::Run(plan)).await;
     }
-    let hand = match tokio::task::block_in_place(|| node.hands.look(stream)) {
+    let before = Instant::now();
+    let looked = tokio::task::block_in_place(|| node.hands.look(stream));
+    tracing::debug!(took = ?before.elapsed(), "looked at who compiles");
+    let hand = match looked {
         Ok(hand) => hand,
         Err(why) => {
             disown(node, started, why);

@@ -111,6 +111,11 @@ impl Team {
         if merged.changed {
             let secret = *state.secret;
             self.replace(&mut state, Some(next), secret)?;
+            drop(state);
+            // Whom the charter took from the team knows its secrets: whoever adopts renews them.
+            if self.role() == Some(Role::Admin) {
+                self.change(|_| Ok(()))?;
+            }
         }
         Ok(Adopted {
             entered: false,
