@@ -10,6 +10,8 @@ mod closed;
 mod diagnostics;
 mod differential;
 mod faults;
+mod guarded;
+mod life;
 mod networks;
 mod pages;
 mod policy;

@@ -6,12 +6,17 @@
 
 mod adopt;
 mod belief;
+mod charter;
 pub mod cli;
 pub mod config;
 pub mod control;
+mod guard;
+mod hands;
 pub mod ipc_server;
 pub mod joining;
 pub mod project;
+mod rootkey;
+mod rotation;
 pub mod rules;
 pub mod runtime;
 pub mod secrets;

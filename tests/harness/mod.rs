@@ -272,9 +272,15 @@ impl Dev {
             .status()
             .unwrap();
         assert!(killed.success());
-        let gone = Path::new("/proc").join(pid.to_string()).join("fd");
+        // A process that nobody has waited for yet is dead all the same.
+        let status = Path::new("/proc").join(pid.to_string()).join("status");
         wait_for("the node to be gone", || {
-            fs::read_dir(&gone).is_err().then_some(())
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let lives = text.lines().any(|l| {
+                let state = l.strip_prefix("State:").map(str::trim);
+                state.is_some_and(|s| !s.starts_with(['Z', 'X']))
+            });
+            (!lives).then_some(())
         });
     }
 

@@ -5,6 +5,7 @@
 
 use super::print::FormatArg;
 use super::projects::ProjectArgs;
+use super::team_args::{RotateArgs, TeamCommand};
 use crate::config::parse_size;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -51,7 +52,7 @@ pub enum Command {
     Status(FormatArg),
     /// Make cargo use qwrap, and start the node at login; asks first
     Setup(SetupArgs),
-    /// Make a team
+    /// Make a team; roles, the root key, charters, forks
     Team {
         /// What to do.
         #[command(subcommand)]
@@ -76,6 +77,8 @@ pub enum Command {
     Projects(FormatArg),
     /// Leave the team
     Leave,
+    /// Give this node new keys; the team's entry for it follows
+    Rotate(RotateArgs),
     /// Say who is connected, how fast, and what they hold
     Peers(FormatArg),
     /// Print the counters
@@ -150,19 +153,6 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
-}
-
-/// `qnode team …`.
-#[derive(Debug, Subcommand)]
-pub enum TeamCommand {
-    /// Make a team with this node as its first admin
-    Create {
-        /// The team's name
-        name: String,
-        /// Who.
-        #[command(flatten)]
-        member: MemberName,
-    },
 }
 
 /// The name that this machine has in the team.

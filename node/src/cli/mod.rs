@@ -7,25 +7,30 @@
 
 mod args;
 mod ask;
+mod charters;
 mod demo;
 mod doctor;
 mod generate;
 mod inspect;
+mod life;
 mod lifecycle;
 mod print;
 mod projects;
+mod secret;
 mod setup;
 mod start;
 mod team;
+mod team_args;
 mod terminal;
 mod upkeep;
 mod why;
 
 use anyhow::Result;
-use args::{Cli, Command, TeamCommand};
+use args::{Cli, Command};
 use clap::Parser;
 use std::io;
 use std::process::ExitCode;
+use team_args::TeamCommand;
 
 /// Runs the command line of this process.
 #[must_use]
@@ -60,9 +65,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Restart => done(lifecycle::restart()),
         Command::Status(format) => done(lifecycle::status(format.format)),
         Command::Setup(setup) => setup::run(&setup),
-        Command::Team {
-            command: TeamCommand::Create { name, member },
-        } => done(team::create(name, member.name)),
+        Command::Team { command } => done(dispatch_team(command)),
+        Command::Rotate(rotate) => done(life::rotate(&rotate)),
         Command::Invite(invite) => done(team::invite(&invite)),
         Command::Join(join) => done(team::join(join)),
         Command::Members(format) => done(team::members(format.format)),
@@ -88,6 +92,19 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Demo { keep } => done(demo::run(keep)),
         Command::Completions { shell } => done(generate::completions(shell)),
         Command::Man => done(generate::man()),
+    }
+}
+
+fn dispatch_team(command: TeamCommand) -> Result<()> {
+    match command {
+        TeamCommand::Create(create) => charters::create(create),
+        TeamCommand::Role { member, role } => life::role(member, role.word()),
+        TeamCommand::Retire { member } => life::retire(member),
+        TeamCommand::Merge { yes } => life::merge(yes),
+        TeamCommand::Root(root) => charters::root(&root),
+        TeamCommand::Draft(draft) => charters::draft(draft),
+        TeamCommand::Sign(sign) => charters::sign(&sign),
+        TeamCommand::Adopt { file, yes } => charters::adopt(&file, yes),
     }
 }
 

@@ -6,6 +6,7 @@
 use super::agree;
 use super::belief;
 use super::inspect;
+use super::life;
 use super::projects;
 use super::why;
 use super::{CheckReport, FreedReport, Progress, Reply, Request};
@@ -23,8 +24,8 @@ use tokio::sync::mpsc;
 
 /// Progress that has not been written yet.
 const PROGRESS_MAX: usize = 16;
-/// Size of a request, bytes: the longest is a ticket.
-const REQUEST_MAX: usize = 64 * 1024;
+/// Size of a request, bytes: the longest is a signed charter in hexadecimal.
+const REQUEST_MAX: usize = 4 << 20;
 /// How long `leave` waits for a peer to take notice.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// How long `join` and `approve` may wait, at most: a day.
@@ -51,6 +52,7 @@ pub async fn converse(
         Err(why) => return send(stream, &Reply::Failed(why)).await,
     };
     let stop = request == Request::Stop;
+    let rotates = matches!(request, Request::Life(super::LifeRequest::Rotate { .. }));
     let (say, mut said) = mpsc::channel::<Reply>(PROGRESS_MAX);
     let worker = node.clone();
     let working = tokio::task::spawn_blocking(move || {
@@ -72,6 +74,10 @@ pub async fn converse(
     }
     if stop {
         node.stop();
+    }
+    // Who we are now is read from the keys at the start.
+    if rotates {
+        node.renew_keys();
     }
     Ok(())
 }
@@ -137,6 +143,7 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
         Request::Approve { code, role } => done(&joining.approve(&code, &role).map_err(text)?.0),
         Request::Deny { code } => done(&joining.deny(&code).map_err(text)?.0),
         Request::Revoke { member } => done(&joining.revoke(&member).map_err(text)?.0),
+        Request::Life(request) => life::answer(node, request),
         Request::Project(request) => done(&projects::answer(node, &request)?),
         Request::Leave => {
             let left = joining.leave(LEAVE_WITHIN).map_err(text)?;

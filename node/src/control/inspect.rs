@@ -9,7 +9,7 @@ use crate::store::Offer;
 use crate::swarm::identity;
 use crate::team;
 use quarry_trust::canon::Canonical;
-use quarry_trust::roster::Gone;
+use quarry_trust::roster::{Gone, Op};
 use quarry_trust::verify::Source;
 use quarry_trust::{Entry, Scope};
 use quarry_wrapper::action::{Description, Sight, Value};
@@ -37,6 +37,8 @@ pub(super) fn status(node: &Node) -> Status {
         role: node.team.role().map(|r| role_name(r).to_owned()),
         listen: node.swarm.listening(),
         door: node.joining.door_addresses(),
+        fork: super::life::fork(node).ok().flatten(),
+        rotating: node.team.rotating().unwrap_or(false),
         peers: node.swarm.peers().iter().filter(|p| p.connected).count() as u64,
         store: StoreStatus {
             entries: counts.entries,
@@ -94,7 +96,12 @@ pub(super) fn members(node: &Node) -> Result<Vec<MemberReport>, String> {
                     },
                 )
             });
-            present.chain(former).collect()
+            let waiting = r.fork().map(|f| f.waiting.as_slice()).unwrap_or_default();
+            let waiting = waiting.iter().filter_map(|op| match op {
+                Op::Add(m) => Some(report(m, "waits")),
+                _ => None,
+            });
+            present.chain(former).chain(waiting).collect()
         })
         .ok_or_else(|| team::TeamError::None.to_string())
 }
@@ -220,6 +227,21 @@ fn fill_inputs(report: &mut EntryReport, d: &Description) {
         .collect();
 }
 
+/// The open fork as a line of `doctor`.
+fn forked_text(node: &Node) -> String {
+    let fork = super::life::fork(node).ok().flatten().unwrap_or_default();
+    let signers: Vec<&str> = fork.heads.iter().map(|(name, _)| name.as_str()).collect();
+    let waiting: Vec<&str> = fork.waiting.iter().map(|(name, _)| name.as_str()).collect();
+    let waiting = match waiting.as_slice() {
+        [] => "nobody waits".to_owned(),
+        names => format!("{} wait", names.join(", ")),
+    };
+    format!(
+        "the membership chain has forked (signed by {}): retirements and revocations of all branches hold, additions of none; {waiting}. An admin looks at it and ends it with `qnode team merge`",
+        signers.join(", ")
+    )
+}
+
 /// The node's own part of `qnode doctor`.
 pub(super) fn health(node: &Node) -> Health {
     let mut health = Health {
@@ -254,7 +276,7 @@ pub(super) fn health(node: &Node) -> Health {
             health.notes.push("no admin's node was seen for weeks: entries stop being shared a month after the last".to_owned());
         }
         if forked {
-            health.problems.push("the membership chain has forked (two admins changed it at once): revocations hold, additions wait for an admin to change it again".to_owned());
+            health.problems.push(forked_text(node));
         }
         if members > 1 && !node.swarm.peers().iter().any(|p| p.connected) {
             health.notes.push("no teammate is connected now".to_owned());

@@ -9,9 +9,13 @@ pub mod answer;
 mod belief;
 mod hindrance;
 mod inspect;
+mod life;
 mod projects;
 mod why;
 
+pub use life::{
+    AdoptedReport, First, ForkReport, LifeRequest, MergedReport, RotatedReport, hex, unhex,
+};
 pub use projects::{ProjectReport, ProjectRequest};
 
 use serde::{Deserialize, Serialize};
@@ -95,6 +99,8 @@ pub enum Request {
     Project(ProjectRequest),
     /// Leaves the team.
     Leave,
+    /// What comes between joining and leaving: roles, charters, forks, new keys.
+    Life(LifeRequest),
     /// Frees space down to the limit, or to `limit` bytes.
     Gc {
         /// Bytes to get down to instead of the setting.
@@ -190,6 +196,12 @@ pub struct Status {
     pub listen: Vec<String>,
     /// Addresses of the joining swarm while it is open.
     pub door: Vec<String>,
+    /// The membership's open fork, where there is one.
+    #[serde(default)]
+    pub fork: Option<ForkReport>,
+    /// Whether new keys of this node wait for an admin.
+    #[serde(default)]
+    pub rotating: bool,
     /// Connected members.
     pub peers: u64,
     /// What is stored.
@@ -324,7 +336,7 @@ pub struct MemberReport {
     pub peer_id: String,
     /// Signing identity.
     pub builder: String,
-    /// `stands`, `retired` or `revoked`.
+    /// `stands`, `retired`, `revoked`, or `waits` (for the end of a fork).
     pub standing: String,
     /// Whether it is this node.
     pub here: bool,

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod door;
+mod life;
 
 pub use addresses::remembered;
 
@@ -58,6 +59,14 @@ pub enum JoiningError {
     /// Nobody came.
     #[error("nobody asked to join within {0} s: let the newcomer run `qnode join {1}` meanwhile")]
     Nobody(u64, String),
+    /// There is no fork to end.
+    #[error("the membership chain has no open fork: there is nothing to merge")]
+    NoFork,
+    /// Not a root's public key.
+    #[error(
+        "{0:?} is no root's public key: give the 64 hexadecimal digits that `qnode team root` prints"
+    )]
+    Root(String),
     /// Not a role.
     #[error("{0:?} is no role: use admin, builder or reader")]
     Role(String),

@@ -8,7 +8,7 @@ pub mod disputes;
 pub mod host;
 pub mod memos;
 pub mod recheck;
-mod voice;
+pub(crate) mod voice;
 
 use crate::belief::{Beliefs, Refused};
 use crate::control::RecentReport;
@@ -335,6 +335,13 @@ impl Worker {
         let Started { job, asked, .. } = started;
         let crate_name = job.crate_name().to_owned();
         self.bypassed(Bypass::Interrupted, crate_name, asked);
+    }
+
+    /// A compile that was begun, and whose end somebody reports whom we do not believe.
+    pub fn disowned(&self, started: Started) {
+        let Started { job, asked, .. } = started;
+        let crate_name = job.crate_name().to_owned();
+        self.bypassed(Bypass::ForeignCaller, crate_name, asked);
     }
 
     /// A request that was not even classified, for a reason of the node's own.

@@ -67,8 +67,7 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Founds a team: the root signs a charter whose only member, an admin whatever role it
-    /// came with, is `founder`.
+    /// Founds a team: the root signs [`Roster::founding`].
     ///
     /// # Errors
     /// [`RosterError::Name`].
@@ -78,33 +77,50 @@ impl Roster {
         founder: Member,
         now: u64,
     ) -> Result<Self, RosterError> {
+        let charter = Self::founding(name, root.id(), founder, now)?;
+        Self::chartered(Signed::new(charter, root))
+    }
+
+    /// A team's first charter, to be signed by `root`: its only member, an admin whatever role it
+    /// came with, is `founder`.
+    ///
+    /// # Errors
+    /// [`RosterError::Name`].
+    pub fn founding(
+        name: &str,
+        root: BuilderId,
+        founder: Member,
+        now: u64,
+    ) -> Result<Charter, RosterError> {
         member::check_typed(name)?;
         member::check_typed(&founder.name)?;
         let members = vec![Member {
             role: Role::Admin,
             ..founder
         }];
-        let (name, root_id) = (name.to_owned(), root.id());
-        let charter = Charter {
+        let name = name.to_owned();
+        Ok(Charter {
             name,
-            root: root_id,
+            root,
             epoch: 1,
             members,
             former: vec![],
             created: now,
-        };
-        let chain = Chain::new(Signed::new(charter, root), [])?;
-        Self::assemble(chain, BTreeMap::new())
+        })
     }
 
-    /// Begins the next epoch: the root signs a new charter with the members of today, of whom
-    /// those in `admins` are the admins (they need not have been members), the admins of before
-    /// are builders, and those in `revoked` are revoked. An open fork stays suspended for ever:
-    /// what waited for a merge is dropped.
+    /// The roster that a signed charter alone makes.
     ///
     /// # Errors
-    /// [`RosterError::OtherRoot`] for another key, [`RosterError::Charter`] or
-    /// [`RosterError::Name`] for lists that do not make a charter.
+    /// [`RosterError`] for lists that do not make a state.
+    pub fn chartered(charter: Signed<Charter>) -> Result<Self, RosterError> {
+        Self::assemble(Chain::new(charter, [])?, BTreeMap::new())
+    }
+
+    /// Begins the next epoch: the root signs [`Roster::next_charter`].
+    ///
+    /// # Errors
+    /// [`RosterError::OtherRoot`] for another key, and as [`Roster::next_charter`].
     pub fn recharter(
         &mut self,
         root: &BuilderKey,
@@ -115,6 +131,24 @@ impl Roster {
         if root.id() != self.root() {
             return Err(RosterError::OtherRoot(root.id()));
         }
+        let charter = self.next_charter(admins, revoked, now)?;
+        *self = Self::chartered(Signed::new(charter, root))?;
+        Ok(())
+    }
+
+    /// The charter of the next epoch, to be signed by the root: the members of today, of whom
+    /// those in `admins` are the admins (they need not have been members), the admins of before
+    /// are builders, and those in `revoked` are revoked. An open fork stays suspended for ever:
+    /// what waited for a merge is dropped.
+    ///
+    /// # Errors
+    /// [`RosterError::Charter`] or [`RosterError::Name`] for lists that do not make a charter.
+    pub fn next_charter(
+        &self,
+        admins: Vec<Member>,
+        revoked: &[BuilderId],
+        now: u64,
+    ) -> Result<Charter, RosterError> {
         let mut members = BTreeMap::new();
         let mut former = BTreeMap::new();
         for record in self.state.records() {
@@ -163,9 +197,7 @@ impl Roster {
         charter
             .check()
             .map_err(|_| RosterError::Charter("its lists do not fit together"))?;
-        let chain = Chain::new(Signed::new(charter, root), [])?;
-        *self = Self::assemble(chain, BTreeMap::new())?;
-        Ok(())
+        Ok(charter)
     }
 
     /// Computes what the chain amounts to. Of the marks those are kept that an admin of now
