@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod ipc_server;
 pub mod joining;
+mod revoked;
 pub mod runtime;
 pub mod service;
 pub mod store;

@@ -119,6 +119,10 @@ impl Cache for Peer {
 
     fn refused(&self, _: &Candidate, _: &'static str) {}
 
+    fn stands(&self, _: &Verified<Entry>) -> bool {
+        true
+    }
+
     fn damaged(&self, _: &Verified<Entry>) {}
 
     fn stage_bytes(&self, bytes: &[u8]) -> io::Result<Staged> {

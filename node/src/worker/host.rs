@@ -4,6 +4,7 @@ use crate::service::counters::Counters;
 use crate::store::{Object, Offer, Store, StoreError};
 use crate::swarm::{Ask, Host, MAX_OFFERS, Taken, crate_digest};
 use crate::team::Team;
+use crate::worker::hearing::Hearing;
 use crate::worker::voice::Voice;
 use quarry_trust::canon::Canonical;
 use quarry_trust::verify::Source;
@@ -18,6 +19,8 @@ pub struct NodeHost {
     pub team: Arc<Team>,
     /// What is counted.
     pub counters: Arc<Counters>,
+    /// Whether the newest roster was heard since the node started.
+    hearing: Arc<Hearing>,
     /// How often what members send wrongly is said, and how often that strangers came.
     voices: (Voice, Voice),
     /// Held during a walk through the store for a member: one at a time.
@@ -27,11 +30,17 @@ pub struct NodeHost {
 impl NodeHost {
     /// The node's parts as the swarm sees them.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, team: Arc<Team>, counters: Arc<Counters>) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        team: Arc<Team>,
+        counters: Arc<Counters>,
+        hearing: Arc<Hearing>,
+    ) -> Self {
         Self {
             store,
             team,
             counters,
+            hearing,
             voices: <(Voice, Voice)>::default(),
             walk: Mutex::new(()),
         }
@@ -92,6 +101,7 @@ impl Host for NodeHost {
     fn merge_roster(&self, from: &PeerId, wire: &[u8]) -> Taken {
         match self.team.merge(wire) {
             Ok(outcome) => {
+                self.hearing.heard();
                 for builder in &outcome.revoked {
                     tracing::warn!(
                         "builder {builder} was revoked: what it signed is not used any more"

@@ -341,8 +341,10 @@ impl Trip<'_> {
                 return None;
             }
             let hit = restore::restore(self, candidate, caller);
-            if hit.is_none() && candidate.from.is_none() && (caller.waits)() {
-                self.cache.damaged(&candidate.entry);
+            let entry = &candidate.entry;
+            let waits = (caller.waits)() && self.cache.stands(entry);
+            if hit.is_none() && candidate.from.is_none() && waits {
+                self.cache.damaged(entry);
             }
             hit
         })

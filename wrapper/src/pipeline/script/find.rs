@@ -125,8 +125,10 @@ impl Trip<'_> {
                 return None;
             }
             let hit = self.restore(candidate, caller);
-            if hit.is_err() && candidate.from.is_none() && (caller.waits)() {
-                self.cache.damaged(&candidate.entry);
+            let entry = &candidate.entry;
+            let waits = (caller.waits)() && self.cache.stands(entry);
+            if hit.is_err() && candidate.from.is_none() && waits {
+                self.cache.damaged(entry);
             }
             hit.ok()
         })
@@ -141,13 +143,14 @@ impl Trip<'_> {
         let fresh = Beside(temporary(above, "out"));
         fs::create_dir(&fresh.0)?;
         self.unpack(&entry.outputs[0].object, &fresh.0, caller.umask)?;
-        if !(caller.waits)() {
+        if !(caller.waits)() || !self.cache.stands(entry) {
             return Err(io::Error::from(io::ErrorKind::BrokenPipe));
         }
         exchange(&fresh, place, above)?;
         Ok(Hit {
             replay: Replay { stdout, stderr },
             entry: entry.clone(),
+            kind: None,
             from: candidate.from,
             prediction: candidate.prediction.clone(),
         })
