@@ -5,6 +5,8 @@
 //! and whom we believe. Data flows one way: qwrap → ipc → worker → store | swarm.
 
 mod adopt;
+pub mod attest;
+mod calendar;
 pub mod cli;
 pub mod config;
 pub mod control;

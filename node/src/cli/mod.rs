@@ -7,12 +7,14 @@
 
 mod args;
 mod ask;
+mod attest;
 mod demo;
 mod doctor;
 mod generate;
 mod inspect;
 mod lifecycle;
 mod print;
+mod purge;
 mod setup;
 mod start;
 mod team;
@@ -76,10 +78,16 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             all,
             format,
         } => done(why::why(crate_name, all, format.format)),
-        Command::Log { lines, follow } => done(inspect::log(lines, follow)),
+        Command::Log {
+            entry: Some(key),
+            format,
+            ..
+        } => done(inspect::show(key, format.format)),
+        Command::Log { lines, follow, .. } => done(inspect::log(lines, follow)),
+        Command::Attest(args) => done(attest::run(&args)),
         Command::Gc { limit } => done(upkeep::gc(limit)),
         Command::Fsck { repair } => upkeep::fsck(repair),
-        Command::Purge(purge) => done(upkeep::purge(purge)),
+        Command::Purge(purge) => done(purge::purge(purge)),
         Command::Flush => done(upkeep::flush()),
         Command::Doctor(format) => doctor::run(format.format),
         Command::Demo { keep } => done(demo::run(keep)),
