@@ -11,6 +11,7 @@ mod differential;
 mod faults;
 mod networks;
 mod pages;
+mod provenance;
 mod real_projects;
 mod soundness;
 mod team;
