@@ -491,3 +491,7 @@ fn staged(pinned: store::Pinned) -> Staged {
         pin: Box::new(pinned),
     }
 }
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;
