@@ -146,7 +146,9 @@ fn members_hear_what_was_restored_and_others_and_private_things_are_not_told() {
         dir: "/compiled".into(),
         ..placed.clone()
     };
-    [placed, secret, compiled].map(|p| desk.cache.note(p));
+    for row in [placed, secret, compiled] {
+        desk.cache.note(row);
+    }
     let counters = Arc::new(Counters::resume(None));
     let (store, team) = (Arc::new(desk.store.clone()), desk.team.clone());
     let host = NodeHost::new(store, team, counters, desk.hearing.clone());
