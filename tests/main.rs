@@ -15,6 +15,7 @@ mod life;
 mod networks;
 mod pages;
 mod policy;
+mod provenance;
 mod real_projects;
 mod soundness;
 mod team;

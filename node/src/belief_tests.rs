@@ -67,6 +67,7 @@ fn judged(rules: &[&str], said: &[(u8, u8)]) -> Result<usize, Refused> {
     };
     let belief = Belief {
         layers: rules.iter().enumerate().map(layer).collect(),
+        whom: Whom::Team,
     };
     let roster = desk();
     let entries: Vec<_> = said.iter().map(|(who, r)| entry(*who, *r)).collect();
@@ -115,7 +116,11 @@ fn whoever_names_nobody_widest_asks_for_nobody_in_particular() {
             what: Trust::of(text.parse::<toml::Table>().unwrap().into()),
         };
         let layers = vec![layer];
-        Belief { layers }.resolve(Some(&desk()))
+        Belief {
+            layers,
+            whom: Whom::Team,
+        }
+        .resolve(Some(&desk()))
     };
     assert!(is_widest(&rulings("")) && named(&rulings("")).is_none());
     assert!(!is_widest(&rulings("agree = 2")));

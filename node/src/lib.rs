@@ -5,7 +5,9 @@
 //! and whom we believe. Data flows one way: qwrap → ipc → worker → store | swarm.
 
 mod adopt;
+pub mod attest;
 mod belief;
+mod calendar;
 mod charter;
 pub mod cli;
 pub mod config;
@@ -15,6 +17,7 @@ mod hands;
 pub mod ipc_server;
 pub mod joining;
 pub mod project;
+mod revoked;
 mod rootkey;
 mod rotation;
 pub mod rules;

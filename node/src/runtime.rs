@@ -8,12 +8,14 @@ use crate::config::Config;
 use crate::hands::Hands;
 use crate::ipc_server;
 use crate::joining::Joining;
+use crate::revoked::Sweep;
 use crate::service::counters::Counters;
 use crate::service::policy;
 use crate::store::{Opened, RedbStore, Store, StoreError};
 use crate::swarm::{Libp2pSwarm, Swarm, SwarmConfig, SwarmError};
 use crate::team::{self, Team, TeamError};
 use crate::worker::Worker;
+use crate::worker::hearing::Hearing;
 use crate::worker::host::NodeHost;
 use crate::worker::voice::Voice;
 use quarry_wrapper::home::{Home, HomeError};
@@ -347,6 +349,7 @@ async fn run_on(config: Config, home: Home) -> Result<bool, RuntimeError> {
     tokio::task::spawn_blocking(move || {
         node.worker.flush();
         node.joining.close();
+        node.joining.remember();
         node.swarm.shutdown();
         node.keep_counters();
         node.store.flush()
@@ -371,7 +374,15 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
     }
     let store: Arc<dyn Store> = Arc::new(store);
     let counters = Arc::new(Counters::resume(store.state(COUNTERS)?.as_deref()));
-    let host = Arc::new(NodeHost::new(store.clone(), team.clone(), counters.clone()));
+    let hearing = Arc::new(Hearing::new(
+        team.roster(|r| r.members().count() > 1) == Some(true),
+    ));
+    let host = Arc::new(NodeHost::new(
+        store.clone(),
+        team.clone(),
+        counters.clone(),
+        hearing.clone(),
+    ));
     let swarm_config = SwarmConfig {
         seed: team.peer_seed(),
         listen: config.listen.clone(),
@@ -394,6 +405,7 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
         swarm.clone(),
         team.clone(),
         counters.clone(),
+        hearing,
         (observer(&home), &config.pure_macros),
     )
     .believing(config.trust.clone())
@@ -449,10 +461,12 @@ async fn wait_for_the_end(node: &Node) {
 
 async fn tick(node: Arc<Node>, socket: Option<(u64, u64)>) {
     let mut interval = tokio::time::interval(TICK);
+    let sweep = Arc::new(Sweep::default());
     loop {
         interval.tick().await;
-        let busy = node.clone();
+        let (busy, sweep) = (node.clone(), sweep.clone());
         let ticked = tokio::task::spawn_blocking(move || {
+            sweep.tick(&busy.team, busy.store.as_ref(), busy.swarm.as_ref());
             busy.keep_counters();
             busy.keep_limit();
             busy.renew_mark();

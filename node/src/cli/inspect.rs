@@ -189,13 +189,26 @@ fn entry_text(e: &EntryReport) -> String {
         ("lookup key", e.lookup.clone()),
         ("signed by", builder),
         ("verdict", e.verdict.clone()),
+        ("the builder", e.standing.clone()),
+        (
+            "machine",
+            e.machine
+                .clone()
+                .unwrap_or_else(|| "not in the roster".to_owned()),
+        ),
         ("scope", e.scope.clone()),
         (
             "created",
             format!("{} (the builder's clock)", print::date(e.created)),
         ),
         ("compiled in", print::millis(e.duration_ms)),
-        ("compiler", e.compiler.clone()),
+        (
+            "compiler",
+            format!("{} for {}", e.compiler, or_unknown(&e.compiler_host)),
+        ),
+        ("its digest", or_unknown(&e.compiler_digest).to_owned()),
+        ("description", e.description.clone()),
+        ("signature", e.signature.clone()),
         ("inputs", e.inputs.to_string()),
     ]);
     let mut part = |title: &str, head: &[&str], rows: Vec<Vec<String>>, right: &[usize]| {
@@ -206,6 +219,24 @@ fn entry_text(e: &EntryReport) -> String {
             ));
         }
     };
+    let others = e.others.iter().map(|o| {
+        vec![
+            o.builder_name.clone().unwrap_or_default(),
+            o.builder.clone(),
+            o.standing.clone(),
+            o.verdict.clone(),
+            if o.agrees { "the same" } else { "DIFFERS" }.to_owned(),
+            print::date(o.created),
+        ]
+    });
+    part(
+        "signed as well by",
+        &[
+            "NAME", "BUILDER", "STANDING", "VERDICT", "OUTPUTS", "CREATED",
+        ],
+        others.collect(),
+        &[],
+    );
     let outputs = e
         .outputs
         .iter()
@@ -231,6 +262,10 @@ fn entry_text(e: &EntryReport) -> String {
         ));
     }
     text
+}
+
+fn or_unknown(text: &str) -> &str {
+    if text.is_empty() { "unknown" } else { text }
 }
 
 /// `qnode log`.

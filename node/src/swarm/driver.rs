@@ -184,6 +184,11 @@ impl Driver {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Ask { peer, ask, reply } => self.question(peer, ask, reply),
+            Command::Restored {
+                peer,
+                builder,
+                reply,
+            } => self.question_restored(peer, builder, reply),
             Command::Addresses { peer, addresses } => {
                 self.book.learn(peer, addresses, Instant::now());
                 self.dial_due();

@@ -67,8 +67,10 @@ impl Want<'_> {
             if let Some(hit) = (self.restore)(candidate) {
                 return Some(hit);
             }
-            if candidate.from.is_none() && (self.caller.waits)() {
-                self.cache.damaged(&candidate.entry);
+            let entry = &candidate.entry;
+            let waits = (self.caller.waits)() && self.cache.stands(entry);
+            if candidate.from.is_none() && waits {
+                self.cache.damaged(entry);
                 broken.push(candidate.signed.clone());
             }
         }
