@@ -12,6 +12,9 @@ mod charter;
 pub mod cli;
 pub mod config;
 pub mod control;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod hands;
 pub mod ipc_server;

@@ -223,7 +223,7 @@ fn read_file(path: &Path) -> Result<(Metadata, String), ProjectError> {
     Ok((metadata, text))
 }
 
-fn parse(path: &Path, text: &str) -> Result<Project, ProjectError> {
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Project, ProjectError> {
     let wrong = |at: usize, what: String| ProjectError::Wrong {
         path: path.to_owned(),
         line: crate::config::line_of(text, at),

@@ -9,6 +9,8 @@ mod addresses;
 mod door;
 mod life;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use addresses::again as addresses_again;
 pub use addresses::remembered;
 
 use crate::adopt::adopt;

@@ -28,6 +28,8 @@ mod conformance;
 #[cfg(test)]
 mod fixtures;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use disk::fuzzing as disk_fuzzing;
 pub use disk::{Opened, RedbStore};
 pub use error::StoreError;
 pub use journal::{How, JOURNAL_ROWS, Kind, Placed};

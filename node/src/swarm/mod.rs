@@ -18,6 +18,8 @@ pub mod door;
 mod driver;
 mod fetch;
 mod filter;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod gate;
 mod handoff;
 pub mod identity;
@@ -32,6 +34,8 @@ mod restored;
 mod serve;
 mod wire;
 
+#[cfg(test)]
+mod forms_tests;
 #[cfg(test)]
 mod tests;
 

@@ -7,7 +7,11 @@
 mod engine;
 mod entries;
 mod files;
+#[cfg(test)]
+mod forms_tests;
 mod fsck;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod notes;
 mod objects;
 mod opening;

@@ -38,6 +38,11 @@ const OUTPUT: &str = "out";
 /// Arguments of a script; cargo gives none.
 const ARGUMENTS_MAX: usize = 16;
 
+/// For `crate::fuzzing`: [`out::unpack`], with the usual umask.
+pub(crate) fn unpack_for_fuzzing(from: &mut dyn std::io::Read, dir: &Path) -> std::io::Result<()> {
+    out::unpack(from, dir, 0o022)
+}
+
 /// Whether an entry is that of a build script's run. (A compile has a dep-info file.)
 #[must_use]
 pub fn is_run(entry: &Entry) -> bool {
