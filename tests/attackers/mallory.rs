@@ -104,7 +104,8 @@ pub fn mallory_and_bob() -> (Mallory, Dev) {
     (mallory, bob)
 }
 
-fn holdings(store: &dyn Store) -> (Vec<Honest>, BTreeMap<Digest, Vec<u8>>) {
+/// What an honest store holds.
+pub fn holdings(store: &dyn Store) -> (Vec<Honest>, BTreeMap<Digest, Vec<u8>>) {
     let (mut honest, mut objects) = (Vec::new(), BTreeMap::new());
     store
         .each_offer(&mut |offer| {
@@ -355,6 +356,48 @@ impl Attack {
             // What came by then is the answer, however the stream ends.
             let _ = tokio::time::timeout(within, exchange).await;
             back
+        })
+    }
+}
+
+/// Opening a stream is one round trip; Bob may leave it without an answer.
+const OPEN_WITHIN: Duration = Duration::from_secs(5);
+
+impl Attack {
+    /// Opens up to so many streams to Bob, says something on each, and leaves them open. Those
+    /// that Bob does not take are missing in what comes back.
+    pub fn hold(&self, protocol: &'static str, bytes: &[u8], count: usize) -> Vec<Stream> {
+        let bob = wait_for("a connection", || *self.bob.borrow());
+        let opening = (0..count).map(|_| {
+            let mut control = self.control.clone();
+            async move {
+                let open = control.open_stream(bob, StreamProtocol::new(protocol));
+                let mut stream = tokio::time::timeout(OPEN_WITHIN, open).await.ok()?.ok()?;
+                let say = async {
+                    stream.write_all(bytes).await?;
+                    stream.flush().await
+                };
+                tokio::time::timeout(OPEN_WITHIN, say).await.ok()?.ok()?;
+                Some(stream)
+            }
+        });
+        let all = futures::future::join_all(opening);
+        self.runtime.block_on(all).into_iter().flatten().collect()
+    }
+
+    /// Says one thing after another on one stream, and keeps it; how many were said.
+    pub fn pour(&self, stream: &mut Stream, all: impl Iterator<Item = Vec<u8>>) -> usize {
+        self.runtime.block_on(async {
+            let mut said = 0;
+            for bytes in all {
+                let writing = tokio::time::timeout(OPEN_WITHIN, stream.write_all(&bytes));
+                if !matches!(writing.await, Ok(Ok(()))) {
+                    break;
+                }
+                said += 1;
+            }
+            let _ = tokio::time::timeout(OPEN_WITHIN, stream.flush()).await;
+            said
         })
     }
 }

@@ -1,0 +1,4 @@
+//! Rows.
+use super::Row;
+/// See the module.
+pub const ROWS: &[Row] = &[];
