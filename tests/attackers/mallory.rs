@@ -267,6 +267,8 @@ pub struct Attack {
     pub bob: tokio::sync::watch::Receiver<Option<libp2p::PeerId>>,
     /// How often a connection to Bob has ended.
     pub closed: tokio::sync::watch::Receiver<u32>,
+    /// Whether the dial has failed.
+    pub failed: tokio::sync::watch::Receiver<bool>,
 }
 
 /// Where Bob listens.
@@ -315,6 +317,7 @@ impl Attack {
             .unwrap();
         let (met, bob) = tokio::sync::watch::channel(None);
         let (ended, closed) = tokio::sync::watch::channel(0);
+        let (refused, failed) = tokio::sync::watch::channel(false);
         runtime.spawn(async move {
             loop {
                 match swarm.select_next_some().await {
@@ -322,6 +325,9 @@ impl Attack {
                         met.send_replace(Some(peer_id));
                     }
                     SwarmEvent::ConnectionClosed { .. } => ended.send_modify(|n| *n += 1),
+                    SwarmEvent::OutgoingConnectionError { .. } => {
+                        refused.send_replace(true);
+                    }
                     _ => {}
                 }
             }
@@ -332,6 +338,7 @@ impl Attack {
             control,
             bob,
             closed,
+            failed,
         }
     }
 

@@ -174,8 +174,10 @@ fn status_kib(pid: u32, name: &str) -> u64 {
     number.and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
-fn at<'v>(stats: &'v Value, path: &str) -> &'v Value {
-    path.split('.').fold(stats, |value, part| &value[part])
+/// A counter, by its path.
+fn count(stats: &Value, path: &str) -> u64 {
+    let value = path.split('.').fold(stats, |value, part| &value[part]);
+    value.as_u64().unwrap_or(0)
 }
 
 impl Before {
@@ -197,8 +199,7 @@ impl Before {
     }
 
     fn more(&self, dev: &Dev, path: &str) -> u64 {
-        let count = |stats: &Value| at(stats, path).as_u64().unwrap_or(0);
-        count(&dev.stats()).saturating_sub(count(&self.stats))
+        count(&dev.stats(), path).saturating_sub(count(&self.stats, path))
     }
 
     fn said(&self, dev: &Dev) -> String {
@@ -218,19 +219,19 @@ fn play(stage: &Stage, row: &Row, number: usize) -> Outcome {
     let (bob, alice) = (Before::of(&stage.bob), Before::of(&stage.alice));
     let began = Instant::now();
     let mut played = (row.play)(stage);
-    let building = Instant::now();
+    let (building, counted) = (Instant::now(), stage.bob.stats());
     let (checkout, said) = stage.build(&number.to_string());
     let built = building.elapsed();
     assert!(said.ok, "the build failed:\n{}", said.err);
     stage.is_right(&checkout);
     assert!(built < PATIENCE, "the build took {built:?}");
-    let hits = bob.more(&stage.bob, "hits.peer");
+    let more = |path| count(&stage.bob.stats(), path) - count(&counted, path);
     let (expected, missed) = match played.believed {
         true => (LEFT + RIGHT, 0),
         false => (LEFT, RIGHT),
     };
     assert_eq!(
-        (hits, bob.more(&stage.bob, "misses")),
+        (more("hits.peer"), more("misses")),
         (expected, missed),
         "hits from teammates, and what was compiled:\n{}\n{}",
         stage.bob.qnode(&["why", "--all"]).out,

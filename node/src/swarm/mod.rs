@@ -29,6 +29,7 @@ pub mod memory;
 mod objects;
 mod providers;
 mod serve;
+mod turnstile;
 mod wire;
 
 #[cfg(test)]

@@ -57,9 +57,18 @@ pub fn half_noise(dev: &Dev, count: usize) -> Vec<TcpStream> {
     silent(dev, count, &[NEGOTIATE_NOISE, &[0, 200, 7, 7, 7]].concat())
 }
 
-/// Chooses yamux, says half a header or nothing, and then is silent for ever.
+/// Where a connection falls silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silent {
+    /// Noise is done, and not a word is said of what comes then.
+    AfterNoise,
+    /// yamux is chosen, and half a header of it stands on the line.
+    InYamux,
+}
+
+/// Is silent for ever, from where it is told.
 #[derive(Clone)]
-struct Mute(bool);
+struct Mute(Silent);
 
 impl UpgradeInfo for Mute {
     type Info = &'static str;
@@ -80,10 +89,11 @@ where
 
     fn upgrade_outbound(self, mut io: C, _: Self::Info) -> Self::Future {
         async move {
-            if self.0 {
+            // What is chosen lazily is said with the first byte that is written.
+            if self.0 == Silent::InYamux {
                 io.write_all(HALF_A_HEADER).await?;
+                io.flush().await?;
             }
-            io.flush().await?;
             let _kept = io;
             pending().await
         }
@@ -104,17 +114,17 @@ where
     }
 }
 
-/// Connections that finish the noise handshake under these identities, choose yamux, and are then
-/// silent, or stop within a header of it. They end with what comes back.
-pub fn mute(dev: &Dev, pairs: Vec<Keypair>, halfway: bool) -> Arc<Runtime> {
+/// Connections that finish the noise handshake under these identities, and then are silent. They
+/// end with what comes back.
+pub fn mute(dev: &Dev, pairs: Vec<Keypair>, from: Silent) -> Arc<Runtime> {
     let runtime = Arc::new(Runtime::new().unwrap());
     let to: libp2p::Multiaddr = address(dev).parse().unwrap();
     for pair in pairs {
         let (to, inside) = (to.clone(), runtime.enter());
         let mut transport = libp2p::tcp::tokio::Transport::default()
-            .upgrade(Version::V1)
+            .upgrade(Version::V1Lazy)
             .authenticate(noise::Config::new(&pair).unwrap())
-            .multiplex(Mute(halfway));
+            .multiplex(Mute(from));
         let options = DialOpts {
             role: Endpoint::Dialer,
             port_use: PortUse::New,

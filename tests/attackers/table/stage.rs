@@ -58,6 +58,7 @@ pub struct Stage {
     /// The roster as it was before anybody but Alice was in the team.
     pub first_exchange: Vec<u8>,
     _scribe: Dev,
+    keys: Vec<Digest>,
     reference: Vec<(PathBuf, Vec<u8>)>,
     builders: RefCell<Vec<Foe>>,
     readers: RefCell<Vec<Foe>>,
@@ -128,6 +129,11 @@ impl Stage {
         let store = wait_for("the scribe's store", || RedbStore::open(&home.store()).ok());
         let (honest, objects) = holdings(&store.0);
         assert_eq!(honest.len() as u64, RIGHT);
+        let left = looked_into(&alice);
+        assert_eq!(left.len() as u64, LEFT);
+        let both = honest.iter().chain(&left);
+        let keys = both.flat_map(|h| [h.entry.lookup.digest(), h.entry.action.digest()]);
+        let keys = keys.collect();
         let exchange = Team::load(&home).unwrap().exchange().unwrap();
         wait_connected(&bob, 1);
         wait_keys(&bob, &alice);
@@ -139,6 +145,7 @@ impl Stage {
             exchange,
             first_exchange,
             _scribe: scribe,
+            keys,
             reference,
             builders: RefCell::new(builders),
             readers: RefCell::new(readers),
@@ -176,11 +183,23 @@ impl Stage {
         assert_unmarked(checkout);
     }
 
+    /// Every key that the team's builds have led to.
+    pub fn every_key(&self) -> &[Digest] {
+        &self.keys
+    }
+
     /// Everything that Bob has stored is removed: what he builds next he has to ask for.
     pub fn clear(&self) {
         let _ = fs::remove_dir_all(self.bob.path("rows"));
         self.bob.qnode(&["purge", "--all", "--yes"]).succeeded();
     }
+}
+
+/// What a running node holds, from a copy of its store.
+fn looked_into(dev: &Dev) -> Vec<Honest> {
+    let copy = dev.path("copy");
+    projects::copy(&dev.home().join("store"), &copy);
+    holdings(&RedbStore::open(&copy).unwrap().0).0
 }
 
 /// Members with keys of the test's own, signed into the chain by the founder.
@@ -275,17 +294,26 @@ impl Foe {
     /// knows what it claims.
     pub fn attack(&self, stage: &Stage, script: Script) -> Attack {
         let claims = !script.filter.is_empty();
-        let attack = Attack::begin(&stage.bob, self.pair.clone(), script);
+        let attack = self.begin(stage, script);
         wait_for("Bob to know what the member claims", || {
-            let peers = stage.bob.json(&["peers"]);
-            let knows = peers.as_array()?.iter().any(|p| {
-                p["name"] == self.name.as_str()
-                    && p["connected"] == true
-                    && (!claims || p["keys"].as_u64() > Some(0))
-            });
-            knows.then_some(())
+            self.is_known(stage, claims).then_some(())
         });
         attack
+    }
+
+    /// Connects to Bob and plays the script; returns at once.
+    pub fn begin(&self, stage: &Stage, script: Script) -> Attack {
+        Attack::begin(&stage.bob, self.pair.clone(), script)
+    }
+
+    /// Whether Bob has exchanged rosters with it, and knows what it claims.
+    pub fn is_known(&self, stage: &Stage, claims: bool) -> bool {
+        let peers = stage.bob.json(&["peers"]);
+        peers.as_array().unwrap().iter().any(|p| {
+            p["name"] == self.name.as_str()
+                && p["connected"] == true
+                && (!claims || p["keys"].as_u64() > Some(0))
+        })
     }
 
     /// Connects to Bob, exchanges rosters, and claims nothing.
