@@ -374,8 +374,14 @@ impl Attack {
     /// Opens up to so many streams to Bob, says something on each, and leaves them open. Those
     /// that Bob does not take are missing in what comes back.
     pub fn hold(&self, protocol: &'static str, bytes: &[u8], count: usize) -> Vec<Stream> {
+        self.hold_each(protocol, &vec![bytes; count])
+    }
+
+    /// The same, with words of its own on each.
+    pub fn hold_each<B: AsRef<[u8]>>(&self, protocol: &'static str, all: &[B]) -> Vec<Stream> {
         let bob = wait_for("a connection", || *self.bob.borrow());
-        let opening = (0..count).map(|_| {
+        let opening = all.iter().map(|bytes| {
+            let bytes = bytes.as_ref();
             let mut control = self.control.clone();
             async move {
                 let open = control.open_stream(bob, StreamProtocol::new(protocol));

@@ -145,6 +145,10 @@ impl Swarm for Libp2pSwarm {
         match answer.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(result) => result.map(|mut offers| {
                 offers.truncate(MAX_OFFERS);
+                // Crates are asked for without looking into a filter.
+                if offers.is_empty() && !matches!(ask, Ask::Crate(_)) {
+                    self.shared.index.in_vain(peer);
+                }
                 offers
             }),
             Err(RecvTimeoutError::Timeout) => {

@@ -183,10 +183,10 @@ fn prediction_outside(stage: &Stage) -> Played {
     Played::by(&foe, attack)
 }
 
-/// Three members, as near as Alice, that say they have what she has and what nobody has.
+/// Eight members, as near as Alice, that say they have what she has and what nobody has.
 fn everything(stage: &Stage) -> Played {
     let mut played = Played::default();
-    for _ in 0..3 {
+    for _ in 0..8 {
         let foe = stage.foe();
         let mut script = foe.honestly(stage);
         let keys = stage.every_key();
@@ -247,7 +247,7 @@ pub const ROWS: &[Row] = &[
         play: prediction_outside,
     },
     Row {
-        name: "three members that say they have everything, and have nothing", who: Who::Builder, mib: LITTLE,
+        name: "eight members that say they have everything, and have nothing", who: Who::Builder, mib: LITTLE,
         holds: "after a first build asked them in vain, the one who gives is asked first",
         noticed: Noticed::Not("`qnode peers` shows how often each was asked in vain"),
         play: everything,

@@ -7,7 +7,7 @@ use crate::attackers::mallory::address;
 use crate::attackers::strangers::socket_address;
 use crate::harness::{Dev, SOON};
 use futures::future::{BoxFuture, pending};
-use futures::{AsyncWriteExt, FutureExt};
+use futures::{AsyncWriteExt, FutureExt, StreamExt};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{DialOpts, PortUse};
 use libp2p::core::upgrade::{OutboundConnectionUpgrade, Version};
@@ -134,6 +134,32 @@ pub fn mute(dev: &Dev, pairs: Vec<Keypair>, from: Silent) -> Arc<Runtime> {
             let _transport = transport;
             let _ = dialing.await;
         });
+        drop(inside);
+    }
+    runtime
+}
+
+/// Nodes with these identities that dial, and stay as long as they may. They end with what comes
+/// back.
+pub fn crowd(dev: &Dev, pairs: impl IntoIterator<Item = Keypair>) -> Runtime {
+    let runtime = Runtime::new().unwrap();
+    let to: libp2p::Multiaddr = address(dev).parse().unwrap();
+    for pair in pairs {
+        let inside = runtime.enter();
+        let mut swarm = libp2p::SwarmBuilder::with_existing_identity(pair)
+            .with_tokio()
+            .with_tcp(
+                libp2p::tcp::Config::default(),
+                noise::Config::new,
+                libp2p::yamux::Config::default,
+            )
+            .unwrap()
+            .with_behaviour(|_| libp2p::ping::Behaviour::default())
+            .unwrap()
+            .with_swarm_config(|c| c.with_idle_connection_timeout(SOON * 100))
+            .build();
+        swarm.dial(to.clone()).unwrap();
+        runtime.spawn(async move { while swarm.next().await.is_some() {} });
         drop(inside);
     }
     runtime
