@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
@@ -65,7 +66,12 @@ pub struct Script {
     /// The pause before each nine bytes of a reply (its head, a chunk of one byte), where it is
     /// not given at once.
     pub trickle: Option<Duration>,
+    /// Counts the objects that are given: every hundredth is garbage of the same length.
+    pub spoiled: Option<Arc<AtomicUsize>>,
 }
+
+/// How often an object is spoiled, where that is asked for.
+const SPOIL_EVERY: usize = 100;
 
 /// Bob builds, and has all three crates from whom he is connected to.
 #[track_caller]
@@ -280,6 +286,11 @@ pub fn address(bob: &Dev) -> String {
 impl Attack {
     /// Dials Bob under an identity, and plays the script to whatever he asks.
     pub fn begin(bob: &Dev, pair: identity::Keypair, script: Script) -> Self {
+        Self::at(address(bob), pair, script)
+    }
+
+    /// Dials an address under an identity, and plays the script to whatever is asked.
+    pub fn at(address: String, pair: identity::Keypair, script: Script) -> Self {
         let runtime = Runtime::new().unwrap();
         let inside = runtime.enter();
         let mut swarm = libp2p::SwarmBuilder::with_existing_identity(pair)
@@ -313,7 +324,7 @@ impl Attack {
             }
         });
         swarm
-            .dial(address(bob).parse::<Multiaddr>().unwrap())
+            .dial(address.parse::<Multiaddr>().unwrap())
             .unwrap();
         let (met, bob) = tokio::sync::watch::channel(None);
         let (ended, closed) = tokio::sync::watch::channel(0);
@@ -445,6 +456,15 @@ async fn serve(mut stream: Stream, script: Arc<Script>) {
         let Some(reply) = script.objects.get(&digest) else {
             return std::future::pending().await;
         };
+        let count = script.spoiled.as_ref();
+        let count = count.map(|c| c.fetch_add(1, Ordering::SeqCst));
+        if count.is_some_and(|c| c % SPOIL_EVERY == 0) {
+            let mut garbage = reply.clone();
+            // The head stands, and the chunk's: the bytes of the object are Mallory's.
+            garbage[17..].iter_mut().for_each(|b| *b ^= 0x5a);
+            utter(&mut stream, &garbage, false).await;
+            continue;
+        }
         match script.trickle {
             None => utter(&mut stream, reply, script.flood).await,
             Some(every) => {

@@ -216,6 +216,7 @@ struct Outcome {
 
 fn play(stage: &Stage, row: &Row, number: usize) -> Outcome {
     stage.clear();
+    stage.number.set(number);
     let (bob, alice) = (Before::of(&stage.bob), Before::of(&stage.alice));
     let began = Instant::now();
     let mut played = (row.play)(stage);

@@ -21,6 +21,7 @@ use crate::swarm::door::{
     Candidate, Door, DoorError, JoinError, JoinNews, join_by_address, join_with_ticket,
 };
 use crate::team::{self, Team, TeamError};
+use crate::worker::voice::Voice;
 use quarry_trust::BuilderId;
 use quarry_trust::roster::{Member, Op, Role};
 use quarry_trust::ticket::{Ticket, TicketError};
@@ -153,6 +154,7 @@ impl Joining {
                 team: self.team.clone(),
                 swarm: self.swarm.clone(),
                 counters: self.counters.clone(),
+                voice: Voice::default(),
             });
             *door = Some(Door::open(
                 &self.team.peer_seed(),

@@ -409,11 +409,12 @@ impl Driver {
         {
             self.shared.index.address(&peer, best.to_string());
         }
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        // What it said before is forgotten: Kademlia keeps whatever it is given, and a member may
+        // say something else every millisecond.
+        kad.remove_peer(net);
         for address in &usable {
-            self.swarm
-                .behaviour_mut()
-                .kad
-                .add_address(net, address.clone());
+            kad.add_address(net, address.clone());
         }
         self.book.learn(peer, usable, Instant::now());
     }

@@ -6,7 +6,7 @@ pub mod cache;
 pub mod host;
 pub mod memos;
 pub mod recheck;
-mod voice;
+pub(crate) mod voice;
 
 use crate::control::RecentReport;
 use crate::service::counters::{Counters, Kind, Outcome};

@@ -114,6 +114,9 @@ fn announcements(stage: &Stage) -> Played {
     let attack = foe.idle(stage);
     let mut stream = gossiping(&attack);
     attack.pour(&mut stream, batches(&foe, times(5_000, 200_000), &[7]));
+    wait_for("some of it to be heard", || {
+        foe.is_known(stage, true).then_some(())
+    });
     Played::by(&foe, attack).holding(stream)
 }
 

@@ -18,7 +18,7 @@ use quarry_trust::entry::ENTRY_DOMAIN;
 use quarry_trust::roster::Op;
 use quarry_trust::{BuilderKey, Digest, Entry, Member, PeerId, Role, SignedEntry};
 use quarry_wrapper::home::Home;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub const LEFT: u64 = 2;
 /// Units that the scribe built: Mallory's kind offers them to Bob.
 pub const RIGHT: u64 = 2;
 /// Members gone bad: one for each row that needs one, with room.
-const BUILDERS: usize = 70;
+const BUILDERS: usize = 110;
 /// The same who may only read.
 const READERS: usize = 4;
 
@@ -59,9 +59,12 @@ pub struct Stage {
     pub first_exchange: Vec<u8>,
     _scribe: Dev,
     keys: Vec<Digest>,
+    /// The row that is being played.
+    pub number: Cell<usize>,
     reference: Vec<(PathBuf, Vec<u8>)>,
     builders: RefCell<Vec<Foe>>,
     readers: RefCell<Vec<Foe>>,
+    admins: RefCell<Vec<Foe>>,
 }
 
 /// Seconds since 1970.
@@ -108,6 +111,7 @@ impl Stage {
         let first_exchange = team.exchange().unwrap();
         let builders = enroll(&team, "mallory", Role::Builder, BUILDERS);
         let readers = enroll(&team, "reader", Role::Reader, READERS);
+        let admins = enroll(&team, "admin", Role::Admin, 1);
         drop(team);
         alice.start();
         for (dev, name) in [(&scribe, "scribe"), (&bob, "bob")] {
@@ -146,9 +150,11 @@ impl Stage {
             first_exchange,
             _scribe: scribe,
             keys,
+            number: Cell::new(0),
             reference,
             builders: RefCell::new(builders),
             readers: RefCell::new(readers),
+            admins: RefCell::new(admins),
         }
     }
 
@@ -160,6 +166,16 @@ impl Stage {
     /// A reader gone bad that was in no row yet.
     pub fn reader(&self) -> Foe {
         self.readers.borrow_mut().pop().expect("enough readers")
+    }
+
+    /// An admin gone bad: there is one.
+    pub fn admin(&self) -> Foe {
+        self.admins.borrow_mut().pop().expect("one admin")
+    }
+
+    /// Where Bob's next build of a row will be.
+    pub fn upcoming(&self) -> PathBuf {
+        self.bob.path("rows").join(self.number.get().to_string())
     }
 
     /// Bob builds both packages in a fresh checkout.
@@ -191,6 +207,11 @@ impl Stage {
     /// Everything that Bob has stored is removed: what he builds next he has to ask for.
     pub fn clear(&self) {
         let _ = fs::remove_dir_all(self.bob.path("rows"));
+        self.forget();
+    }
+
+    /// The same, and what lies in checkouts stays.
+    pub fn forget(&self) {
         self.bob.qnode(&["purge", "--all", "--yes"]).succeeded();
     }
 }
