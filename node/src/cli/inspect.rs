@@ -38,6 +38,18 @@ pub fn peers(format: Format) -> Result<()> {
     Ok(())
 }
 
+/// Whether it is here, and whether it is asked.
+fn now(peer: &PeerReport) -> String {
+    match (peer.connected, peer.left_out_s) {
+        (false, _) => "away".to_owned(),
+        (true, 0) => "connected".to_owned(),
+        (true, seconds) if peer.offences > 0 => {
+            format!("left out for {seconds} s: {} refused", peer.offences)
+        }
+        (true, seconds) => format!("left out for {seconds} s: silent"),
+    }
+}
+
 fn peers_text(peers: &[PeerReport]) -> String {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let rows: Vec<Vec<String>> = peers
@@ -45,7 +57,7 @@ fn peers_text(peers: &[PeerReport]) -> String {
         .map(|p| {
             vec![
                 p.name.clone(),
-                if p.connected { "connected" } else { "away" }.to_owned(),
+                now(p),
                 or_dash(p.round_trip_ms.map(|ms| format!("{ms:.1} ms"))),
                 or_dash(p.bandwidth.map(|b| format!("{}/s", print::bytes(b)))),
                 print::bytes(p.bytes_in),

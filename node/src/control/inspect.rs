@@ -67,6 +67,9 @@ pub(super) fn peers(node: &Node) -> Vec<PeerReport> {
             bytes_in: p.bytes_in,
             bytes_out: p.bytes_out,
             keys: p.keys,
+            offences: p.offences,
+            in_vain: p.in_vain,
+            left_out_s: p.left_out.map_or(0, |d| d.as_secs()),
         })
         .collect()
 }

@@ -386,6 +386,15 @@ pub struct PeerReport {
     pub bytes_out: u64,
     /// Keys that it says it holds.
     pub keys: u64,
+    /// How often something that it sent was refused, since the node started.
+    #[serde(default)]
+    pub offences: u32,
+    /// Questions in a row, for keys that it says it holds, that it answered with nothing.
+    #[serde(default)]
+    pub in_vain: u32,
+    /// Seconds for which it is still left out of questions; 0 where it is not.
+    #[serde(default)]
+    pub left_out_s: u64,
 }
 
 /// `qnode show`: one entry.

@@ -459,7 +459,7 @@ impl Driver {
     }
 
     /// Counts a refusal with the host, and keeps the peer from being asked for a while.
-    fn refuse(&mut self, peer: PeerId, why: Refusal, what: &'static str) {
+    pub(super) fn refuse(&mut self, peer: PeerId, why: Refusal, what: &'static str) {
         self.shared.index.offence(&peer);
         if self.jobs.len() >= MAX_JOBS {
             return;

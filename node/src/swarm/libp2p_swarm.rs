@@ -166,6 +166,10 @@ impl Swarm for Libp2pSwarm {
         };
         let mut offers = self.answer(peer, command, deadline)?;
         offers.truncate(MAX_OFFERS);
+        // Crates are asked for without looking into a filter.
+        if offers.is_empty() && !matches!(ask, Ask::Crate(_)) {
+            self.shared.index.in_vain(peer);
+        }
         Ok(offers)
     }
 

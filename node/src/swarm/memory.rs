@@ -240,6 +240,9 @@ impl Swarm for MemorySwarm {
                 bytes_out: 0,
                 keys: link.map_or(0, |(_, _, keys)| keys.len() as u64),
                 bandwidth: None,
+                offences: 0,
+                in_vain: 0,
+                left_out: None,
             }
         };
         members.into_iter().map(status).collect()

@@ -32,6 +32,7 @@ mod objects;
 mod providers;
 mod restored;
 mod serve;
+mod turnstile;
 mod wire;
 
 #[cfg(test)]
@@ -250,4 +251,10 @@ pub struct PeerStatus {
     pub keys: u64,
     /// Bytes per second of the last fetch of at least 1 MiB, where there was one.
     pub bandwidth: Option<u64>,
+    /// How often something that it sent was refused, since the node started.
+    pub offences: u32,
+    /// Questions in a row, for keys that it says it holds, that it answered with nothing.
+    pub in_vain: u32,
+    /// How long it is still left out of questions, where it is.
+    pub left_out: Option<Duration>,
 }

@@ -161,7 +161,7 @@ impl Host for NodeHost {
         }
         let mut crates: BTreeMap<(String, bool), u64> = BTreeMap::new();
         let told = self.store.each_placed(Some(builder), &mut |placed| {
-            if placed.how == How::Restored && placed.scope != Scope::Private {
+            if placed.how == How::Restored && self.team.peer_sees(to, &placed.scope) {
                 let key = (placed.crate_name, placed.kind.executes());
                 *crates.entry(key).or_default() += 1;
             }
