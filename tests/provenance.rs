@@ -205,6 +205,13 @@ fn mallory_is_revoked_and_her_reach_is_told_to_the_file() {
     bob.start();
     wait_connected(bob, 3);
 
+    revoked_and_removed(alice, bob);
+    told_to_the_file(bob, &his);
+    assert_eq!(still_there(bob, &objects), (0, 0), "rows and files");
+}
+
+/// Mallory is revoked; her entries leave Bob's store in time.
+fn revoked_and_removed(alice: &Dev, bob: &Dev) {
     let began = Instant::now();
     alice.qnode(&["revoke", "mallory"]).succeeded();
     wait_for("Bob's store to be without her entries", || {
@@ -216,8 +223,10 @@ fn mallory_is_revoked_and_her_reach_is_told_to_the_file() {
         "what she signed left Bob's disk {took:.1?} after the revocation"
     ));
     assert!(took < UNLINKED_WITHIN, "{took:?}");
+}
 
-    // The journal outlives what it tells of.
+/// The journal outlives what it tells of: Bob's report names just what came of Mallory.
+fn told_to_the_file(bob: &Dev, his: &Path) {
     let report = blast(bob, "mallory");
     assert_eq!(
         crates(&report, "restored"),
@@ -244,7 +253,6 @@ fn mallory_is_revoked_and_her_reach_is_told_to_the_file() {
     // What is deleted holds nothing any more.
     fs::remove_file(target.join("debug/app")).unwrap();
     assert!(!held(&blast(bob, "mallory")).contains(&target.join("debug/app")));
-    assert_eq!(still_there(bob, &objects), (0, 0), "rows and files");
 }
 
 /// Carol's machine is named, for the macro and the program; Dave is away, and nobody says that he

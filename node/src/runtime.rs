@@ -359,8 +359,8 @@ async fn run_on(config: Config, home: Home) -> Result<bool, RuntimeError> {
     Ok(again)
 }
 
-async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError> {
-    let team = Arc::new(Team::load(&home)?);
+/// The home's store, and what went wrong with it and was mended.
+fn open_store(home: &Home) -> Result<(Arc<dyn Store>, Vec<String>), RuntimeError> {
     let mut incidents = Vec::new();
     let (store, opened) = RedbStore::open(&home.store())?;
     if let Opened::SetAside { to, why } = opened {
@@ -372,7 +372,12 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
         tracing::warn!("{incident}");
         incidents.push(incident);
     }
-    let store: Arc<dyn Store> = Arc::new(store);
+    Ok((Arc::new(store), incidents))
+}
+
+async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError> {
+    let team = Arc::new(Team::load(&home)?);
+    let (store, incidents) = open_store(&home)?;
     let counters = Arc::new(Counters::resume(store.state(COUNTERS)?.as_deref()));
     let hearing = Arc::new(Hearing::new(
         team.roster(|r| r.members().count() > 1) == Some(true),

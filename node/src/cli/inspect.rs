@@ -190,12 +190,13 @@ pub fn show(key: String, format: Format) -> Result<()> {
     Ok(())
 }
 
-fn entry_text(e: &EntryReport) -> String {
+/// What an entry is, line by line.
+fn entry_facts(e: &EntryReport) -> String {
     let builder = match &e.builder_name {
         Some(name) => format!("{name} ({})", e.builder),
         None => e.builder.clone(),
     };
-    let mut text = print::pairs(&[
+    print::pairs(&[
         ("crate", e.crate_name.clone()),
         ("action key", e.action.clone()),
         ("lookup key", e.lookup.clone()),
@@ -222,7 +223,11 @@ fn entry_text(e: &EntryReport) -> String {
         ("description", e.description.clone()),
         ("signature", e.signature.clone()),
         ("inputs", e.inputs.to_string()),
-    ]);
+    ])
+}
+
+fn entry_text(e: &EntryReport) -> String {
+    let mut text = entry_facts(e);
     let mut part = |title: &str, head: &[&str], rows: Vec<Vec<String>>, right: &[usize]| {
         if !rows.is_empty() {
             text.push_str(&format!(

@@ -53,6 +53,7 @@ fn every_answer_round_trips_and_knows_its_length() {
         Answer::Filter(vec![5; 10]),
         Answer::Offers(vec![]),
         Answer::Offers(vec![offer(0), offer(5000)]),
+        Answer::Restored(Restored::default()),
         Answer::Busy,
     ] {
         let bytes = answer_bytes(&answer);

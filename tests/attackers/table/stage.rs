@@ -271,7 +271,7 @@ impl Foe {
             let answer = wire::offers(&[offer(honest)]);
             let (lookup, action) = (honest.entry.lookup.digest(), honest.entry.action.digest());
             for key in [lookup, action] {
-                keys.push(key.short());
+                keys.push(stage.tag(&key).short());
                 answers.insert(*key.as_bytes(), answer.clone());
             }
         }

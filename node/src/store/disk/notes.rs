@@ -41,6 +41,9 @@ pub(super) fn write(txn: &WriteTransaction, rows: &[Row]) -> Result<(), Stop> {
 }
 
 fn write_within(txn: &WriteTransaction, rows: &[Row], most: u64, slack: u64) -> Result<(), Stop> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let mut table = txn.open_table(JOURNAL)?;
     for (key, row) in rows {
         table.insert(key, row.as_slice())?;
