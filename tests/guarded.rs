@@ -179,7 +179,7 @@ fn forged(dev: &Dev) -> (ToNode, ToNode) {
     let log = script(
         dev,
         "note",
-        "case \"$*\" in *'--crate-name words'*) printf '%s\\0' \"$@\" > \"$NOTED\";; esac; exec \"$@\"",
+        "case \"$*\" in *'--crate-name words'*) printf '%s\\0' \"$@\" > \"$NOTED\"; env -0 > \"$NOTED.env\";; esac; exec \"$@\"",
     );
     let noted = dev.path("noted");
     let mut cargo = dev.cargo(&checkout, &["build", "-p", "words"]);
@@ -188,23 +188,16 @@ fn forged(dev: &Dev) -> (ToNode, ToNode) {
     let argv = fs::read(&noted).unwrap();
     let argv = argv.split(|b| *b == 0).filter(|a| !a.is_empty());
     let id = |p: &Path| quarry_wrapper::shim::file_id(p).unwrap();
-    let env = dev.command("x");
-    let env = env
-        .get_envs()
-        .filter_map(|(k, v)| Some((k.as_bytes().to_vec(), v?.as_bytes().to_vec())));
-    let manifest = [
-        ("CARGO_PKG_NAME", "words".to_owned()),
-        (
-            "CARGO_MANIFEST_DIR",
-            checkout.join("words").display().to_string(),
-        ),
-    ];
-    let manifest = manifest.map(|(k, v)| (k.as_bytes().to_vec(), v.into_bytes()));
+    let env = fs::read(dev.path("noted.env")).unwrap();
+    let env = env.split(|b| *b == 0).filter_map(|v| {
+        let at = v.iter().position(|b| *b == b'=')?;
+        Some((v[..at].to_vec(), v[at + 1..].to_vec()))
+    });
     let request = CompileRequest {
         argv: argv.map(<[u8]>::to_vec).collect(),
         script: false,
         wrapper: None,
-        env: env.chain(manifest).collect(),
+        env: env.collect(),
         cwd_id: id(&checkout),
         root_id: id(Path::new("/")),
         cwd: checkout.as_os_str().as_bytes().to_vec(),
