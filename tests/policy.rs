@@ -1,9 +1,7 @@
 //! Whose entries are believed: real teams with rules of their own, in `config.toml`, in the
 //! environment, in the repository.
 
-use crate::harness::{
-    Dev, assert_same_files, joined, libraries, projects, wait_connected, wait_for, wait_keys,
-};
+use crate::harness::{Dev, assert_same_files, joined, libraries, projects, wait_for, wait_keys};
 use quarry_node::config::Config;
 use quarry_node::project::Projects;
 use quarry_node::store::{RedbStore, Store};
@@ -344,10 +342,17 @@ fn a_project_has_rules_of_its_own() {
     );
 }
 
-/// Signs, as this member, other bytes for every library that it compiled.
-fn lies(dev: &Dev) {
+/// Signs, as this member, other bytes for everything that it compiled, and comes back to `others`.
+fn lies(dev: &mut Dev, others: &[&Dev]) {
     dev.flush();
     dev.qnode(&["stop"]).succeeded();
+    let addresses = others.iter().map(|other| {
+        let status = other.json(&["status"]);
+        let (at, who) = (&status["listen"][0], &status["peer_id"]);
+        format!("{}/p2p/{}", at.as_str().unwrap(), who.as_str().unwrap())
+    });
+    let addresses: Vec<String> = addresses.collect();
+    dev.env.push(("QUARRY_PEERS".into(), addresses.join(",")));
     let home = Home::at(dev.home()).unwrap();
     let (store, _) = wait_for("the store to be free", || {
         RedbStore::open(&home.store()).ok()
@@ -384,15 +389,15 @@ fn a_builder_that_lies_is_told_of_and_restored_by_nobody() {
         trusting("bob", "agree=2"),
         Dev::new("carol"),
     ];
-    let devs = joined(devs, &["alice", "mallory", "bob", "carol"]);
-    let (alice, mallory, bob, carol) = (&devs[0], &devs[1], &devs[2], &devs[3]);
+    let mut devs = joined(devs, &["alice", "mallory", "bob", "carol"]);
+    let mut mallory = devs.remove(1);
+    let (alice, bob, carol) = (&devs[0], &devs[1], &devs[2]);
     let here = builds(alice, "checkout");
-    builds(mallory, "checkout");
-    lies(mallory);
+    builds(&mallory, "checkout");
+    lies(&mut mallory, &[bob, carol]);
     for dev in [bob, carol] {
-        wait_connected(dev, 3);
         wait_keys(dev, alice);
-        wait_keys(dev, mallory);
+        wait_keys(dev, &mallory);
     }
     // Bob wants two to agree, and two say different things; by Carol's rule one would be enough.
     for dev in [bob, carol] {

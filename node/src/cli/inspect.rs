@@ -128,23 +128,7 @@ fn stats_text(s: &Stats) -> String {
             ),
         ));
     }
-    if s.verified.checked > 0 {
-        let (checked, differed) = (s.verified.checked, s.verified.differed);
-        rows.push((
-            "verified",
-            format!(
-                "{checked} compiled again, {differed} differed, {} signed here as well",
-                s.verified.agreed
-            ),
-        ));
-    }
-    if s.disagreements > 0 {
-        let keys = print::count(s.disagreements, "key", "keys");
-        rows.push((
-            "disagreements",
-            format!("builders signed different results for {keys}"),
-        ));
-    }
+    rows.extend(compared(s));
     let refused: Vec<String> = s
         .rejected
         .iter()
@@ -174,6 +158,29 @@ fn stats_text(s: &Stats) -> String {
         }
     }
     text
+}
+
+/// What comparing has shown, where anything was compared.
+fn compared(s: &Stats) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    if s.verified.checked > 0 {
+        let (checked, differed) = (s.verified.checked, s.verified.differed);
+        rows.push((
+            "verified",
+            format!(
+                "{checked} compiled again, {differed} differed, {} signed here as well",
+                s.verified.agreed
+            ),
+        ));
+    }
+    if s.disagreements > 0 {
+        let keys = print::count(s.disagreements, "key", "keys");
+        rows.push((
+            "disagreements",
+            format!("builders signed different results for {keys}"),
+        ));
+    }
+    rows
 }
 
 /// `qnode show`.

@@ -85,7 +85,9 @@ mod tests {
     use crate::invocation::Invocation;
 
     fn unit(words: &str) -> Unit {
-        let argv = format!("rustc src/lib.rs --crate-name x --out-dir /t/debug/deps {words}");
+        let argv = format!(
+            "rustc src/lib.rs --crate-name x -C metadata=1 --out-dir /t/debug/deps {words}"
+        );
         let inv = Invocation {
             argv: argv.split_whitespace().map(Into::into).collect(),
             env: Vec::new(),
