@@ -201,7 +201,12 @@ fn everything(stage: &Stage) -> Played {
         let foe = stage.foe();
         let mut script = foe.honestly(stage);
         let keys = stage.every_key();
-        script.filter = wire::filter(&keys.iter().map(|key| stage.tag(key).short()).collect::<Vec<_>>());
+        script.filter = wire::filter(
+            &keys
+                .iter()
+                .map(|key| stage.tag(key).short())
+                .collect::<Vec<_>>(),
+        );
         let nothing = |key: &Digest| (*key.as_bytes(), wire::offers(&[]));
         script.answers = keys.iter().map(nothing).collect();
         played = played.holding(foe.attack(stage, script));

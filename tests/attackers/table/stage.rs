@@ -158,6 +158,12 @@ impl Stage {
         }
     }
 
+    /// What members put into filters for a key, by the secret that holds now.
+    pub fn tag(&self, key: &Digest) -> Digest {
+        let team = Team::load(&Home::at(self.alice.home()).unwrap()).unwrap();
+        team.tag(&team.scope(), key).unwrap()
+    }
+
     /// A builder gone bad that was in no row yet.
     pub fn foe(&self) -> Foe {
         self.builders.borrow_mut().pop().expect("enough foes")
