@@ -12,6 +12,7 @@ mod charter;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod find;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -19,6 +20,7 @@ mod guard;
 mod hands;
 pub mod ipc_server;
 pub mod joining;
+pub mod keyfile;
 pub mod project;
 mod revoked;
 mod rootkey;

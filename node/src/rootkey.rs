@@ -5,11 +5,12 @@
 //! Must never happen here: a key written where others read it, one removed before its copy was
 //! read back, a passphrase or a seed that stays in memory.
 
+use crate::keyfile::KeyError;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use quarry_trust::canon::{Canonical, Reader, Writer};
-use quarry_trust::key::{KEY_LEN, KeyError};
+use quarry_trust::key::KEY_LEN;
 use quarry_trust::{BuilderId, BuilderKey};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -106,7 +107,7 @@ pub fn load(path: &Path, ask: Ask<'_>) -> Result<BuilderKey, RootKeyError> {
         .read_to_end(&mut bytes)
         .map_err(io_error(path))?;
     if bytes.len() == KEY_LEN {
-        return Ok(BuilderKey::load(path)?);
+        return Ok(crate::keyfile::load(path)?);
     }
     if bytes.len() != SEALED_FILE || !bytes.starts_with(MAGIC) {
         return Err(RootKeyError::Shape(path.to_owned()));

@@ -76,11 +76,11 @@ fn no_byte_of_a_sealed_key_can_be_changed_and_no_file_costs_more_than_the_bound(
 fn a_moved_key_is_there_and_no_longer_here_and_nothing_is_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let (home, stick) = (dir.path().join("root.key"), dir.path().join("stick.key"));
-    let id = BuilderKey::load_or_create(&home).unwrap().id();
+    let id = crate::keyfile::load_or_create(&home).unwrap().id();
     fs::write(&stick, b"somebody else's").unwrap();
     let refused = move_to(&home, &stick, &mut nobody, None);
     assert!(matches!(refused, Err(RootKeyError::Exists(_))));
-    assert_eq!(BuilderKey::load(&home).unwrap().id(), id, "it stays");
+    assert_eq!(crate::keyfile::load(&home).unwrap().id(), id, "it stays");
     fs::remove_file(&stick).unwrap();
     assert_eq!(move_to(&home, &stick, &mut nobody, Some(GOOD)).unwrap(), id);
     assert!(!home.exists());

@@ -15,12 +15,13 @@ pub use audience::{Audience, Shown, Whom};
 pub use chartering::{Adopted, Wanted};
 
 use crate::charter::CharterError;
+use crate::find::FindError;
+use crate::keyfile::KeyError;
 use crate::secrets::{self, Secret, Secrets, Tags};
 use crate::service::membership::Membership;
 use files::{read_bounded, write_private};
 use quarry_trust::canon::{CanonError, Reader, Writer};
-use quarry_trust::key::KeyError;
-use quarry_trust::roster::{FindError, MAX_WIRE, Member, Merge, Op, Role, Roster, RosterError};
+use quarry_trust::roster::{MAX_WIRE, Member, Merge, Op, Role, Roster, RosterError};
 use quarry_trust::verify::{Source, Verifier};
 use quarry_trust::{
     ActionKey, BuilderId, BuilderKey, Entry, LookupKey, PeerId, Refusal, SignedEntry, Verified,
@@ -160,8 +161,8 @@ impl Team {
     /// [`TeamError`]; what is damaged is left as it is.
     pub fn load(home: &Home) -> Result<Self, TeamError> {
         rotating::resume(home)?;
-        let builder = BuilderKey::load_or_create(&home.builder_key())?;
-        let peer = BuilderKey::load_or_create(&home.peer_key())?;
+        let builder = crate::keyfile::load_or_create(&home.builder_key())?;
+        let peer = crate::keyfile::load_or_create(&home.peer_key())?;
         let state = load_state(home, &builder.id())?;
         let membership = match read_bounded(&invitations_file(home), INVITATIONS_MAX)? {
             None => Membership::default(),
@@ -294,7 +295,7 @@ impl Team {
         // Before a key is made that a refusal would leave behind.
         quarry_trust::roster::check_typed(name)?;
         quarry_trust::roster::check_typed(member)?;
-        let root = BuilderKey::load_or_create(&self.home.root_key())?;
+        let root = crate::keyfile::load_or_create(&self.home.root_key())?;
         let now = now();
         let founder = Member {
             name: member.to_owned(),

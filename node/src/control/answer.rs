@@ -12,6 +12,7 @@ use super::life;
 use super::projects;
 use super::why;
 use super::{CheckReport, FreedReport, Progress, Reply, Request};
+use crate::find::Find;
 use crate::ipc_server;
 use crate::runtime::Node;
 use crate::store::{Fault, Purge, Select};

@@ -6,6 +6,7 @@
 use super::{Joining, JoiningError, MemberName, POLL, role_of};
 use crate::charter::{Draft, read_signed};
 use crate::control::JoinedReport;
+use crate::find::Find;
 use crate::team::{Adopted, TeamError, Wanted};
 use quarry_trust::roster::{Fork, Op, Role};
 use quarry_trust::{BuilderId, Member};

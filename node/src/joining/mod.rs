@@ -16,6 +16,7 @@ pub use addresses::remembered;
 use crate::adopt::adopt;
 use crate::config::Config;
 use crate::control::{InvitedReport, JoinedReport, KnockReport, Progress};
+use crate::find::Find;
 use crate::service::counters::Counters;
 use crate::service::membership::MembershipError;
 use crate::store::Store;

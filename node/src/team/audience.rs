@@ -4,6 +4,7 @@
 //! Leaves: scopes and tags. Must never happen here: a scope that a peer chose.
 
 use super::{Team, TeamError};
+use crate::find::Find;
 use crate::secrets::Secret;
 use quarry_trust::roster::{Op, Project, Role, Roster, TEAM_ITSELF, check_typed};
 use quarry_trust::{BuilderId, Digest, Entry, PeerId, Scope, TeamId};

@@ -6,6 +6,7 @@
 
 use super::{Team, TeamError, now, random};
 use crate::charter::{self, Draft};
+use crate::find::Find;
 use quarry_trust::roster::{Charter, Member, Role, Roster, RosterError, Signed};
 use quarry_trust::{BuilderId, PeerId};
 

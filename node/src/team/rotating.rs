@@ -11,7 +11,7 @@ use super::{Team, TeamError, now};
 use crate::rotation::{Keys, Rotation};
 use quarry_trust::canon::{CanonError, Reader, Writer};
 use quarry_trust::roster::Role;
-use quarry_trust::{BuilderKey, PeerId, RosterError};
+use quarry_trust::{PeerId, RosterError};
 use quarry_wrapper::home::Home;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -90,7 +90,7 @@ pub(super) fn resume(home: &Home) -> Result<(), TeamError> {
     let Some(last) = pending(home)?.pop() else {
         return Ok(());
     };
-    let here = BuilderKey::load_or_create(&home.builder_key())?.id();
+    let here = crate::keyfile::load_or_create(&home.builder_key())?.id();
     if here == last.new_builder() {
         promote_peer(home, &last.peer())?;
     }
@@ -100,7 +100,7 @@ pub(super) fn resume(home: &Home) -> Result<(), TeamError> {
 fn promote_peer(home: &Home, wanted: &PeerId) -> Result<(), TeamError> {
     let path = home.peer_key();
     let next = next_of(&path);
-    if next.exists() && BuilderKey::load(&next)?.id().0 == wanted.0 {
+    if next.exists() && crate::keyfile::load(&next)?.id().0 == wanted.0 {
         promote(&path).map_err(io_error(&path))?;
     }
     Ok(())
@@ -127,9 +127,11 @@ impl Team {
         if !new_peer && facts.as_ref().is_some_and(sole) {
             return Err(TeamError::SoleAdmin);
         }
-        let next = BuilderKey::load_or_create(&next_of(&self.home.builder_key()))?;
+        let next = crate::keyfile::load_or_create(&next_of(&self.home.builder_key()))?;
         let next_peer = match new_peer {
-            true => Some(BuilderKey::load_or_create(&next_of(&self.home.peer_key()))?),
+            true => Some(crate::keyfile::load_or_create(&next_of(
+                &self.home.peer_key(),
+            ))?),
             false => None,
         };
         let peer = next_peer.as_ref().unwrap_or(&self.peer);
@@ -171,7 +173,7 @@ impl Team {
     /// Whether the keys in the home are others than those that this node runs with.
     #[must_use]
     pub fn took_new_keys(&self) -> bool {
-        let here = BuilderKey::load(&self.home.builder_key());
+        let here = crate::keyfile::load(&self.home.builder_key());
         here.is_ok_and(|key| key.id() != self.builder())
     }
 

@@ -19,7 +19,7 @@ mod wire;
 pub use chain::{Fork, Head, MAX_CHANGES, MAX_FORKS};
 pub use change::{Change, Departure, FreshMark, MAX_HEADS, Op};
 pub use charter::{Charter, MAX_FORMER, MAX_MEMBERS};
-pub use error::{FindError, RosterError};
+pub use error::RosterError;
 pub use member::{Gone, MAX_MEMBER_NAME, Member, Role, check_name, check_typed};
 pub use project::{MAX_PROJECTS, Project, TEAM_ITSELF, secret_digest};
 pub use signed::{Signed, Statement};
@@ -38,8 +38,6 @@ pub const ROSTER_MAX_AGE: u64 = 30 * 24 * 3600;
 /// How far an admin's clock may run ahead of ours, in seconds: one day. Evidence from further in
 /// the future counts nothing until its time is that near.
 pub const MAX_SKEW: u64 = 24 * 3600;
-/// Names that an ambiguous prefix lists: a line's worth.
-pub const FIND_SHOWN: usize = 5;
 
 /// Where a builder stands with the team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -276,34 +274,6 @@ impl Roster {
     #[must_use]
     pub fn member_by_builder(&self, builder: &BuilderId) -> Option<&Member> {
         self.state.member(builder)
-    }
-
-    /// The member in force whose whole name is `prefix`, or the only one whose name, peer or
-    /// builder (both in lower-case hexadecimal) begins with it.
-    ///
-    /// # Errors
-    /// [`FindError`].
-    pub fn find(&self, prefix: &str) -> Result<&Member, FindError> {
-        let mut found: Vec<&Member> = self.members().filter(|m| m.name == prefix).collect();
-        if found.is_empty() && !prefix.is_empty() {
-            let begins = |text: &str| text.starts_with(prefix);
-            let fits = |m: &&Member| {
-                begins(&m.name) || begins(&m.peer.to_hex()) || begins(&m.builder.to_hex())
-            };
-            found = self.members().filter(fits).collect();
-        }
-        if found.len() > 1 {
-            let names = found.iter().take(FIND_SHOWN);
-            let names = names.map(|m| format!("{} ({})", m.name, &m.builder.to_hex()[..8]));
-            return Err(FindError::Ambiguous {
-                prefix: prefix.into(),
-                names: names.collect(),
-            });
-        }
-        found
-            .first()
-            .copied()
-            .ok_or_else(|| FindError::NotFound(prefix.into()))
     }
 
     /// Where `builder` stands.
