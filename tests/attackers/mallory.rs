@@ -312,6 +312,16 @@ impl Attack {
         let script = Arc::new(script);
         let mut asks = control.accept(StreamProtocol::new(wire::ASK)).unwrap();
         let mut objects = control.accept(StreamProtocol::new(wire::OBJECT)).unwrap();
+        // Who does not speak gossip is not listened to either.
+        let mut gossip = control.accept(StreamProtocol::new(wire::GOSSIP)).unwrap();
+        runtime.spawn(async move {
+            while let Some((_, mut stream)) = gossip.next().await {
+                tokio::spawn(async move {
+                    let mut heard = [0; 4096];
+                    while stream.read(&mut heard).await.is_ok_and(|n| n > 0) {}
+                });
+            }
+        });
         let shared = script.clone();
         runtime.spawn(async move {
             while let Some((_, stream)) = asks.next().await {
@@ -323,9 +333,7 @@ impl Attack {
                 tokio::spawn(serve(stream, script.clone()));
             }
         });
-        swarm
-            .dial(address.parse::<Multiaddr>().unwrap())
-            .unwrap();
+        swarm.dial(address.parse::<Multiaddr>().unwrap()).unwrap();
         let (met, bob) = tokio::sync::watch::channel(None);
         let (ended, closed) = tokio::sync::watch::channel(0);
         let (refused, failed) = tokio::sync::watch::channel(false);

@@ -86,16 +86,18 @@ fn transport(
 ) -> Result<Boxed<(libp2p::PeerId, StreamMuxerBox)>, Box<dyn std::error::Error + Send + Sync>> {
     let entrance = Turnstile::default();
     let exit = entrance.clone();
-    Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .map(move |stream, point| entrance.enter(stream, &point))
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(keypair)?)
-        .multiplex(yamux::Config::default())
-        .map(move |(peer, muxer), point| {
-            exit.through(&point);
-            (peer, StreamMuxerBox::new(muxer))
-        })
-        .boxed())
+    Ok(
+        tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+            .map(move |stream, point| entrance.enter(stream, &point))
+            .upgrade(Version::V1Lazy)
+            .authenticate(noise::Config::new(keypair)?)
+            .multiplex(yamux::Config::default())
+            .map(move |(peer, muxer), point| {
+                exit.through(&point);
+                (peer, StreamMuxerBox::new(muxer))
+            })
+            .boxed(),
+    )
 }
 
 fn net(keypair: &Keypair) -> Result<Net, Box<dyn std::error::Error + Send + Sync>> {

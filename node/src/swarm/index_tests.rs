@@ -126,10 +126,18 @@ fn who_gives_is_asked_before_who_only_says_so() {
     index.in_vain(&CAROL);
     assert_eq!(index.candidates(&key), [ALICE, CAROL]);
     index.prompt(&CAROL);
-    assert_eq!(index.candidates(&key), [CAROL, ALICE], "it has given something");
+    assert_eq!(
+        index.candidates(&key),
+        [CAROL, ALICE],
+        "it has given something"
+    );
     index.offence(&CAROL);
     index.with(&CAROL, |m| m.excluded_until = None);
-    assert_eq!(index.candidates(&key), [ALICE, CAROL], "its time is over, its offence is not");
+    assert_eq!(
+        index.candidates(&key),
+        [ALICE, CAROL],
+        "its time is over, its offence is not"
+    );
 }
 
 #[test]

@@ -9,7 +9,9 @@ fn from(ip: &str, port: usize) -> ConnectedPoint {
     let family = if ip.contains(':') { "ip6" } else { "ip4" };
     ConnectedPoint::Listener {
         local_addr: "/ip4/10.0.0.1/tcp/1".parse().expect("an address"),
-        send_back_addr: format!("/{family}/{ip}/tcp/{port}").parse().expect("an address"),
+        send_back_addr: format!("/{family}/{ip}/tcp/{port}")
+            .parse()
+            .expect("an address"),
     }
 }
 
@@ -27,11 +29,17 @@ fn a_flood_from_one_machine_pushes_itself_out_and_nobody_else() {
     let mut teammate = enter(&turnstile, &from("10.0.0.2", 1));
     let flood = (1..=3 * SEATS).map(|port| enter(&turnstile, &from("10.0.0.66", port)));
     let mut flood: Vec<_> = flood.collect();
-    assert!(stays(&mut teammate), "the oldest of all, and of the machine that holds least");
+    assert!(
+        stays(&mut teammate),
+        "the oldest of all, and of the machine that holds least"
+    );
     assert!(!stays(&mut flood[0]));
     let last = flood.last_mut().expect("a flood");
     assert!(stays(last));
-    let staying = flood.iter_mut().filter_map(|f| stays(f).then_some(())).count();
+    let staying = flood
+        .iter_mut()
+        .filter_map(|f| stays(f).then_some(()))
+        .count();
     assert_eq!(staying, SEATS - 1);
 }
 

@@ -130,7 +130,14 @@ fn frames(stage: &Stage) -> Played {
 
 macro_rules! row {
     ($name:literal, $holds:literal, $noticed:expr, $play:ident) => {
-        Row { name: $name, who: Who::Stranger, holds: $holds, mib: LITTLE, noticed: $noticed, play: $play }
+        Row {
+            name: $name,
+            who: Who::Stranger,
+            holds: $holds,
+            mib: LITTLE,
+            noticed: $noticed,
+            play: $play,
+        }
     };
 }
 

@@ -21,7 +21,9 @@ fn met(stage: &Stage, script: impl FnOnce(&Foe) -> Script) -> Played {
 
 fn instead(stage: &Stage, entry: impl Fn(&Foe, &Honest) -> SignedEntry) -> Played {
     met(stage, |foe| {
-        foe.offering(stage, |honest| (honest.prediction.clone(), entry(foe, honest)))
+        foe.offering(stage, |honest| {
+            (honest.prediction.clone(), entry(foe, honest))
+        })
     })
 }
 
@@ -228,7 +230,9 @@ fn too_many_offers(stage: &Stage) -> Played {
             let signed = foe.sign(foe.own(&honest.entry).to_canon());
             let offers = vec![(honest.prediction.clone(), signed); 9];
             for key in [honest.entry.lookup.digest(), honest.entry.action.digest()] {
-                script.answers.insert(*key.as_bytes(), wire::offers(&offers));
+                script
+                    .answers
+                    .insert(*key.as_bytes(), wire::offers(&offers));
             }
         }
         script

@@ -105,7 +105,7 @@ fn batches(foe: &Foe, count: usize, keys: &[u64]) -> impl Iterator<Item = Vec<u8
 
 /// A stream of gossip to Bob, subscribed.
 fn gossiping(attack: &Attack) -> libp2p::Stream {
-    let mut streams = attack.hold(foundry::GOSSIP, &foundry::subscribe(), 1);
+    let mut streams = attack.hold(wire::GOSSIP, &foundry::subscribe(), 1);
     streams.pop().expect("gossip is spoken")
 }
 
@@ -126,7 +126,9 @@ fn millions_of_keys(stage: &Stage) -> Played {
     let mut stream = gossiping(&attack);
     let count = times(2_000, 20_000) as u64;
     let all = (1..=count).map(|n| {
-        let keys: Vec<u64> = (n * 500..(n + 1) * 500).map(|k| k.rotate_left(40)).collect();
+        let keys: Vec<u64> = (n * 500..(n + 1) * 500)
+            .map(|k| k.rotate_left(40))
+            .collect();
         let batch = foundry::batch(u64::MAX - 1, n, &keys);
         foundry::gossip(&foe.pair, &foe.pair, n, &batch)
     });
@@ -163,7 +165,9 @@ fn searches(stage: &Stage) -> Played {
     let attack = foe.idle(stage);
     let find = |n: usize| {
         let key = Digest::of(&n.to_le_bytes());
-        let near: Vec<_> = (0..20).map(|m| foundry::kad_peer(&PeerId::random(), &[place(m)])).collect();
+        let near: Vec<_> = (0..20)
+            .map(|m| foundry::kad_peer(&PeerId::random(), &[place(m)]))
+            .collect();
         foundry::kad(foundry::Kad::Find, key.as_bytes(), 8, &near)
     };
     pour_each(&attack, foundry::KAD, (0..times(2_000, 20_000)).map(find));
@@ -214,7 +218,14 @@ fn pour_each(attack: &Attack, protocol: &'static str, all: impl Iterator<Item = 
 
 macro_rules! row {
     ($name:literal, $who:ident, $holds:literal, $mib:expr, $noticed:expr, $play:ident) => {
-        Row { name: $name, who: Who::$who, holds: $holds, mib: $mib, noticed: $noticed, play: $play }
+        Row {
+            name: $name,
+            who: Who::$who,
+            holds: $holds,
+            mib: $mib,
+            noticed: $noticed,
+            play: $play,
+        }
     };
 }
 

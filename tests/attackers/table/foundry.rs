@@ -5,8 +5,6 @@
 
 use libp2p::identity::Keypair;
 
-/// Gossip.
-pub const GOSSIP: &str = "/meshsub/1.1.0";
 /// Kademlia.
 pub const KAD: &str = "/quarry/kad/1";
 /// What a node says of itself, unasked.
@@ -38,7 +36,12 @@ pub fn varint(mut n: u64) -> Vec<u8> {
 
 /// protobuf's field of bytes.
 pub fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
-    [varint(number << 3 | 2), varint(bytes.len() as u64), bytes.to_vec()].concat()
+    [
+        varint(number << 3 | 2),
+        varint(bytes.len() as u64),
+        bytes.to_vec(),
+    ]
+    .concat()
 }
 
 fn number(number: u64, value: u64) -> Vec<u8> {
@@ -83,7 +86,9 @@ pub fn batch(generation: u64, sequence: u64, keys: &[u64]) -> Vec<u8> {
 /// A message of Kademlia about a key, with peers under `as_field` (8: closer ones, 9: providers).
 pub fn kad(kind: Kad, key: &[u8], as_field: u64, peers: &[Vec<u8>]) -> Vec<u8> {
     let mut message = [number(1, kind as u64), field(2, key)].concat();
-    peers.iter().for_each(|p| message.extend(field(as_field, p)));
+    peers
+        .iter()
+        .for_each(|p| message.extend(field(as_field, p)));
     framed(&message)
 }
 
@@ -97,7 +102,9 @@ pub fn kad_put(key: &[u8], value: &[u8]) -> Vec<u8> {
 /// A peer as Kademlia names it.
 pub fn kad_peer(id: &libp2p::PeerId, addresses: &[libp2p::Multiaddr]) -> Vec<u8> {
     let mut peer = field(1, &id.to_bytes());
-    addresses.iter().for_each(|a| peer.extend(field(2, &a.to_vec())));
+    addresses
+        .iter()
+        .for_each(|a| peer.extend(field(2, &a.to_vec())));
     // Connected.
     peer.extend(number(3, 1));
     peer
@@ -106,7 +113,9 @@ pub fn kad_peer(id: &libp2p::PeerId, addresses: &[libp2p::Multiaddr]) -> Vec<u8>
 /// What a node says of itself: that it listens at all these.
 pub fn identify(pair: &Keypair, addresses: &[libp2p::Multiaddr]) -> Vec<u8> {
     let mut message = field(1, &pair.public().encode_protobuf());
-    addresses.iter().for_each(|a| message.extend(field(2, &a.to_vec())));
+    addresses
+        .iter()
+        .for_each(|a| message.extend(field(2, &a.to_vec())));
     message.extend(field(5, b"/quarry/1"));
     message.extend(field(6, b"mallory"));
     framed(&message)

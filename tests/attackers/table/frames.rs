@@ -87,14 +87,20 @@ fn oversize_filter(stage: &Stage) -> Played {
 }
 
 fn answers(script: &mut Script, answer: &[u8]) {
-    script.answers.values_mut().for_each(|a| *a = answer.to_vec());
+    script
+        .answers
+        .values_mut()
+        .for_each(|a| *a = answer.to_vec());
 }
 
 fn oversize_answers(stage: &Stage) -> Played {
     met(stage, |foe| {
         let mut script = foe.honestly(stage);
         answers(&mut script, &wire::claimed(3, u32::MAX, MARK));
-        Script { flood: true, ..script }
+        Script {
+            flood: true,
+            ..script
+        }
     })
 }
 
@@ -157,10 +163,12 @@ fn prediction_outside(stage: &Stage) -> Played {
     for honest in &stage.honest {
         let bytes = &stage.objects[&honest.entry.description.digest];
         let mut description = Description::from_canon(bytes).unwrap();
-        description.files.extend(named.iter().map(|(name, digest)| FileInput {
-            name: (*name).to_owned(),
-            digest: Some(*digest),
-        }));
+        description
+            .files
+            .extend(named.iter().map(|(name, digest)| FileInput {
+                name: (*name).to_owned(),
+                digest: Some(*digest),
+            }));
         description.files.sort();
         let (action, bytes) = description.action();
         let mut entry = foe.own(&honest.entry);
@@ -170,7 +178,10 @@ fn prediction_outside(stage: &Stage) -> Played {
             size: bytes.len() as u64,
         };
         described.push((Digest::of(&bytes), wire::object(&bytes)));
-        entries.push((description.prediction().to_canon(), foe.sign(entry.to_canon())));
+        entries.push((
+            description.prediction().to_canon(),
+            foe.sign(entry.to_canon()),
+        ));
     }
     let all = stage.honest.iter().zip(entries);
     let of = |wanted: &crate::attackers::mallory::Honest| {

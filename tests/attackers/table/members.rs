@@ -86,7 +86,7 @@ fn keys(stage: &Stage, name: &str) -> u64 {
 /// A member that gossips this, after which Bob is asked something, so that it was heard.
 fn gossips(stage: &Stage, foe: &Foe, script: Script, said: &[Vec<u8>]) -> Attack {
     let attack = foe.attack(stage, script);
-    let mut stream = attack.hold(foundry::GOSSIP, &foundry::subscribe(), 1);
+    let mut stream = attack.hold(wire::GOSSIP, &foundry::subscribe(), 1);
     let mut stream = stream.pop().expect("gossip is spoken");
     attack.pour(&mut stream, said.iter().cloned());
     attack.say(wire::ASK, &wire::frame(2, &[]), SHORTLY);
@@ -117,7 +117,11 @@ fn bent_gossip(stage: &Stage) -> Played {
     wait_for("what is in order to be heard", || {
         (keys(stage, &foe.name) > 0).then_some(())
     });
-    assert_eq!(keys(stage, &foe.name), 1, "one key, by the one good message");
+    assert_eq!(
+        keys(stage, &foe.name),
+        1,
+        "one key, by the one good message"
+    );
     assert_eq!(keys(stage, &teammate.name), 0);
     Played::by(&foe, attack)
 }
@@ -166,7 +170,10 @@ fn now_and_then(stage: &Stage) -> Played {
     let mut all = peers.as_array().unwrap().iter();
     let peer = all.find(|p| p["name"] == foe.name.as_str()).unwrap();
     assert!(peer["offences"].as_u64() > Some(0), "it is scored: {peer}");
-    assert!(peer["left_out_s"].as_u64() > Some(0), "and left out: {peer}");
+    assert!(
+        peer["left_out_s"].as_u64() > Some(0),
+        "and left out: {peer}"
+    );
     Played::by(&foe, attack)
 }
 
@@ -182,7 +189,9 @@ fn revoked(stage: &Stage) -> Played {
         (*attack.closed.borrow() > 0).then_some(())
     });
     // It goes on: dials again, would answer, serve and announce.
-    let again: Vec<Attack> = (0..5).map(|_| foe.begin(stage, foe.honestly(stage))).collect();
+    let again: Vec<Attack> = (0..5)
+        .map(|_| foe.begin(stage, foe.honestly(stage)))
+        .collect();
     Played::by(&foe, attack).holding(again)
 }
 
@@ -193,7 +202,9 @@ fn entries_of_the_revoked(stage: &Stage) -> Played {
         let known = stage.bob.json(&["members"]);
         let mut members = known.as_array()?.iter();
         let member = members.find(|m| m["name"] == gone.name.as_str());
-        member.is_none_or(|m| m["standing"] == "revoked").then_some(())
+        member
+            .is_none_or(|m| m["standing"] == "revoked")
+            .then_some(())
     });
     let script = foe.offering(stage, |honest| {
         let entry = gone.own(&honest.entry);
@@ -208,7 +219,12 @@ fn fork(stage: &Stage) -> Played {
     let (admin, victim) = (stage.admin(), stage.foe());
     // Alice's branch goes on, from the same link.
     revoke(stage, &victim);
-    let wire_of = |exchange: &[u8]| Reader::new(exchange).bytes(exchange.len()).unwrap().to_vec();
+    let wire_of = |exchange: &[u8]| {
+        Reader::new(exchange)
+            .bytes(exchange.len())
+            .unwrap()
+            .to_vec()
+    };
     let mut roster = Roster::from_wire(&wire_of(&stage.exchange), None).unwrap();
     let friend = Keypair::generate_ed25519();
     let peer = PeerId(friend.public().try_into_ed25519().unwrap().to_bytes());
@@ -225,7 +241,7 @@ fn fork(stage: &Stage) -> Played {
     let exchange = [&length[..], &wire, &[0; 4]].concat();
     let script = Script {
         roster: crate::attackers::wire::roster(&exchange),
-        ..admin.honestly(stage)
+        ..Script::default()
     };
     let attack = admin.begin(stage, script);
     wait_for("the branch to be taken", || {
@@ -241,7 +257,14 @@ fn fork(stage: &Stage) -> Played {
 
 macro_rules! row {
     ($name:literal, $who:ident, $holds:literal, $noticed:expr, $play:ident) => {
-        Row { name: $name, who: Who::$who, holds: $holds, mib: LITTLE, noticed: $noticed, play: $play }
+        Row {
+            name: $name,
+            who: Who::$who,
+            holds: $holds,
+            mib: LITTLE,
+            noticed: $noticed,
+            play: $play,
+        }
     };
 }
 
