@@ -313,6 +313,16 @@ impl Attack {
         let script = Arc::new(script);
         let mut asks = control.accept(StreamProtocol::new(wire::ASK)).unwrap();
         let mut objects = control.accept(StreamProtocol::new(wire::OBJECT)).unwrap();
+        // Who does not speak gossip is not listened to either.
+        let mut gossip = control.accept(StreamProtocol::new(wire::GOSSIP)).unwrap();
+        runtime.spawn(async move {
+            while let Some((_, mut stream)) = gossip.next().await {
+                tokio::spawn(async move {
+                    let mut heard = [0; 4096];
+                    while stream.read(&mut heard).await.is_ok_and(|n| n > 0) {}
+                });
+            }
+        });
         let shared = script.clone();
         runtime.spawn(async move {
             while let Some((_, stream)) = asks.next().await {

@@ -105,7 +105,7 @@ fn batches(foe: &Foe, count: usize, keys: &[u64]) -> impl Iterator<Item = Vec<u8
 
 /// A stream of gossip to Bob, subscribed.
 fn gossiping(attack: &Attack) -> libp2p::Stream {
-    let mut streams = attack.hold(foundry::GOSSIP, &foundry::subscribe(), 1);
+    let mut streams = attack.hold(wire::GOSSIP, &foundry::subscribe(), 1);
     streams.pop().expect("gossip is spoken")
 }
 

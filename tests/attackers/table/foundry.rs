@@ -5,8 +5,6 @@
 
 use libp2p::identity::Keypair;
 
-/// Gossip.
-pub const GOSSIP: &str = "/meshsub/1.1.0";
 /// Kademlia.
 pub const KAD: &str = "/quarry/kad/1";
 /// What a node says of itself, unasked.

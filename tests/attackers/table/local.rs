@@ -7,19 +7,20 @@ use super::stage::Stage;
 use super::{Noticed, Played, Row, Who, times};
 use crate::harness::{Dev, SOON};
 use quarry_wrapper::ipc::protocol::PROTOCOL;
+use rustix::io::Errno;
+use rustix::process::Uid;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::Command;
 
 /// What a row may cost in memory where nothing large is sent.
 const LITTLE: u64 = 16;
 /// A frame of 32 MiB is read before it is refused, and answers hold on to what they grew.
 const FRAME: u64 = 96;
 /// The user who owns nothing.
-const NOBODY: &str = "65534";
+const NOBODY: u32 = 65534;
 
 fn socket(dev: &Dev) -> PathBuf {
     dev.home().join("node.sock")
@@ -48,29 +49,21 @@ fn say(dev: &Dev, bytes: &[u8]) -> Vec<u8> {
     back
 }
 
-/// What another user gets from the node's socket, as lines: what went wrong, or what was said.
-fn as_nobody(dev: &Dev) -> String {
-    let script = "import socket, sys\n\
-                  s = socket.socket(socket.AF_UNIX)\n\
-                  s.settimeout(20)\n\
-                  try:\n\
-                  \x20s.connect(sys.argv[1])\n\
-                  \x20s.sendall(bytes.fromhex(sys.argv[2]))\n\
-                  \x20print('said', s.recv(100).hex())\n\
-                  except OSError as e:\n\
-                  \x20print('error', e.errno)\n";
-    let words: String = header(PROTOCOL, 0)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    let said = Command::new("setpriv")
-        .args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"])
-        .args(["python3", "-c", script])
-        .arg(socket(dev))
-        .arg(words)
-        .output()
-        .unwrap();
-    String::from_utf8_lossy(&said.stdout).trim().to_owned()
+/// What another user gets from the node's socket: bytes, or what went wrong. A thread of its own
+/// becomes that user, and ends as that user.
+fn as_nobody(dev: &Dev) -> Result<usize, Errno> {
+    let place = socket(dev);
+    let other = std::thread::spawn(move || {
+        let nobody = Uid::from_raw(NOBODY);
+        rustix::thread::set_thread_groups(&[])?;
+        rustix::thread::set_thread_res_uid(nobody, nobody, nobody)?;
+        let errno = |e: std::io::Error| Errno::from_io_error(&e).unwrap_or(Errno::IO);
+        let mut stream = UnixStream::connect(place).map_err(errno)?;
+        stream.set_read_timeout(Some(SOON)).map_err(errno)?;
+        stream.write_all(&header(PROTOCOL, 0)).map_err(errno)?;
+        stream.read(&mut [0; 100]).map_err(errno)
+    });
+    other.join().unwrap()
 }
 
 fn is_root() -> bool {
@@ -83,8 +76,8 @@ fn another_user(stage: &Stage) -> Played {
         return Played::default();
     }
     let home = stage.bob.home();
-    // EACCES: the home keeps everybody else out.
-    assert_eq!(as_nobody(&stage.bob), "error 13");
+    // The home keeps everybody else out.
+    assert_eq!(as_nobody(&stage.bob), Err(Errno::ACCESS));
     // And were it open, the node would look who is there.
     let modes = |dir: u32, file: u32| {
         fs::set_permissions(&home, fs::Permissions::from_mode(dir)).unwrap();
@@ -95,10 +88,8 @@ fn another_user(stage: &Stage) -> Played {
     modes(0o711, 0o666);
     let said = as_nobody(&stage.bob);
     modes(0o700, 0o600);
-    assert!(
-        ["said", "error 104", "error 32"].contains(&said.as_str()),
-        "{said}"
-    );
+    let hung_up = [Ok(0), Err(Errno::CONNRESET), Err(Errno::PIPE)];
+    assert!(hung_up.contains(&said), "{said:?}");
     Played::default()
 }
 
@@ -147,10 +138,14 @@ fn links(stage: &Stage) -> Played {
     let planted = stage.upcoming().join("target/debug/deps");
     fs::create_dir_all(&planted).unwrap();
     for file in fs::read_dir(built.join("target/debug/deps")).unwrap() {
-        symlink(&letter, planted.join(file.unwrap().file_name())).unwrap();
+        let name = file.unwrap().file_name();
+        // What is compiled is written by the compiler, which follows links, as it does without us.
+        if name.to_string_lossy().contains("left") {
+            symlink(&letter, planted.join(name)).unwrap();
+        }
     }
     assert!(
-        fs::read_dir(&planted).unwrap().count() >= 8,
+        fs::read_dir(&planted).unwrap().count() >= 4,
         "there are names to plant"
     );
     let (kept, deps) = (letter.clone(), planted.clone());

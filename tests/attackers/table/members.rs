@@ -86,7 +86,7 @@ fn keys(stage: &Stage, name: &str) -> u64 {
 /// A member that gossips this, after which Bob is asked something, so that it was heard.
 fn gossips(stage: &Stage, foe: &Foe, script: Script, said: &[Vec<u8>]) -> Attack {
     let attack = foe.attack(stage, script);
-    let mut stream = attack.hold(foundry::GOSSIP, &foundry::subscribe(), 1);
+    let mut stream = attack.hold(wire::GOSSIP, &foundry::subscribe(), 1);
     let mut stream = stream.pop().expect("gossip is spoken");
     attack.pour(&mut stream, said.iter().cloned());
     attack.say(wire::ASK, &wire::frame(2, &[]), SHORTLY);
@@ -241,7 +241,7 @@ fn fork(stage: &Stage) -> Played {
     let exchange = [&length[..], &wire, &[0; 4]].concat();
     let script = Script {
         roster: crate::attackers::wire::roster(&exchange),
-        ..admin.honestly(stage)
+        ..Script::default()
     };
     let attack = admin.begin(stage, script);
     wait_for("the branch to be taken", || {

@@ -93,7 +93,7 @@ fn gossip(stage: &Stage) -> Played {
     let foe = stage.foe();
     let attack = foe.idle(stage);
     // libp2p takes five streams of gossip from a peer, and then no more.
-    let held = attack.hold(foundry::GOSSIP, &[0xff, 0x7f, 1, 2, 3], 4);
+    let held = attack.hold(wire::GOSSIP, &[0xff, 0x7f, 1, 2, 3], 4);
     assert!(!held.is_empty(), "gossip is spoken");
     Played::by(&foe, attack).holding(held)
 }
