@@ -347,6 +347,7 @@ async fn run_on(config: Config, home: Home) -> Result<bool, RuntimeError> {
     tokio::task::spawn_blocking(move || {
         node.worker.flush();
         node.joining.close();
+        node.joining.remember();
         node.swarm.shutdown();
         node.keep_counters();
         node.store.flush()

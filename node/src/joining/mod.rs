@@ -180,6 +180,11 @@ impl Joining {
             self.close();
         }
         drop(deciding);
+        self.remember();
+    }
+
+    /// Keeps where members are reached now, for the next start. Blocks.
+    pub fn remember(&self) {
         if let Err(error) = addresses::remember(self.store.as_ref(), self.swarm.as_ref()) {
             tracing::debug!(%error, "the peers' addresses were not kept");
         }
