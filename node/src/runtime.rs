@@ -361,15 +361,7 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
     let team = Arc::new(Team::load(&home)?);
     let mut incidents = Vec::new();
     let (store, opened) = RedbStore::open(&home.store())?;
-    if let Opened::SetAside { to, why } = opened {
-        let incident = format!(
-            "the store could not be read ({why}): it was set aside as {} and a new one begun; \
-             remove it once nobody wants to look at it",
-            to.display()
-        );
-        tracing::warn!("{incident}");
-        incidents.push(incident);
-    }
+    incidents.extend(set_aside(&opened));
     let store: Arc<dyn Store> = Arc::new(store);
     let counters = Arc::new(Counters::resume(store.state(COUNTERS)?.as_deref()));
     let host = Arc::new(NodeHost::new(store.clone(), team.clone(), counters.clone()));
@@ -469,6 +461,20 @@ async fn tick(node: Arc<Node>, socket: Option<(u64, u64)>) {
             return;
         }
     }
+}
+
+/// What is to be told of a store that could not be read.
+fn set_aside(opened: &Opened) -> Option<String> {
+    let Opened::SetAside { to, why } = opened else {
+        return None;
+    };
+    let incident = format!(
+        "the store could not be read ({why}): it was set aside as {} and a new one begun; \
+         remove it once nobody wants to look at it",
+        to.display()
+    );
+    tracing::warn!("{incident}");
+    Some(incident)
 }
 
 /// The observer of macros, where this platform and this home can have one.
