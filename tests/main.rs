@@ -14,6 +14,8 @@ mod guarded;
 mod life;
 mod networks;
 mod pages;
+mod policy;
+mod provenance;
 mod real_projects;
 mod soundness;
 mod team;

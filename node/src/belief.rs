@@ -8,7 +8,7 @@
 use crate::project::{FILE, Here, Projects, root_around};
 use crate::rules::{Trust, TrustSettings};
 use crate::team::Whom;
-use quarry_trust::policy::{Builders, Policy, Rule, Why};
+use quarry_trust::policy::{Policy, Why};
 use quarry_trust::{BuilderId, Entry, Roster, Verified};
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::paths::cargo_home;
@@ -225,9 +225,9 @@ pub fn is_widest(rulings: &[Ruling]) -> bool {
 /// The builders that count, where not all do.
 #[must_use]
 pub fn named(rulings: &[Ruling]) -> Option<&BTreeSet<BuilderId>> {
-    let Rule { builders, .. } = rulings.last()?.policy.rule(false);
-    match builders {
-        Builders::All => None,
-        Builders::Only(these) => Some(these),
-    }
+    rulings.last()?.policy.rule(false).builders.as_ref()
 }
+
+#[cfg(test)]
+#[path = "belief_tests.rs"]
+mod tests;

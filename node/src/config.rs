@@ -258,6 +258,16 @@ impl Config {
     }
 }
 
+/// For `fuzzing`: a file's text, and a variable's value in its place.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn parse(text: &str, variable: Option<(&str, &str)>) -> Result<Config, ConfigError> {
+    let mut config = Config::default();
+    config.read(Path::new("config.toml"), text)?;
+    let value = |name: &str| variable.filter(|v| v.0 == name).map(|v| v.1.into());
+    config.override_by(value)?;
+    Ok(config)
+}
+
 /// The file's text, or `None` where there is no file.
 fn read_bounded(path: &Path) -> Result<Option<String>, ConfigError> {
     let failed = |source| ConfigError::Read {

@@ -8,12 +8,14 @@ use crate::config::Config;
 use crate::hands::Hands;
 use crate::ipc_server;
 use crate::joining::Joining;
+use crate::revoked::Sweep;
 use crate::service::counters::Counters;
 use crate::service::policy;
 use crate::store::{Opened, RedbStore, Store, StoreError};
 use crate::swarm::{Libp2pSwarm, Swarm, SwarmConfig, SwarmError};
 use crate::team::{self, Team, TeamError};
 use crate::worker::Worker;
+use crate::worker::hearing::Hearing;
 use crate::worker::host::NodeHost;
 use crate::worker::voice::Voice;
 use quarry_wrapper::home::{Home, HomeError};
@@ -357,14 +359,35 @@ async fn run_on(config: Config, home: Home) -> Result<bool, RuntimeError> {
     Ok(again)
 }
 
-async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError> {
-    let team = Arc::new(Team::load(&home)?);
+/// The home's store, and what went wrong with it and was mended.
+fn open_store(home: &Home) -> Result<(Arc<dyn Store>, Vec<String>), RuntimeError> {
     let mut incidents = Vec::new();
     let (store, opened) = RedbStore::open(&home.store())?;
-    incidents.extend(set_aside(&opened));
-    let store: Arc<dyn Store> = Arc::new(store);
+    if let Opened::SetAside { to, why } = opened {
+        let incident = format!(
+            "the store could not be read ({why}): it was set aside as {} and a new one begun; \
+             remove it once nobody wants to look at it",
+            to.display()
+        );
+        tracing::warn!("{incident}");
+        incidents.push(incident);
+    }
+    Ok((Arc::new(store), incidents))
+}
+
+async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError> {
+    let team = Arc::new(Team::load(&home)?);
+    let (store, incidents) = open_store(&home)?;
     let counters = Arc::new(Counters::resume(store.state(COUNTERS)?.as_deref()));
-    let host = Arc::new(NodeHost::new(store.clone(), team.clone(), counters.clone()));
+    let hearing = Arc::new(Hearing::new(
+        team.roster(|r| r.members().count() > 1) == Some(true),
+    ));
+    let host = Arc::new(NodeHost::new(
+        store.clone(),
+        team.clone(),
+        counters.clone(),
+        hearing.clone(),
+    ));
     let swarm_config = SwarmConfig {
         seed: team.peer_seed(),
         listen: config.listen.clone(),
@@ -387,6 +410,7 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
         swarm.clone(),
         team.clone(),
         counters.clone(),
+        hearing,
         (observer(&home), &config.pure_macros),
     )
     .believing(config.trust.clone())
@@ -442,10 +466,12 @@ async fn wait_for_the_end(node: &Node) {
 
 async fn tick(node: Arc<Node>, socket: Option<(u64, u64)>) {
     let mut interval = tokio::time::interval(TICK);
+    let sweep = Arc::new(Sweep::default());
     loop {
         interval.tick().await;
-        let busy = node.clone();
+        let (busy, sweep) = (node.clone(), sweep.clone());
         let ticked = tokio::task::spawn_blocking(move || {
+            sweep.tick(&busy.team, busy.store.as_ref(), busy.swarm.as_ref());
             busy.keep_counters();
             busy.keep_limit();
             busy.renew_mark();
@@ -461,20 +487,6 @@ async fn tick(node: Arc<Node>, socket: Option<(u64, u64)>) {
             return;
         }
     }
-}
-
-/// What is to be told of a store that could not be read.
-fn set_aside(opened: &Opened) -> Option<String> {
-    let Opened::SetAside { to, why } = opened else {
-        return None;
-    };
-    let incident = format!(
-        "the store could not be read ({why}): it was set aside as {} and a new one begun; \
-         remove it once nobody wants to look at it",
-        to.display()
-    );
-    tracing::warn!("{incident}");
-    Some(incident)
 }
 
 /// The observer of macros, where this platform and this home can have one.

@@ -463,14 +463,10 @@ impl Team {
         roster: Option<Roster>,
         secret: [u8; 32],
     ) -> Result<(), TeamError> {
-        let mut w = Writer::default();
-        w.u16(TEAM_SCHEMA);
-        w.fixed(&secret);
-        w.option(roster.as_ref(), |w, r| w.bytes(&r.to_wire()));
         let mut secrets = state.secrets.clone();
         secrets.keep_named(roster.as_ref());
-        secrets.write(&mut w);
-        write_private(&team_file(&self.home), &Zeroizing::new(w.finish()))?;
+        let bytes = written(&secret, roster.as_ref(), &secrets);
+        write_private(&team_file(&self.home), &bytes)?;
         *state = State::new(roster, Zeroizing::new(secret), secrets, &self.builder());
         Ok(())
     }
@@ -506,12 +502,8 @@ fn load_state(home: &Home, own: &BuilderId) -> Result<State, TeamError> {
     let path = team_file(home);
     let Some(bytes) = read_bounded(&path, TEAM_FILE_MAX)? else {
         let secret = random()?;
-        let mut w = Writer::default();
-        w.u16(TEAM_SCHEMA);
-        w.fixed(&secret);
-        w.u8(0);
-        Secrets::default().write(&mut w);
-        write_private(&path, &Zeroizing::new(w.finish()))?;
+        let bytes = written(&secret, None, &Secrets::default());
+        write_private(&path, &bytes)?;
         let (secret, secrets) = (Zeroizing::new(secret), Secrets::default());
         return Ok(State::new(None, secret, secrets, own));
     };
@@ -524,6 +516,16 @@ fn load_state(home: &Home, own: &BuilderId) -> Result<State, TeamError> {
     let roster = wire.map(|w| Roster::from_wire(&w, None)).transpose();
     let roster = roster.map_err(|e| damaged(e.to_string()))?;
     Ok(State::new(roster, secret, secrets, own))
+}
+
+/// The team file's bytes.
+fn written(secret: &[u8; 32], roster: Option<&Roster>, secrets: &Secrets) -> Zeroizing<Vec<u8>> {
+    let mut w = Writer::default();
+    w.u16(TEAM_SCHEMA);
+    w.fixed(secret);
+    w.option(roster, |w, r| w.bytes(&r.to_wire()));
+    secrets.write(&mut w);
+    Zeroizing::new(w.finish())
 }
 
 type Split = (Secret, Option<Vec<u8>>, Secrets);
@@ -543,4 +545,12 @@ fn split_state(bytes: &[u8]) -> Result<Split, CanonError> {
     };
     r.finish()?;
     Ok((secret, wire, secrets))
+}
+
+/// For `fuzzing`: a team file taken apart, its roster read, and written again.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn team_file_again(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (secret, wire, secrets) = split_state(bytes).ok()?;
+    let roster = wire.map(|w| Roster::from_wire(&w, None)).transpose().ok()?;
+    Some(written(&secret, roster.as_ref(), &secrets).to_vec())
 }

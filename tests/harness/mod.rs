@@ -209,14 +209,20 @@ impl Dev {
     /// The node's latest compiles, oldest first.
     #[track_caller]
     pub fn recent(&self) -> Vec<Value> {
+        serde_json::from_value(self.control("\"recent\"")).unwrap()
+    }
+
+    /// What the node answers to a request, without a process of `qnode` between.
+    #[track_caller]
+    pub fn control(&self, request: &str) -> Value {
         let stream = with_short_path(&self.home().join("node.sock"), |p| UnixStream::connect(p));
         let mut stream = stream.expect("the node runs");
-        frame::write(&mut stream, &ToNode::Control(b"\"recent\"".to_vec())).unwrap();
+        frame::write(&mut stream, &ToNode::Control(request.into())).unwrap();
         let FromNode::Control(answer) = frame::read(&mut stream).unwrap() else {
             panic!("the answer is one to this request");
         };
         let mut answer: Value = serde_json::from_slice(&answer).unwrap();
-        serde_json::from_value(answer["done"].take()).unwrap()
+        answer["done"].take()
     }
 
     /// A cargo command in a checkout, through qwrap.
@@ -305,7 +311,7 @@ fn tell_failures_at_once() {
 }
 
 /// Not a macro: what those print is held back until the end.
-fn tell(text: &str) {
+pub fn tell(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 

@@ -399,3 +399,7 @@ impl Canonical for crate::Digest {
 #[cfg(test)]
 #[path = "canon_tests.rs"]
 pub(crate) mod tests;
+
+#[cfg(test)]
+#[path = "forms_tests.rs"]
+mod forms_tests;

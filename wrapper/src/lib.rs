@@ -9,6 +9,8 @@ pub mod action;
 pub mod compiler;
 pub mod difference;
 pub mod digests;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod home;
 pub mod invocation;
 pub mod ipc;
@@ -19,3 +21,6 @@ pub mod pipeline;
 pub mod run;
 pub mod shim;
 pub mod surroundings;
+
+#[cfg(test)]
+mod forms_tests;

@@ -7,6 +7,7 @@
 
 mod args;
 mod ask;
+mod attest;
 mod charters;
 mod demo;
 mod doctor;
@@ -16,6 +17,7 @@ mod life;
 mod lifecycle;
 mod print;
 mod projects;
+mod purge;
 mod secret;
 mod setup;
 mod start;
@@ -83,10 +85,16 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             all,
             format,
         } => done(why::why(crate_name, all, format.format)),
-        Command::Log { lines, follow } => done(inspect::log(lines, follow)),
+        Command::Log {
+            entry: Some(key),
+            format,
+            ..
+        } => done(inspect::show(key, format.format)),
+        Command::Log { lines, follow, .. } => done(inspect::log(lines, follow)),
+        Command::Attest(args) => done(attest::run(&args)),
         Command::Gc { limit } => done(upkeep::gc(limit)),
         Command::Fsck { repair } => upkeep::fsck(repair),
-        Command::Purge(purge) => done(upkeep::purge(purge)),
+        Command::Purge(purge) => done(purge::purge(purge)),
         Command::Flush => done(upkeep::flush()),
         Command::Doctor(format) => doctor::run(format.format),
         Command::Demo { keep } => done(demo::run(keep)),

@@ -254,8 +254,14 @@ pub fn revoke(member: String) -> Result<()> {
         "revoked {}: nothing it signed is believed any more",
         print::clean_line(&member)
     );
+    let hint = format!(
+        "what it signed stops hitting on each node that hears of it, and leaves its disk within a \
+         minute; `qnode purge --builder {} --dry-run` says what it reached",
+        print::clean_line(&member)
+    );
     ask::value(&Request::Revoke { member }, SOON)?;
     print::line(text)?;
+    print::note(hint);
     Ok(())
 }
 

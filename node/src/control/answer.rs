@@ -4,7 +4,9 @@
 //! here, and nothing is decided that membership, store or policy decide.
 
 use super::agree;
+use super::attest;
 use super::belief;
+use super::blast;
 use super::inspect;
 use super::life;
 use super::projects;
@@ -13,7 +15,7 @@ use super::{CheckReport, FreedReport, Progress, Reply, Request};
 use crate::ipc_server;
 use crate::runtime::Node;
 use crate::store::{Fault, Purge, Select};
-use quarry_trust::BuilderId;
+use quarry_trust::{BuilderId, Member, Roster};
 use quarry_wrapper::ipc::frame::FrameError;
 use quarry_wrapper::ipc::protocol::FromNode;
 use serde::Serialize;
@@ -163,6 +165,9 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
             all,
             dry_run,
         } => purge(node, builder.as_deref(), crate_name, all, dry_run),
+        Request::Attest { digest } => done(&attest::attest(node, &digest)?),
+        Request::Judge { builder, entry } => done(&attest::judge(node, &builder, entry)?),
+        Request::Blast { builder } => done(&blast::blast(node, find_builder(node, &builder)?)?),
         Request::Flush => flush(node),
         Request::Stop => {
             node.worker.flush();
@@ -260,13 +265,7 @@ fn find_builder(node: &Node, wanted: &str) -> Result<BuilderId, String> {
     if wanted.len() >= 4 && own.to_hex().starts_with(wanted) {
         return Ok(own);
     }
-    let former = node.team.roster(|r| {
-        let fits = |m: &quarry_trust::roster::Member| {
-            m.name == wanted || (wanted.len() >= 4 && m.builder.to_hex().starts_with(wanted))
-        };
-        r.former().find(|(m, _)| fits(m)).map(|(m, _)| m.builder)
-    });
-    if let Some(Some(builder)) = former {
+    if let Some(Some(builder)) = node.team.roster(|r| former(r, wanted)) {
         return Ok(builder);
     }
     match node.team.roster(|r| r.find(wanted).map(|m| m.builder)) {
@@ -275,4 +274,23 @@ fn find_builder(node: &Node, wanted: &str) -> Result<BuilderId, String> {
             "no builder is called {wanted:?}: give the whole key, as `qnode show` prints it"
         )),
     }
+}
+
+/// The one former member of this name, or whose name or key begins like that; where a present one
+/// is called so, too, it is that one who is meant.
+fn former(roster: &Roster, wanted: &str) -> Option<BuilderId> {
+    let mut exact = roster.former().filter(|(m, _)| m.name == wanted);
+    if let Some((member, _)) = exact.next() {
+        return Some(member.builder);
+    }
+    if roster.find(wanted).is_ok() {
+        return None;
+    }
+    let fits = |m: &Member| {
+        let key = wanted.len() >= 4 && m.builder.to_hex().starts_with(wanted);
+        key || m.name.starts_with(wanted)
+    };
+    let mut found = roster.former().filter(|(m, _)| fits(m));
+    let (member, _) = found.next()?;
+    found.next().is_none().then_some(member.builder)
 }

@@ -1,7 +1,8 @@
 //! Reports on the node: status, peers, members, one entry, health.
 
+use super::blast::{name_of, standing};
 use super::hindrance;
-use super::{EntryReport, Health, MemberReport, PeerReport, Status, StoreStatus};
+use super::{EntryReport, Health, MemberReport, PeerReport, SignerReport, Status, StoreStatus};
 use crate::adopt::read_description;
 use crate::joining::role_name;
 use crate::runtime::Node;
@@ -11,7 +12,7 @@ use crate::team;
 use quarry_trust::canon::Canonical;
 use quarry_trust::roster::{Gone, Op};
 use quarry_trust::verify::Source;
-use quarry_trust::{Entry, Scope};
+use quarry_trust::{BuilderId, Entry, Roster, Scope, SignedEntry};
 use quarry_wrapper::action::{Description, Sight, Value};
 use quarry_wrapper::pipeline::script::is_run;
 
@@ -66,6 +67,9 @@ pub(super) fn peers(node: &Node) -> Vec<PeerReport> {
             bytes_in: p.bytes_in,
             bytes_out: p.bytes_out,
             keys: p.keys,
+            offences: p.offences,
+            in_vain: p.in_vain,
+            left_out_s: p.left_out.map_or(0, |d| d.as_secs()),
         })
         .collect()
 }
@@ -138,11 +142,8 @@ pub(super) fn show(node: &Node, key: &str) -> Result<EntryReport, String> {
     Ok(entry_report(node, &entry, &offer))
 }
 
-fn entry_report(node: &Node, entry: &Entry, offer: &Offer) -> EntryReport {
-    let verdict = match node.team.verify(&offer.signed, Source::Store, None, None) {
-        Ok(_) => "verified".to_owned(),
-        Err(why) => why.to_string(),
-    };
+/// The record of one entry that is here: the one place where it is put together.
+pub(super) fn entry_report(node: &Node, entry: &Entry, offer: &Offer) -> EntryReport {
     let description = read_description(node.store.as_ref(), entry)
         .and_then(|bytes| Description::from_canon(&bytes).ok());
     let mut report = EntryReport {
@@ -150,8 +151,13 @@ fn entry_report(node: &Node, entry: &Entry, offer: &Offer) -> EntryReport {
         lookup: entry.lookup.to_string(),
         crate_name: entry.crate_name.clone(),
         builder: entry.builder.to_hex(),
-        builder_name: node.team.builder_name(&entry.builder),
-        verdict,
+        builder_name: name_of(node, &entry.builder),
+        verdict: verdict(node, &offer.signed),
+        standing: standing(node, &entry.builder).to_owned(),
+        machine: machine_of(node, &entry.builder),
+        description: entry.description.digest.to_hex(),
+        signature: hex(&offer.signed.signature.0),
+        others: others(node, entry),
         scope: if entry.scope == Scope::Private {
             "private"
         } else {
@@ -179,6 +185,70 @@ fn entry_report(node: &Node, entry: &Entry, offer: &Offer) -> EntryReport {
     report
 }
 
+/// Whether an entry would be believed now.
+pub(super) fn verdict(node: &Node, signed: &SignedEntry) -> String {
+    match node.team.verify(signed, Source::Store, None, None) {
+        Ok(_) => "verified".to_owned(),
+        Err(why) => why.to_string(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The peer of a builder, present or former.
+fn machine_of(node: &Node, builder: &BuilderId) -> Option<String> {
+    let of = |r: &Roster| {
+        let former = || r.former().map(|(member, _)| member);
+        let mut all = r.members().chain(former());
+        all.find(|m| m.builder == *builder).map(|m| m.peer)
+    };
+    node.team
+        .roster(of)
+        .flatten()
+        .map(|peer| identity::display(&peer))
+}
+
+/// Who signed an entry, and whether it agrees with another.
+pub(super) fn signer(
+    node: &Node,
+    signed: &SignedEntry,
+    other: &Entry,
+    with: &Entry,
+) -> SignerReport {
+    SignerReport {
+        builder: other.builder.to_hex(),
+        builder_name: name_of(node, &other.builder),
+        standing: standing(node, &other.builder).to_owned(),
+        verdict: verdict(node, signed),
+        created: other.created,
+        agrees: agrees(with, other),
+    }
+}
+
+/// Entries of the same action that others signed.
+fn others(node: &Node, entry: &Entry) -> Vec<SignerReport> {
+    let offers = node.store.entries(&entry.action).unwrap_or_default();
+    let mut found: Vec<SignerReport> = offers
+        .iter()
+        .filter_map(|offer| {
+            let other = Entry::from_canon(&offer.signed.bytes).ok()?;
+            let is_other = other.builder != entry.builder;
+            is_other.then(|| signer(node, &offer.signed, &other, entry))
+        })
+        .collect();
+    found.sort_by(|a, b| a.builder.cmp(&b.builder));
+    found
+}
+
+/// Whether two entries of one action say the same: outputs, and messages where both were rendered
+/// for the same terminal.
+fn agrees(one: &Entry, other: &Entry) -> bool {
+    let messages = (one.stdout, one.stderr) == (other.stdout, other.stderr);
+    one.outputs == other.outputs && (messages || one.width != other.width)
+}
+
 fn fill_inputs(report: &mut EntryReport, d: &Description) {
     report.compiler = d
         .known
@@ -187,7 +257,12 @@ fn fill_inputs(report: &mut EntryReport, d: &Description) {
         .next()
         .unwrap_or_default()
         .to_owned();
-    let files = [&d.files, &d.macros, &d.native].into_iter().flatten();
+    let host = d.known.compiler_version.lines();
+    let host = host.filter_map(|line| line.strip_prefix("host: ")).next();
+    report.compiler_host = host.unwrap_or_default().to_owned();
+    report.compiler_digest = d.known.compiler.to_hex();
+    let files = [&d.files, &d.macros, &d.native, &d.link];
+    let files = files.into_iter().flatten();
     report.files = files
         .map(|f| {
             (

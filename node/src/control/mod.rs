@@ -6,11 +6,14 @@
 
 mod agree;
 pub mod answer;
+pub mod attest;
 mod belief;
+pub mod blast;
 mod hindrance;
 mod inspect;
 mod life;
 mod projects;
+pub mod target;
 mod why;
 
 pub use life::{
@@ -121,6 +124,24 @@ pub enum Request {
         all: bool,
         /// Only say what would go.
         dry_run: bool,
+    },
+    /// Who built the file of this digest, as a signed statement: an [`attest::AttestReport`].
+    Attest {
+        /// BLAKE3 of the file, hexadecimal.
+        digest: String,
+    },
+    /// How a builder stands, and whether a record of its would be believed: an
+    /// [`attest::JudgeReport`].
+    Judge {
+        /// The builder's whole key.
+        builder: String,
+        /// An entry as it was signed, base64.
+        entry: Option<String>,
+    },
+    /// What a builder's entries have reached: a [`blast::BlastReport`]. Members are asked.
+    Blast {
+        /// A prefix of a member's name or of the key.
+        builder: String,
     },
     /// Waits until all that was captured is durable and announced.
     Flush,
@@ -365,6 +386,15 @@ pub struct PeerReport {
     pub bytes_out: u64,
     /// Keys that it says it holds.
     pub keys: u64,
+    /// How often something that it sent was refused, since the node started.
+    #[serde(default)]
+    pub offences: u32,
+    /// Questions in a row, for keys that it says it holds, that it answered with nothing.
+    #[serde(default)]
+    pub in_vain: u32,
+    /// Seconds for which it is still left out of questions; 0 where it is not.
+    #[serde(default)]
+    pub left_out_s: u64,
 }
 
 /// `qnode show`: one entry.
@@ -398,6 +428,44 @@ pub struct EntryReport {
     pub files: Vec<(String, String)>,
     /// The variables: (name, value or what stands for it).
     pub variables: Vec<(String, String)>,
+    /// How the builder stands in the roster now: `stands`, `retired`, `revoked`, `unknown`.
+    #[serde(default)]
+    pub standing: String,
+    /// The network identity of the machine that the builder is on, where the roster names it.
+    #[serde(default)]
+    pub machine: Option<String>,
+    /// The host triple of the compiler.
+    #[serde(default)]
+    pub compiler_host: String,
+    /// The digest of the compiler's own files and version.
+    #[serde(default)]
+    pub compiler_digest: String,
+    /// The digest of the stored description, of which the action key is another.
+    #[serde(default)]
+    pub description: String,
+    /// The builder's signature over the record, hexadecimal.
+    #[serde(default)]
+    pub signature: String,
+    /// Who else signed an entry of the same action, and whether it is the same.
+    #[serde(default)]
+    pub others: Vec<SignerReport>,
+}
+
+/// Somebody else who signed an entry of the same action.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignerReport {
+    /// Who.
+    pub builder: String,
+    /// That builder's name in the roster, where it has one.
+    pub builder_name: Option<String>,
+    /// How the builder stands now.
+    pub standing: String,
+    /// `verified`, or why the entry would not be believed now.
+    pub verdict: String,
+    /// Seconds since 1970, by the builder's clock.
+    pub created: u64,
+    /// Whether outputs and messages are the same.
+    pub agrees: bool,
 }
 
 /// `gc` and `purge`.

@@ -10,6 +10,13 @@ use std::collections::BTreeMap;
 /// Name of the remembered addresses in the store's state.
 const ADDRESSES: &str = "addresses-v1";
 
+/// For `fuzzing`: what was remembered, read and written again.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn again(stored: &[u8]) -> Option<Vec<u8>> {
+    let all: Addresses = serde_json::from_slice(stored).ok()?;
+    serde_json::to_vec(&all).ok()
+}
+
 type Addresses = BTreeMap<String, Vec<String>>;
 
 /// Addresses of members from earlier runs, and those in the settings.

@@ -9,6 +9,8 @@ mod addresses;
 mod door;
 mod life;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use addresses::again as addresses_again;
 pub use addresses::remembered;
 
 use crate::adopt::adopt;
@@ -23,6 +25,7 @@ use crate::swarm::door::{
 };
 use crate::team::{self, Team, TeamError};
 use crate::ticket::{Ticket, TicketError};
+use crate::worker::voice::Voice;
 use quarry_trust::BuilderId;
 use quarry_trust::roster::{Member, Op, Role};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -162,6 +165,7 @@ impl Joining {
                 team: self.team.clone(),
                 swarm: self.swarm.clone(),
                 counters: self.counters.clone(),
+                voice: Voice::default(),
             });
             *door = Some(Door::open(
                 &self.team.peer_seed(),

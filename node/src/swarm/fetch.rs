@@ -14,7 +14,7 @@ use super::index::{Index, Traffic};
 use super::objects::{self, CHUNK, CHUNK_HEAD, ChunkHead, HEAD, Head, PROGRESS};
 use super::wire::WireError;
 use super::{Host, SwarmError};
-use futures::{AsyncReadExt, AsyncWriteExt};
+use futures::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use libp2p::Stream;
 use libp2p_stream::Control;
 use quarry_trust::{ActionKey, ObjectRef, PeerId};
@@ -327,7 +327,11 @@ fn allowance(received: u64) -> Duration {
 }
 
 /// Reads one chunk into `body`, which never grows beyond [`CHUNK`].
-async fn read_chunk(stream: &mut Stream, left: u64, body: &mut Vec<u8>) -> io::Result<ChunkHead> {
+pub(super) async fn read_chunk(
+    stream: &mut (impl AsyncRead + Unpin),
+    left: u64,
+    body: &mut Vec<u8>,
+) -> io::Result<ChunkHead> {
     let mut head = [0; CHUNK_HEAD];
     stream.read_exact(&mut head).await?;
     let chunk = ChunkHead::decode(head, left)?;

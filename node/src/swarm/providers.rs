@@ -243,6 +243,28 @@ impl Providers {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+impl Providers {
+    /// For `fuzzing`: what is kept is of members, and within the bounds.
+    pub(super) fn check(&self, members: &HashSet<PeerId>) {
+        assert!(self.foreign.len() <= MAX_FOREIGN);
+        for (key, by) in self.foreign.keys() {
+            assert!(peer_id(by).is_some_and(|peer| members.contains(&peer)));
+            assert_eq!(key.as_ref().len(), quarry_trust::digest::DIGEST_LEN);
+        }
+    }
+}
+
+/// Who asks us to keep a value: no node of ours ever does, and none is kept.
+pub(super) fn puts_a_value(event: &Event) -> Option<PeerId> {
+    match event {
+        Event::InboundRequest {
+            request: InboundRequest::PutRecord { source, .. },
+        } => peer_id(source),
+        _ => None,
+    }
+}
+
 fn record_key(key: &Digest) -> RecordKey {
     RecordKey::new(key.as_bytes())
 }

@@ -134,6 +134,10 @@ impl Cache for Believing {
         self.cache.refused(candidate, why);
     }
 
+    fn stands(&self, entry: &Verified<Entry>) -> bool {
+        self.cache.stands(entry)
+    }
+
     fn damaged(&self, entry: &Verified<Entry>) {
         self.cache.damaged(entry);
     }

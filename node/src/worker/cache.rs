@@ -7,16 +7,18 @@
 use crate::adopt::read_description;
 use crate::service::counters::Counters;
 use crate::service::policy::{self, Reach};
-use crate::store::{self, Offer, Store, StoreError};
+use crate::store::{self, Offer, Placed, Store, StoreError};
 use crate::swarm::{Ask, Swarm, SwarmError, crate_digest};
 use crate::team::{self, Audience, Team};
 use crate::worker::announcer::Announcer;
 use crate::worker::disputes::Disputes;
+use crate::worker::hearing::Hearing;
 use quarry_trust::canon::Canonical;
+use quarry_trust::roster::Standing;
 use quarry_trust::verify::Source;
 use quarry_trust::{
     ActionKey, BuilderId, Digest, Entry, LookupKey, ObjectRef, Output, OutputName, PeerId, Refusal,
-    Scope, Verified,
+    Scope, SignedEntry, Verified,
 };
 use quarry_wrapper::action::Description;
 use quarry_wrapper::pipeline::{Candidate, Object, Staged, Tier, UnsignedEntry};
@@ -58,6 +60,7 @@ pub struct NodeCache {
     pub(super) counters: Arc<Counters>,
     pub(super) disputes: Disputes,
     announcer: Announcer,
+    hearing: Arc<Hearing>,
     /// Entries that compiling again has shown to be wrong, by action and builder.
     aside: Mutex<HashSet<(Digest, BuilderId)>>,
 }
@@ -70,6 +73,7 @@ impl NodeCache {
         swarm: Arc<dyn Swarm>,
         team: Arc<Team>,
         counters: Arc<Counters>,
+        hearing: Arc<Hearing>,
     ) -> Self {
         let announcer = Announcer::start(store.clone(), swarm.clone());
         let aside = Mutex::new(read_aside(store.as_ref()));
@@ -81,6 +85,7 @@ impl NodeCache {
             counters,
             announcer,
             disputes: Disputes::default(),
+            hearing,
         }
     }
 
@@ -100,7 +105,7 @@ impl NodeCache {
         };
         let mut believed = Vec::with_capacity(offers.len());
         for Offer { prediction, signed } in offers {
-            match self.team.verify(&signed, source, action, lookup) {
+            match self.verified(&signed, source, action, lookup) {
                 Ok(entry) if self.is_aside(&entry) => {
                     tracing::debug!(action = %entry.action, "an entry stays set aside");
                 }
@@ -114,6 +119,28 @@ impl NodeCache {
             }
         }
         believed
+    }
+
+    /// The verdict over an entry. A teammate's counts only once the newest roster was heard, or
+    /// was waited for: a node that was away does not know yet who was revoked meanwhile.
+    fn verified(
+        &self,
+        signed: &SignedEntry,
+        source: Source,
+        action: Option<&ActionKey>,
+        lookup: Option<&LookupKey>,
+    ) -> Result<Verified<Entry>, Refusal> {
+        let entry = self.team.verify(signed, source, action, lookup)?;
+        if entry.builder == self.team.builder() || self.hearing.is_over() {
+            return Ok(entry);
+        }
+        self.hearing.wait();
+        self.team.verify(signed, source, action, lookup)
+    }
+
+    /// Notes in the journal what was put into a target directory.
+    pub fn note(&self, placed: Placed) {
+        self.store.note(placed);
     }
 
     fn refuse(&self, from: Option<&PeerId>, why: Refusal, what: &str) {
@@ -214,6 +241,10 @@ impl NodeCache {
             prediction: candidate.prediction.clone(),
             signed: candidate.signed.clone(),
         };
+        // Revoked while its objects came: nothing of it is kept. They are named by nobody now.
+        if !self.stands(entry) {
+            return Err(StoreError::of_stage(io::ErrorKind::PermissionDenied.into()));
+        }
         self.store.put(entry, &offer)?;
         // What is here now can be had from here as well.
         self.announce(entry);
@@ -453,6 +484,15 @@ impl NodeCache {
         }
     }
 
+    pub(super) fn stands(&self, entry: &Verified<Entry>) -> bool {
+        let standing = self.team.roster(|r| r.standing(&entry.builder));
+        let revoked = standing == Some(Standing::Revoked);
+        if revoked {
+            self.refuse(None, Refusal::Revoked, "an entry that was on its way");
+        }
+        !revoked
+    }
+
     pub(super) fn damaged(&self, entry: &Verified<Entry>) {
         self.counters
             .refused(Refusal::Corrupt("an object of a stored entry"));
@@ -513,3 +553,7 @@ fn staged(pinned: store::Pinned) -> Staged {
         pin: Box::new(pinned),
     }
 }
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

@@ -5,8 +5,10 @@ pub mod announcer;
 pub mod believing;
 pub mod cache;
 pub mod disputes;
+pub mod hearing;
 pub mod host;
 pub mod memos;
+mod placed;
 pub mod recheck;
 pub(crate) mod voice;
 
@@ -14,13 +16,15 @@ use crate::belief::{Beliefs, Refused};
 use crate::control::RecentReport;
 use crate::rules::TrustSettings;
 use crate::service::counters::{Counters, Kind, Outcome};
-use crate::store::Store;
+use crate::store::{How, Store};
 use crate::swarm::Swarm;
 use crate::team::Team;
 use believing::{Believing, Heard};
 use cache::{Elsewhere, NodeCache};
+use hearing::Hearing;
 use quarry_trust::{Entry, Scope, Verified};
 use quarry_wrapper::compiler::Bypass;
+use quarry_wrapper::compiler::rustc::args::UnitKind;
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::protocol::{Finished, Replay, RunPlan};
 use quarry_wrapper::observer::Observer;
@@ -138,6 +142,14 @@ impl Work {
             Self::Script(job) => &job.package,
         }
     }
+
+    /// What kind of unit is compiled; `None` for a build script's run.
+    fn kind(&self) -> Option<UnitKind> {
+        match self {
+            Self::Compile(job) => Some(job.unit.kind),
+            Self::Script(_) => None,
+        }
+    }
 }
 
 impl Worker {
@@ -149,10 +161,11 @@ impl Worker {
         swarm: Arc<dyn Swarm>,
         team: Arc<Team>,
         counters: Arc<Counters>,
+        hearing: Arc<Hearing>,
         observing: (Option<Observer>, &[String]),
     ) -> Self {
         let memos = Arc::new(memos::StoreMemos(store.clone()));
-        let cache = NodeCache::new(store, swarm, team.clone(), counters.clone());
+        let cache = NodeCache::new(store, swarm, team.clone(), counters.clone(), hearing);
         let (observer, pure) = observing;
         Self {
             pipeline: Arc::new(Pipeline::new(Some(memos)).observing(observer, pure)),
@@ -301,6 +314,7 @@ impl Worker {
             heard,
         } = started;
         let crate_name = job.crate_name().to_owned();
+        let unit = job.kind();
         let cache = &Believing::storing(self.cache.clone(), scope);
         let recorded = match job {
             Work::Compile(job) => self.pipeline.record(*job, finished, cache),
@@ -311,6 +325,8 @@ impl Worker {
                 if let Some(rechecker) = &self.rechecker {
                     rechecker.stored(&inv, &entry, prediction);
                 }
+                let placed = placed::of(How::Compiled, &entry, unit, &asked.out_dir);
+                self.cache.note(placed);
                 let kind = asked.kind();
                 let recent = RecentReport {
                     outcome: "miss".to_owned(),
@@ -363,6 +379,8 @@ impl Worker {
     }
 
     fn hit(&self, hit: &Hit, asked: Asked, heard: Heard) {
+        let placed = placed::of(How::Restored, &hit.entry, hit.kind, &asked.out_dir);
+        self.cache.note(placed);
         let kind = asked.kind();
         let (outcome, name) = match hit.from {
             None => (Outcome::HitLocal, "hit-local"),

@@ -284,22 +284,30 @@ impl Chain {
     /// What a merge covers: the nodes from each head that it names up to where it stands, and
     /// what the merges among them cover. `None` for what is no merge of branches beside it.
     fn beside(&self, merge: usize) -> Option<BTreeSet<usize>> {
+        let mut covered = BTreeSet::new();
+        self.cover(merge, &mut covered)?;
+        Some(covered)
+    }
+
+    /// Adds to `covered`; what is in it is not walked again, however many merges name it.
+    fn cover(&self, merge: usize, covered: &mut BTreeSet<usize>) -> Option<()> {
         let Op::Merge(heads) = &self.change(merge)?.op else {
             return None;
         };
         let base = self.parents[merge];
-        let mut covered = BTreeSet::new();
         for head in heads {
             let mut node = *self.place.get(head)?;
             if node == base || !self.is_behind(node, base) {
                 return None;
             }
             while node != base && covered.insert(node) {
-                covered.extend(self.beside(node).unwrap_or_default());
+                // `None` for what is no merge; and one that is none of branches beside it was
+                // refused at its own place.
+                let _ = self.cover(node, covered);
                 node = self.parents[node];
             }
         }
-        Some(covered)
+        Some(())
     }
 
     /// Whether `covered` has all that stands behind `branch`, itself included: a branch that

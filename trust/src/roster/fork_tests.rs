@@ -307,3 +307,24 @@ fn who_leaves_a_project_leaves_a_stale_secret_behind() {
         RosterError::NotMember(id(99))
     );
 }
+
+/// Each merge names all merges before it: what each covers is asked once, not once for each way
+/// that leads to it, of which thirty have a thousand million.
+#[test]
+fn merges_of_merges_cost_no_more_than_they_cover() {
+    const MERGES: u64 = 30;
+    let mut roster = team_of_three();
+    let base = roster.chain.end();
+    add(&mut roster, ALICE, EVE, Role::Builder);
+    let mut heads = roster.chain.heads();
+    let begun = std::time::Instant::now();
+    for at in 0..MERGES {
+        let before = roster.chain.heads();
+        let merge = Op::Merge(heads.clone());
+        roster.append(base, merge, &key(ALICE), NOW + at).unwrap();
+        heads.extend(roster.chain.heads().difference(&before));
+    }
+    let whole = begun.elapsed();
+    assert!(whole.as_secs() < 5, "{MERGES} merges took {whole:?}");
+    assert!(roster.fork().is_none());
+}

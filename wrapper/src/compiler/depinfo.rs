@@ -19,6 +19,8 @@ use thiserror::Error;
 pub const MAX_BYTES: usize = 16 << 20;
 /// Input files of one compile. The largest crates have some ten thousand.
 pub const MAX_FILES: usize = 50_000;
+/// Outputs of one compile: rustc writes a handful.
+pub const MAX_OUTPUTS: usize = 1_000;
 /// Variables of one compile.
 pub const MAX_VARIABLES: usize = 1_000;
 
@@ -29,7 +31,7 @@ const ENV_DEP: &str = "# env-dep:";
 pub enum DepInfoError {
     /// Larger than is looked at.
     #[error(
-        "the dep-info file exceeds {MAX_BYTES} bytes, {MAX_FILES} files or {MAX_VARIABLES} variables; the compile is not cached"
+        "the dep-info file exceeds {MAX_BYTES} bytes, {MAX_OUTPUTS} outputs, {MAX_FILES} files or {MAX_VARIABLES} variables; the compile is not cached"
     )]
     TooLarge,
     /// Not UTF-8.
@@ -90,7 +92,8 @@ impl DepInfo {
             } else if !line.ends_with(':') {
                 return Err(wrong());
             }
-            if out.files.len() > MAX_FILES || out.env.len() > MAX_VARIABLES {
+            let outputs = out.outputs.len() > MAX_OUTPUTS;
+            if outputs || out.files.len() > MAX_FILES || out.env.len() > MAX_VARIABLES {
                 return Err(DepInfoError::TooLarge);
             }
         }
@@ -194,11 +197,15 @@ fn located(name: &str, roots: &Roots) -> Result<String, DepInfoError> {
         .map_err(|_| DepInfoError::NotUtf8)
 }
 
-/// The inputs of a line: parted by single spaces, spaces inside escaped.
+/// The inputs of a line: parted by single spaces, spaces inside escaped. Of too many, one too
+/// many.
 fn files(line: &str) -> Vec<String> {
     let mut out = Vec::new();
     let mut parts = line.split(' ');
     while let Some(part) = parts.next() {
+        if out.len() > MAX_FILES {
+            break;
+        }
         let mut file = part.to_owned();
         while file.ends_with('\\') {
             let Some(more) = parts.next() else { break };

@@ -1,6 +1,6 @@
 //! Dep-info with odd names: written by the real rustc, read, stored, restored elsewhere.
 
-use super::{DepInfo, DepInfoError, MAX_BYTES};
+use super::{DepInfo, DepInfoError, MAX_BYTES, MAX_FILES, MAX_OUTPUTS, files};
 use crate::compiler::rustc::testing::{self, Checkout};
 use std::ffi::OsString;
 
@@ -88,4 +88,23 @@ fn what_rustc_does_not_write_is_refused() {
     assert_eq!(DepInfo::parse(&large), Err(DepInfoError::TooLarge));
     let many = format!("a: {}\n", "x ".repeat(super::MAX_FILES + 1));
     assert_eq!(DepInfo::parse(many.as_bytes()), Err(DepInfoError::TooLarge));
+}
+
+/// The limit on files holds while a line is read, not behind it: a line of 16 MiB has eight
+/// million names.
+#[test]
+fn a_line_of_too_many_files_is_refused_as_soon_as_it_has_one_too_many() {
+    let names = |n: usize| "a ".repeat(n);
+    let read = |n| DepInfo::parse(format!("out: {}\n", names(n)).as_bytes());
+    assert_eq!(read(MAX_FILES).unwrap().files.len(), MAX_FILES);
+    assert_eq!(read(MAX_FILES + 1), Err(DepInfoError::TooLarge));
+    let kept = files(&names(4 * MAX_FILES)).len();
+    assert_eq!(kept, MAX_FILES + 1, "no more are kept");
+}
+
+#[test]
+fn too_many_outputs_are_refused() {
+    let read = |n: usize| DepInfo::parse("out: a\n".repeat(n).as_bytes());
+    assert_eq!(read(MAX_OUTPUTS).unwrap().outputs.len(), MAX_OUTPUTS);
+    assert_eq!(read(MAX_OUTPUTS + 1), Err(DepInfoError::TooLarge));
 }

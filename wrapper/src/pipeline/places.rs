@@ -255,7 +255,11 @@ fn decode(bytes: &[u8]) -> Option<(PlaceIdentity, Behind)> {
     let count = r.count(MAX_FILES).ok()?;
     let crates = (0..count).map(|_| r.text(MAX_TEXT).ok());
     let crates = crates.collect::<Option<_>>()?;
-    let private = r.u8().ok()? != 0;
+    let private = match r.u8().ok()? {
+        0 => false,
+        1 => true,
+        _ => return None,
+    };
     r.finish().ok()?;
     let behind = Behind {
         macros,
@@ -263,6 +267,11 @@ fn decode(bytes: &[u8]) -> Option<(PlaceIdentity, Behind)> {
         private,
     };
     Some((identity, behind))
+}
+
+/// For `crate::fuzzing`: read, and written again.
+pub(crate) fn again_for_fuzzing(bytes: &[u8]) -> Option<Vec<u8>> {
+    decode(bytes).map(|(identity, behind)| encode(identity, &behind))
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ fn write_state(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn state_in(file: &[u8]) -> Option<&[u8]> {
+pub(super) fn state_in(file: &[u8]) -> Option<&[u8]> {
     let rest = file.strip_prefix(MAGIC)?;
     let (digest, state) = rest.split_first_chunk()?;
     let whole = state.len() as u64 <= MAX_STATE_BYTES;

@@ -10,10 +10,12 @@
 
 mod caller;
 mod claim;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod join;
 mod listen;
 mod room;
-mod wire;
+pub(super) mod wire;
 
 pub use claim::{
     CODE_LEN, Candidate, JoinRefusal, MAX_MEMBER_NAME, NONCE_LEN, Nonce, Proof, TeamClaim, Welcome,

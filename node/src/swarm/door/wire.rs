@@ -233,7 +233,7 @@ impl Codec for DoorCodec {
     }
 }
 
-async fn read_frame<M: Canonical>(
+pub(super) async fn read_frame<M: Canonical>(
     io: &mut (impl AsyncRead + Unpin + Send),
     max: usize,
 ) -> io::Result<M> {
@@ -257,7 +257,7 @@ async fn read_frame<M: Canonical>(
     M::from_canon(&body).map_err(|error| invalid(error.to_string()))
 }
 
-async fn write_frame<M: Canonical>(
+pub(super) async fn write_frame<M: Canonical>(
     io: &mut (impl AsyncWrite + Unpin + Send),
     message: &M,
     max: usize,

@@ -204,6 +204,16 @@ impl<'l> Dynamic<'l> {
             }
             let bytes = bytes_of(library, &here)?;
             let names = bytes_of(library, &section(here.link)?)?;
+            // The ABI has one of each. Headers are many, and all of them could mean the same
+            // bytes, which would be kept once for each.
+            let again = if here.kind == DYNAMIC {
+                dynamic
+            } else {
+                symbols
+            };
+            if again {
+                return None;
+            }
             if here.kind == DYNAMIC_SYMBOLS {
                 symbols = true;
                 for symbol in bytes.chunks_exact(SYMBOL) {
@@ -266,3 +276,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 #[cfg(test)]
 #[path = "macro_symbols_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "macro_symbols_bounds_tests.rs"]
+mod bounds_tests;

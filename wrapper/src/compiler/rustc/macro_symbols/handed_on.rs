@@ -15,6 +15,8 @@ use super::{section, u16_at, u32_at, u64_at};
 
 const EXECUTABLE_ANYWHERE: u16 = 3;
 const X86_64: u16 = 62;
+/// A section that takes no room in the file.
+const NO_BITS: u32 = 8;
 const PROGRAM_BITS: u32 = 1;
 const RELOCATIONS: u32 = 4;
 const RELOCATIONS_SHORT: u32 = 9;
@@ -115,8 +117,17 @@ impl<'p> Program<'p> {
             environ: 0,
             values: Vec::new(),
         };
+        let mut told = 0_usize;
         for at in 0..count {
             let here = section(program, table, at, count)?;
+            // Sections lie side by side: where together they are larger than the program, headers
+            // mean the same bytes, which would be kept once for each.
+            if here.kind != NO_BITS {
+                told = told.saturating_add(here.size);
+            }
+            if told > program.len() {
+                return None;
+            }
             let header = program.get(table + at * super::SECTION_HEADER..)?;
             let flags = u64_at(header, 8)?;
             match here.kind {
