@@ -1,12 +1,25 @@
 //! A membership's whole life: the root in a drawer, roles, new machines, new keys, forks, absence.
 
-use crate::harness::{Dev, projects, team, wait_connected, wait_for, wait_keys};
+use crate::harness::{Dev, joined, projects, wait_connected, wait_for, wait_keys};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 const PASSPHRASE: &str = "correct horse\n";
+
+/// A team whose nodes listen where they listened before when they start again.
+fn team(names: &[&str]) -> Vec<Dev> {
+    let settled = |name: &&str| {
+        let mut dev = Dev::new(name);
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = port.local_addr().unwrap().port();
+        let listen = format!("/ip4/127.0.0.1/tcp/{port}");
+        dev.env.push(("QUARRY_LISTEN".into(), listen));
+        dev
+    };
+    joined(names.iter().map(settled).collect(), names)
+}
 
 /// The standing of every member of that name, sorted.
 fn standings(dev: &Dev, name: &str) -> Vec<String> {
@@ -413,6 +426,8 @@ fn a_fork_builds_in_ci_by_a_ticket_from_the_environment_and_publishes_nothing() 
         .succeeded();
     let ticket = alice.qnode(&["invite", "--role", "reader"]).succeeded().out;
     let ticket = ticket.trim().to_owned();
+    // The door stays open for another.
+    alice.qnode(&["invite"]).succeeded();
     ci.env.push(("QUARRY_TICKET".into(), ticket.clone()));
     ci.qnode(&["join", "--name", "ci"]).succeeded();
     assert_eq!(ci.json(&["status"])["role"], "reader");
