@@ -48,7 +48,8 @@ fn entry(who: u8, result: u8) -> Verified<Entry> {
         created: NOW,
     };
     let verifier = Verifier {
-        own: key(9).id(),
+        // Any member's node vouches for what members signed.
+        own: key(1).id(),
         roster: Some(&roster),
         now: NOW,
     };
