@@ -21,10 +21,34 @@ pub fn run(name: &str, data: &[u8]) {
         .run(data, meter::peak_of);
 }
 
+/// Names a folder in which a target's seeds are put before libFuzzer reads its corpus: give the
+/// folder of the target below it as the first corpus.
+const SEEDS: &str = "QUARRY_FUZZ_SEEDS";
+
+/// Writes a target's seeds, where [`SEEDS`] says where to.
+///
+/// # Panics
+/// Where they cannot be written.
+pub fn begin(name: &str) {
+    let Some(folder) = std::env::var_os(SEEDS) else {
+        return;
+    };
+    let folder = std::path::Path::new(&folder).join(name);
+    std::fs::create_dir_all(&folder).expect("a folder for seeds");
+    let target = quarry_node::fuzzing::target(name);
+    let seeds = target.map(|target| (target.seeds)()).unwrap_or_default();
+    for (number, seed) in seeds.iter().enumerate() {
+        std::fs::write(folder.join(format!("seed-{number}")), seed).expect("a seed is written");
+    }
+}
+
 /// The main of a target.
 #[macro_export]
 macro_rules! fuzz {
     ($name:literal) => {
-        libfuzzer_sys::fuzz_target!(|data: &[u8]| $crate::run($name, data));
+        libfuzzer_sys::fuzz_target!(
+            init: $crate::begin($name),
+            |data: &[u8]| $crate::run($name, data)
+        );
     };
 }

@@ -70,7 +70,9 @@ impl DepInfo {
         }
         let text = std::str::from_utf8(bytes).map_err(|_| DepInfoError::NotUtf8)?;
         let mut out = Self::default();
-        for (number, line) in (1..).zip(text.lines()) {
+        // Not `lines`, which takes a carriage return for a part of the line's end: it is the end
+        // of a file's name.
+        for (number, line) in (1..).zip(text.split('\n')) {
             let wrong = || DepInfoError::Line(number);
             if let Some(variable) = line.strip_prefix(ENV_DEP) {
                 let (name, value) = variable

@@ -108,3 +108,12 @@ fn too_many_outputs_are_refused() {
     assert_eq!(read(MAX_OUTPUTS).unwrap().outputs.len(), MAX_OUTPUTS);
     assert_eq!(read(MAX_OUTPUTS + 1), Err(DepInfoError::TooLarge));
 }
+
+/// Found by fuzzing: such a name was read without its last character.
+#[test]
+fn a_name_that_ends_in_a_carriage_return_is_that_name() {
+    let text = b"out: src/a\r\n\nsrc/a\r:\n";
+    let read = DepInfo::parse(text).unwrap();
+    assert_eq!(read.files, ["src/a\r"]);
+    assert_eq!(DepInfo::parse(&read.render()), Ok(read));
+}
