@@ -87,6 +87,9 @@ pub struct Row {
     pub play: fn(&Stage) -> Played,
 }
 
+/// What is looked at once Bob has built.
+type Check = Box<dyn FnOnce(&Stage)>;
+
 /// An attack under way.
 #[derive(Default)]
 pub struct Played {
@@ -95,7 +98,7 @@ pub struct Played {
     /// Whether what the member offers is right, and to be used.
     believed: bool,
     /// Further checks, once Bob has built.
-    then: Option<Box<dyn FnOnce(&Stage)>>,
+    then: Option<Check>,
     held: Vec<Box<dyn Any>>,
 }
 

@@ -142,7 +142,12 @@ fn provider_records(stage: &Stage) -> Played {
     let own = foundry::kad_peer(&foe.pair.public().to_peer_id(), &[]);
     let add = |n: usize| {
         let key = Digest::of(&n.to_le_bytes());
-        foundry::kad(foundry::Kad::AddProvider, key.as_bytes(), 9, &[own.clone()])
+        foundry::kad(
+            foundry::Kad::AddProvider,
+            key.as_bytes(),
+            9,
+            std::slice::from_ref(&own),
+        )
     };
     pour_each(&attack, foundry::KAD, (0..times(4_000, 40_000)).map(add));
     Played::by(&foe, attack)
