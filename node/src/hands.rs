@@ -62,6 +62,7 @@ pub use linux::Hands;
 #[cfg(target_os = "linux")]
 mod linux {
     use super::{Digest, Foreign, FrameError, HEADER_LEN, Hand, ToNode, UnixStream, frame};
+    use crate::worker::voice::Voice;
     use rustix::net::{
         RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recv, recvmsg, sockopt,
     };
@@ -103,6 +104,8 @@ mod linux {
         known: Mutex<Vec<(FileId, Digest)>>,
         /// Paths of what this node itself has mapped executable.
         own: OnceLock<HashSet<String>>,
+        /// How often it is said that somebody else reported a compile.
+        pub strange: Voice,
     }
 
     impl Hands {
@@ -352,7 +355,10 @@ pub use linux::read_from;
 /// Elsewhere nothing is told of the other end but its user. Unverified.
 #[cfg(not(target_os = "linux"))]
 #[derive(Default)]
-pub struct Hands;
+pub struct Hands {
+    /// How often it is said that somebody else reported a compile.
+    pub strange: crate::worker::voice::Voice,
+}
 
 #[cfg(not(target_os = "linux"))]
 impl Hands {

@@ -330,7 +330,8 @@ async fn run_there(
 
 /// Counts a compile that is not ours to vouch for.
 fn disown(node: &Node, started: Started, why: Foreign) {
-    node.strange
+    node.hands
+        .strange
         .warn(|| format!("a compile was reported by a stranger and is not stored: {why}"));
     node.worker.disowned(started);
 }

@@ -17,7 +17,6 @@ use crate::team::{self, Team, TeamError};
 use crate::worker::Worker;
 use crate::worker::hearing::Hearing;
 use crate::worker::host::NodeHost;
-use crate::worker::voice::Voice;
 use quarry_wrapper::home::{Home, HomeError};
 use quarry_wrapper::observer::Observer;
 use rustix::fs::FlockOperation;
@@ -99,8 +98,6 @@ pub struct Node {
     pub joining: Joining,
     /// Knows our own qwrap.
     pub hands: Hands,
-    /// How often it is said that somebody else reported a compile.
-    pub strange: Voice,
     /// When it started.
     pub started: Instant,
     /// What went wrong at the start and was mended, for `doctor`.
@@ -433,7 +430,6 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
         counters,
         joining,
         hands: Hands::default(),
-        strange: Voice::default(),
         started: Instant::now(),
         incidents,
         busy: AtomicU64::new(0),

@@ -148,16 +148,7 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
         Request::Revoke { member } => done(&joining.revoke(&member).map_err(text)?.0),
         Request::Life(request) => life::answer(node, request),
         Request::Project(request) => done(&projects::answer(node, &request)?),
-        Request::Leave => {
-            let left = joining.leave(LEAVE_WITHIN).map_err(text)?;
-            if !left.told {
-                say(Progress::Line(
-                    "no teammate was reached: ask an admin to `qnode revoke` this member"
-                        .to_owned(),
-                ));
-            }
-            done(&left.team)
-        }
+        Request::Leave => leave(node, say),
         Request::Gc { limit } => gc(node, limit),
         Request::Fsck { repair } => fsck(node, repair),
         Request::Purge {
@@ -176,6 +167,16 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
             done(&std::process::id())
         }
     }
+}
+
+fn leave(node: &Node, say: &mut dyn FnMut(Progress)) -> Answer {
+    let left = node.joining.leave(LEAVE_WITHIN).map_err(text)?;
+    if !left.told {
+        say(Progress::Line(
+            "no teammate was reached: ask an admin to `qnode revoke` this member".to_owned(),
+        ));
+    }
+    done(&left.team)
 }
 
 fn flush(node: &Node) -> Answer {

@@ -1,8 +1,8 @@
-//! What the command line asks of a membership's life after joining, and what is answered.
+//! What the command line asks of a membership's life, and what is answered.
 //!
 //! Enters: a [`LifeRequest`]. Leaves: its report. Nothing is decided here.
 
-use super::{JoinedReport, Reply};
+use super::Reply;
 use crate::charter;
 use crate::joining::role_name;
 use crate::runtime::Node;
@@ -70,6 +70,43 @@ pub struct First {
     pub member: String,
     /// The root's public key, hexadecimal.
     pub root: String,
+}
+
+/// `team create` and `join`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinedReport {
+    /// The team's name.
+    pub team: String,
+    /// The team's id.
+    pub team_id: String,
+    /// This member's role.
+    pub role: String,
+    /// Entries built here before, which the team can use from now on.
+    pub adopted: u64,
+}
+
+/// `invite`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitedReport {
+    /// The ticket's text.
+    pub ticket: String,
+    /// The role that it gives.
+    pub role: String,
+    /// Seconds until it expires.
+    pub expires_s: u64,
+}
+
+/// `approve`'s first half: who knocks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnockReport {
+    /// The name that the newcomer gave.
+    pub name: String,
+    /// Its network identity.
+    pub peer_id: String,
+    /// Its signing identity.
+    pub builder: String,
+    /// The code to compare.
+    pub code: String,
 }
 
 /// An open fork.

@@ -17,7 +17,8 @@ pub mod target;
 mod why;
 
 pub use life::{
-    AdoptedReport, First, ForkReport, LifeRequest, MergedReport, RotatedReport, hex, unhex,
+    AdoptedReport, First, ForkReport, InvitedReport, JoinedReport, KnockReport, LifeRequest,
+    MergedReport, RotatedReport, hex, unhex,
 };
 pub use projects::{ProjectReport, ProjectRequest};
 
@@ -494,43 +495,6 @@ pub struct CheckReport {
     pub found: u64,
     /// How many were removed.
     pub repaired: u64,
-}
-
-/// `team create` and `join`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JoinedReport {
-    /// The team's name.
-    pub team: String,
-    /// The team's id.
-    pub team_id: String,
-    /// This member's role.
-    pub role: String,
-    /// Entries built here before, which the team can use from now on.
-    pub adopted: u64,
-}
-
-/// `invite`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InvitedReport {
-    /// The ticket's text.
-    pub ticket: String,
-    /// The role that it gives.
-    pub role: String,
-    /// Seconds until it expires.
-    pub expires_s: u64,
-}
-
-/// `approve`'s first half: who knocks.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KnockReport {
-    /// The name that the newcomer gave.
-    pub name: String,
-    /// Its network identity.
-    pub peer_id: String,
-    /// Its signing identity.
-    pub builder: String,
-    /// The code to compare.
-    pub code: String,
 }
 
 /// How one of the latest compiles ended.
