@@ -10,4 +10,5 @@ mod predictions;
 mod silence;
 mod socket;
 mod strangers;
+mod table;
 mod wire;

@@ -6,11 +6,16 @@ mod harness;
 
 mod alone;
 mod attackers;
+mod closed;
 mod diagnostics;
 mod differential;
 mod faults;
+mod guarded;
+mod life;
 mod networks;
 mod pages;
+mod policy;
+mod provenance;
 mod real_projects;
 mod soundness;
 mod team;

@@ -7,9 +7,11 @@
 
 use crate::project::{FILE, Here, Projects, root_around};
 use crate::rules::{Trust, TrustSettings};
-use quarry_trust::policy::{Builders, Policy, Rule, Why};
+use crate::team::Whom;
+use quarry_trust::policy::{Policy, Why};
 use quarry_trust::{BuilderId, Entry, Roster, Verified};
 use quarry_wrapper::invocation::Invocation;
+use quarry_wrapper::paths::cargo_home;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -29,11 +31,13 @@ pub struct Layer {
     pub what: Result<Trust, String>,
 }
 
-/// The rules that hold for one command, the widest first.
+/// The rules that hold for one command, the widest first, and whom the command's outcome is for.
 #[derive(Debug, Clone)]
 pub struct Belief {
     /// All that was asked for.
     pub layers: Vec<Layer>,
+    /// Whom it is for.
+    pub whom: Whom,
 }
 
 /// What a rule and all before it amount to.
@@ -81,9 +85,14 @@ impl Beliefs {
     #[must_use]
     pub fn of(&self, inv: &Invocation, script: bool) -> Belief {
         let here = self.projects.of(inv, script);
+        let public = here.root.is_some() || is_published(inv);
         let mut dirs = vec![inv.cwd.as_path()];
         dirs.extend(here.root.as_deref());
-        self.belief(&here, &dirs)
+        let mut belief = self.belief(&here, &dirs);
+        if !public {
+            belief.whom = Whom::Nowhere;
+        }
+        belief
     }
 
     /// What holds in a directory, for people who ask.
@@ -98,6 +107,10 @@ impl Beliefs {
     }
 
     fn belief(&self, here: &Here, dirs: &[&Path]) -> Belief {
+        let whom = match here.said.as_ref() {
+            Ok(project) => project.scope.clone().map_or(Whom::Team, Whom::Project),
+            Err(_) => Whom::Unknown,
+        };
         let mut layers = vec![Layer {
             from: "[trust] of config.toml".to_owned(),
             what: Ok(self.settings.everywhere.clone()),
@@ -116,7 +129,7 @@ impl Beliefs {
             from: file.map_or_else(String::new, |file| file.display().to_string()),
             what,
         }));
-        Belief { layers }
+        Belief { layers, whom }
     }
 }
 
@@ -130,6 +143,7 @@ impl Belief {
         };
         Self {
             layers: vec![layer],
+            whom: Whom::Unknown,
         }
     }
 
@@ -171,6 +185,13 @@ impl Belief {
     }
 }
 
+/// Whether a package lies where cargo keeps what registries publish.
+fn is_published(inv: &Invocation) -> bool {
+    let package = inv.nonempty_var("CARGO_MANIFEST_DIR").map(Path::new);
+    let registry = cargo_home(inv).map(|home| home.join("registry"));
+    package.zip(registry).is_some_and(|(p, r)| p.starts_with(r))
+}
+
 /// Judges entries by each rule in turn: all must believe what the last one does.
 ///
 /// # Errors
@@ -204,9 +225,9 @@ pub fn is_widest(rulings: &[Ruling]) -> bool {
 /// The builders that count, where not all do.
 #[must_use]
 pub fn named(rulings: &[Ruling]) -> Option<&BTreeSet<BuilderId>> {
-    let Rule { builders, .. } = rulings.last()?.policy.rule(false);
-    match builders {
-        Builders::All => None,
-        Builders::Only(these) => Some(these),
-    }
+    rulings.last()?.policy.rule(false).builders.as_ref()
 }
+
+#[cfg(test)]
+#[path = "belief_tests.rs"]
+mod tests;

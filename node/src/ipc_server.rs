@@ -5,6 +5,7 @@
 //! Must never happen here: a decision, a blocking call on the runtime's threads.
 
 use crate::control;
+use crate::hands::{self, Foreign, Hands};
 use crate::runtime::Node;
 use crate::view;
 use crate::worker::{Answer, Started};
@@ -30,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, Semaphore};
@@ -55,6 +56,7 @@ pub fn bind(socket: &Path) -> io::Result<UnixListener> {
     }
     let listener = with_short_path(socket, |path| std::os::unix::net::UnixListener::bind(path))?;
     fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+    Hands::prepare(&listener)?;
     listener.set_nonblocking(true)?;
     UnixListener::from_std(listener)
 }
@@ -286,21 +288,33 @@ fn waits(line: &OwnedFd) -> bool {
 async fn run_there(
     stream: &mut UnixStream,
     node: &Arc<Node>,
-    plan: RunPlan,
+    mut plan: RunPlan,
     started: Started,
 ) -> Result<(), FrameError> {
-    let record = plan.record;
-    let sent = write(stream, &FromNode::Run(plan)).await;
-    if !record {
-        return sent;
+    if !plan.record {
+        return write(stream, &FromNode::Run(plan)).await;
     }
-    let finished = match sent {
-        Ok(()) => read(stream).await,
+    let before = Instant::now();
+    let looked = tokio::task::block_in_place(|| node.hands.look(stream));
+    tracing::debug!(took = ?before.elapsed(), "looked at who compiles");
+    let hand = match looked {
+        Ok(hand) => hand,
+        Err(why) => {
+            disown(node, started, why);
+            plan.record = false;
+            return write(stream, &FromNode::Run(plan)).await;
+        }
+    };
+    let finished = match write(stream, &FromNode::Run(plan)).await {
+        Ok(()) => hands::read_from(stream).await,
         Err(error) => Err(error),
     };
     match finished {
-        Ok(ToNode::Finished(finished)) => {
-            record_blocking(node, started, finished).await?;
+        Ok((ToNode::Finished(finished), sender)) => {
+            match tokio::task::block_in_place(|| node.hands.look_again(hand, sender)) {
+                Ok(()) => record_blocking(node, started, finished).await?,
+                Err(why) => disown(node, started, why),
+            }
             write(stream, &FromNode::Recorded).await
         }
         Ok(_) => {
@@ -312,6 +326,14 @@ async fn run_there(
             Err(error)
         }
     }
+}
+
+/// Counts a compile that is not ours to vouch for.
+fn disown(node: &Node, started: Started, why: Foreign) {
+    node.hands
+        .strange
+        .warn(|| format!("a compile was reported by a stranger and is not stored: {why}"));
+    node.worker.disowned(started);
 }
 
 async fn record_blocking(

@@ -5,16 +5,26 @@
 //! and whom we believe. Data flows one way: qwrap → ipc → worker → store | swarm.
 
 mod adopt;
+pub mod attest;
 mod belief;
+mod calendar;
+mod charter;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod find;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod guard;
+mod hands;
 pub mod ipc_server;
 pub mod joining;
+pub mod keyfile;
 pub mod project;
+mod revoked;
+mod rootkey;
+mod rotation;
 pub mod rules;
 pub mod runtime;
 pub mod secrets;

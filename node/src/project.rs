@@ -13,7 +13,7 @@ use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::paths::{cargo_home, target_root};
 use serde::Deserialize;
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::hash::Hash;
 use std::io::{self, Read};
@@ -88,8 +88,8 @@ type Said = Arc<Result<Project, ProjectError>>;
 #[derive(Default)]
 pub struct Projects {
     files: Mutex<HashMap<PathBuf, (Identity, Said)>>,
-    /// Target directory → root of the workspace that is built there.
-    targets: Mutex<HashMap<PathBuf, PathBuf>>,
+    /// Target directory, and where cargo was started → root of the workspace that is built there.
+    targets: Mutex<HashMap<(PathBuf, OsString), PathBuf>>,
 }
 
 impl Projects {
@@ -137,6 +137,9 @@ impl Projects {
     /// where cargo was started (as the shell says) does.
     fn root(&self, inv: &Invocation, script: bool) -> Option<PathBuf> {
         let target = target_of(inv, script);
+        // Several workspaces may share a target directory.
+        let started = inv.var("PWD").unwrap_or_default();
+        let target = target.map(|target| (target, started.to_owned()));
         let sources = inv.argv.iter().skip(1).map(Path::new);
         let mut sources = sources.filter(|arg| arg.extension() == Some(OsStr::new("rs")));
         if !script && sources.next().is_some_and(Path::is_relative) {
@@ -157,7 +160,7 @@ impl Projects {
             .then(|| locked_above(&inv.cwd))
             .flatten();
         let beside = || {
-            let above = target.as_deref()?.parent()?;
+            let above = target.as_ref()?.0.parent()?;
             let marks = ["Cargo.lock", "Cargo.toml"];
             let is_root = marks.iter().any(|mark| above.join(mark).is_file());
             is_root.then(|| above.to_owned())

@@ -1,7 +1,6 @@
 //! Where a repository's file is looked for, and what it may say.
 
 use super::*;
-use std::ffi::OsString;
 use std::fs::File;
 
 struct Desk {

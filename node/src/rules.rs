@@ -5,7 +5,7 @@
 //! [`Policy`]. Must never happen here: a rule that cannot be read or names nobody, and is believed
 //! to ask for less than it says.
 
-use quarry_trust::policy::{Builders, MAX_AGREE, Policy, Rule};
+use quarry_trust::policy::{MAX_AGREE, Policy, Rule};
 use quarry_trust::roster::{Gone, Member, check_name};
 use quarry_trust::{BuilderId, Roster};
 use serde::Deserialize;
@@ -137,18 +137,15 @@ impl RuleText {
     }
 
     fn rule(&self, roster: &Roster) -> Result<Rule, RuleError> {
-        let builders = match &self.builders {
-            None => Builders::All,
-            Some(names) => {
-                let mut these = BTreeSet::new();
-                for name in names {
-                    these.extend(named(name, roster)?);
-                }
-                Builders::Only(these)
+        let builders = self.builders.as_ref().map(|names| {
+            let mut these = BTreeSet::new();
+            for name in names {
+                these.extend(named(name, roster)?);
             }
-        };
+            Ok(these)
+        });
         Ok(Rule {
-            builders,
+            builders: builders.transpose()?,
             agree: self.agree.unwrap_or(NonZeroU8::MIN),
         })
     }

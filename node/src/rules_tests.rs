@@ -42,18 +42,20 @@ fn trust(text: &str) -> Trust {
     Trust::of(text.parse::<toml::Table>().unwrap().into()).unwrap()
 }
 
-fn builders(text: &str) -> Result<Builders, RuleError> {
+type Named = Result<Option<BTreeSet<BuilderId>>, RuleError>;
+
+fn builders(text: &str) -> Named {
     let policy = trust(text).policy(Some(&desk()))?;
     Ok(policy.rule(false).builders.clone())
 }
 
-fn ids(who: &[u8]) -> Result<Builders, RuleError> {
-    Ok(Builders::Only(who.iter().map(|w| key(*w).id()).collect()))
+fn ids(who: &[u8]) -> Named {
+    Ok(Some(who.iter().map(|w| key(*w).id()).collect()))
 }
 
 #[test]
 fn a_name_means_one_member_with_the_keys_that_it_had() {
-    assert_eq!(builders(""), Ok(Builders::All));
+    assert_eq!(builders(""), Ok(None));
     assert_eq!(builders("builders = []"), ids(&[]));
     assert_eq!(builders("builders = [\"alice\"]"), ids(&[1]));
     assert_eq!(builders("builders = [\"ci\", \"alice\"]"), ids(&[1, 2, 3]));

@@ -5,14 +5,17 @@
 //! behind it does; at the end what was captured is flushed before the socket goes.
 
 use crate::config::Config;
+use crate::hands::Hands;
 use crate::ipc_server;
 use crate::joining::Joining;
+use crate::revoked::Sweep;
 use crate::service::counters::Counters;
 use crate::service::policy;
 use crate::store::{Opened, RedbStore, Store, StoreError};
 use crate::swarm::{Libp2pSwarm, Swarm, SwarmConfig, SwarmError};
 use crate::team::{self, Team, TeamError};
 use crate::worker::Worker;
+use crate::worker::hearing::Hearing;
 use crate::worker::host::NodeHost;
 use quarry_wrapper::home::{Home, HomeError};
 use quarry_wrapper::observer::Observer;
@@ -21,7 +24,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -43,6 +46,9 @@ pub enum RuntimeError {
     /// The home.
     #[error(transparent)]
     Home(#[from] HomeError),
+    /// A file of it that should be private.
+    #[error(transparent)]
+    Guard(#[from] crate::guard::GuardError),
     /// Another node has the home.
     #[error(
         "a node runs already on {home} (pid {pid}): `qnode status` shows it, `qnode stop` ends it"
@@ -90,6 +96,8 @@ pub struct Node {
     pub counters: Arc<Counters>,
     /// The door for newcomers.
     pub joining: Joining,
+    /// Knows our own qwrap.
+    pub hands: Hands,
     /// When it started.
     pub started: Instant,
     /// What went wrong at the start and was mended, for `doctor`.
@@ -97,6 +105,7 @@ pub struct Node {
     busy: AtomicU64,
     counters_kept: Mutex<Vec<u8>>,
     stop: watch::Sender<bool>,
+    again: AtomicBool,
 }
 
 /// Counts a compile as under way while it lives.
@@ -128,6 +137,25 @@ impl Node {
     /// Asks the node to end.
     pub fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Asks the node to end and to begin again in the same process, with the keys in its home.
+    fn start_again(&self) {
+        self.again.store(true, Ordering::Relaxed);
+        self.stop();
+    }
+
+    /// Takes our new keys into use where the chain has them, and nobody compiles just now.
+    pub fn renew_keys(&self) {
+        match self.team.rotated() {
+            Ok(false) if !self.team.took_new_keys() => {}
+            Ok(_) if self.idle() => {
+                tracing::info!("this member's new keys are in the chain: the node begins again");
+                self.start_again();
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the new keys could not take their place"),
+        }
     }
 
     /// Waits until the node was asked to end.
@@ -193,6 +221,8 @@ impl Node {
 /// [`RuntimeError`]; what was opened is closed again.
 pub fn run(config: Config, home: Home) -> Result<(), RuntimeError> {
     home.create()?;
+    crate::guard::check_files(&home)?;
+    crate::guard::close_process();
     let lock = lock_home(&home)?;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -206,7 +236,22 @@ pub fn run(config: Config, home: Home) -> Result<(), RuntimeError> {
     // A thread may still be at the disk, and hold the store. The lock ends with the process, which
     // the kernel lets go only then: who waits for the one finds the other free.
     std::mem::forget(lock);
-    result
+    match result {
+        Ok(true) => Err(io_error("beginning again", begin_again())),
+        other => other.map(|_| ()),
+    }
+}
+
+/// Becomes this program anew: same process, same arguments. Every descriptor of ours closes, the
+/// lock's among them. Returns only with the reason why not.
+fn begin_again() -> io::Error {
+    use std::os::unix::process::CommandExt;
+    match std::env::current_exe() {
+        Ok(program) => std::process::Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .exec(),
+        Err(error) => error,
+    }
 }
 
 fn io_error(what: &str, source: io::Error) -> RuntimeError {
@@ -264,7 +309,8 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn run_on(config: Config, home: Home) -> Result<(), RuntimeError> {
+/// Runs until the end; true where the node is to begin again.
+async fn run_on(config: Config, home: Home) -> Result<bool, RuntimeError> {
     let node = assemble(config, home).await?;
     let listener = ipc_server::bind(&node.home.socket()).map_err(|source| {
         io_error(
@@ -296,20 +342,22 @@ async fn run_on(config: Config, home: Home) -> Result<(), RuntimeError> {
     if ipc_server::identity(&node.home.socket()) == ours {
         let _ = std::fs::remove_file(node.home.socket());
     }
+    let again = node.again.load(Ordering::Relaxed);
     tokio::task::spawn_blocking(move || {
         node.worker.flush();
         node.joining.close();
+        node.joining.remember();
         node.swarm.shutdown();
         node.keep_counters();
         node.store.flush()
     })
     .await
     .map_err(|e| io_error("ending", io::Error::other(e)))??;
-    Ok(())
+    Ok(again)
 }
 
-async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError> {
-    let team = Arc::new(Team::load(&home)?);
+/// The home's store, and what went wrong with it and was mended.
+fn open_store(home: &Home) -> Result<(Arc<dyn Store>, Vec<String>), RuntimeError> {
     let mut incidents = Vec::new();
     let (store, opened) = RedbStore::open(&home.store())?;
     if let Opened::SetAside { to, why } = opened {
@@ -321,9 +369,22 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
         tracing::warn!("{incident}");
         incidents.push(incident);
     }
-    let store: Arc<dyn Store> = Arc::new(store);
+    Ok((Arc::new(store), incidents))
+}
+
+async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError> {
+    let team = Arc::new(Team::load(&home)?);
+    let (store, incidents) = open_store(&home)?;
     let counters = Arc::new(Counters::resume(store.state(COUNTERS)?.as_deref()));
-    let host = Arc::new(NodeHost::new(store.clone(), team.clone(), counters.clone()));
+    let hearing = Arc::new(Hearing::new(
+        team.roster(|r| r.members().count() > 1) == Some(true),
+    ));
+    let host = Arc::new(NodeHost::new(
+        store.clone(),
+        team.clone(),
+        counters.clone(),
+        hearing.clone(),
+    ));
     let swarm_config = SwarmConfig {
         seed: team.peer_seed(),
         listen: config.listen.clone(),
@@ -346,6 +407,7 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
         swarm.clone(),
         team.clone(),
         counters.clone(),
+        hearing,
         (observer(&home), &config.pure_macros),
     )
     .believing(config.trust.clone())
@@ -367,11 +429,13 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
         worker,
         counters,
         joining,
+        hands: Hands::default(),
         started: Instant::now(),
         incidents,
         busy: AtomicU64::new(0),
         counters_kept: Mutex::default(),
         stop: watch::Sender::new(false),
+        again: AtomicBool::new(false),
     });
     let resumed = node.clone();
     tokio::task::spawn_blocking(move || resumed.joining.resume())
@@ -398,14 +462,17 @@ async fn wait_for_the_end(node: &Node) {
 
 async fn tick(node: Arc<Node>, socket: Option<(u64, u64)>) {
     let mut interval = tokio::time::interval(TICK);
+    let sweep = Arc::new(Sweep::default());
     loop {
         interval.tick().await;
-        let busy = node.clone();
+        let (busy, sweep) = (node.clone(), sweep.clone());
         let ticked = tokio::task::spawn_blocking(move || {
+            sweep.tick(&busy.team, busy.store.as_ref(), busy.swarm.as_ref());
             busy.keep_counters();
             busy.keep_limit();
             busy.renew_mark();
             busy.joining.tick();
+            busy.renew_keys();
         });
         if ipc_server::identity(&node.home.socket()) != socket {
             tracing::warn!("the home was removed or another node took it: this node ends");

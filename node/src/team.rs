@@ -6,29 +6,33 @@
 //! rebuilt costs no membership.
 
 mod audience;
+mod chartering;
 pub(crate) mod files;
+mod rotating;
+mod words;
 
-pub use audience::{Audience, Shown};
+pub use audience::{Audience, Shown, Whom};
+pub use chartering::{Adopted, Wanted};
 
+use crate::charter::CharterError;
+use crate::find::FindError;
+use crate::keyfile::KeyError;
 use crate::secrets::{self, Secret, Secrets, Tags};
 use crate::service::membership::Membership;
 use files::{read_bounded, write_private};
 use quarry_trust::canon::{CanonError, Reader, Writer};
-use quarry_trust::key::KeyError;
-use quarry_trust::roster::{
-    Departure, FindError, MAX_WIRE, Member, Merge, Op, Role, Roster, RosterError, Signed,
-};
+use quarry_trust::roster::{MAX_WIRE, Member, Merge, Op, Role, Roster, RosterError};
 use quarry_trust::verify::{Source, Verifier};
 use quarry_trust::{
     ActionKey, BuilderId, BuilderKey, Entry, LookupKey, PeerId, Refusal, SignedEntry, Verified,
 };
 use quarry_wrapper::home::Home;
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 use thiserror::Error;
+use words::Word;
 use zeroize::Zeroizing;
 
 /// Schema of the team file.
@@ -37,9 +41,6 @@ const TEAM_SCHEMA: u16 = 2;
 const TEAM_SCHEMA_BEFORE: u16 = 1;
 /// Size of the team file: a roster at its limit fits.
 const TEAM_FILE_MAX: u64 = 8 << 20;
-/// Members whose departure waits for an admin, at most; and the size of one such word.
-const DEPARTURES_MAX: usize = 64;
-const DEPARTURE_BYTES_MAX: usize = 512;
 /// Size of the invitations file.
 const INVITATIONS_MAX: u64 = 1 << 20;
 
@@ -84,6 +85,19 @@ pub enum TeamError {
     /// Admins only.
     #[error("only an admin of the team can do that: ask one of {0}")]
     NotAdmin(String),
+    /// Nobody could sign the rotation of the only admin's builder key.
+    #[error(
+        "you are the only admin, and nobody else could sign for your next key: `qnode rotate --peer` changes both keys, which you can sign yourself; or make another member an admin first (`qnode team role MEMBER admin`)"
+    )]
+    SoleAdmin,
+    /// A draft or a signed charter.
+    #[error(transparent)]
+    Charter(#[from] CharterError),
+    /// A charter that takes back what the team has learnt since it was drawn up.
+    #[error(
+        "the charter was drawn up before the latest changes, and would undo them: {0}. Draw it up again with `qnode team draft`, or adopt it with --yes"
+    )]
+    Outdated(String),
     /// No randomness.
     #[error("the system gave no randomness: {0}")]
     Random(#[from] getrandom::Error),
@@ -136,8 +150,8 @@ pub struct Team {
     peer: BuilderKey,
     state: RwLock<State>,
     membership: std::sync::Mutex<Membership>,
-    /// Members' words that they leave, until an admin has made them part of the chain.
-    departures: std::sync::Mutex<BTreeMap<BuilderId, Signed<Departure>>>,
+    /// Members' words about themselves, until an admin has made them part of the chain.
+    words: std::sync::Mutex<words::Words>,
 }
 
 impl Team {
@@ -146,8 +160,9 @@ impl Team {
     /// # Errors
     /// [`TeamError`]; what is damaged is left as it is.
     pub fn load(home: &Home) -> Result<Self, TeamError> {
-        let builder = BuilderKey::load_or_create(&home.builder_key())?;
-        let peer = BuilderKey::load_or_create(&home.peer_key())?;
+        rotating::resume(home)?;
+        let builder = crate::keyfile::load_or_create(&home.builder_key())?;
+        let peer = crate::keyfile::load_or_create(&home.peer_key())?;
         let state = load_state(home, &builder.id())?;
         let membership = match read_bounded(&invitations_file(home), INVITATIONS_MAX)? {
             None => Membership::default(),
@@ -156,14 +171,16 @@ impl Team {
                 why: e.to_string(),
             })?,
         };
-        Ok(Self {
+        let team = Self {
             home: home.clone(),
             builder,
             peer,
             state: RwLock::new(state),
             membership: std::sync::Mutex::new(membership),
-            departures: std::sync::Mutex::default(),
-        })
+            words: std::sync::Mutex::default(),
+        };
+        team.say_last_word()?;
+        Ok(team)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -278,7 +295,7 @@ impl Team {
         // Before a key is made that a refusal would leave behind.
         quarry_trust::roster::check_typed(name)?;
         quarry_trust::roster::check_typed(member)?;
-        let root = BuilderKey::load_or_create(&self.home.root_key())?;
+        let root = crate::keyfile::load_or_create(&self.home.root_key())?;
         let now = now();
         let founder = Member {
             name: member.to_owned(),
@@ -323,32 +340,30 @@ impl Team {
     /// # Errors
     /// [`TeamError`].
     pub fn forget(&self) -> Result<(), TeamError> {
+        rotating::forget(&self.home)?;
         let mut state = self.write();
         self.replace(&mut state, None, random()?)
     }
 
-    /// What members exchange before anything else: the roster, departures that no admin has
-    /// made part of it yet, and for `to` the secrets that it may know. `None` where we are in no
-    /// team.
+    /// What members exchange before anything else: the roster, members' words about themselves
+    /// (departures, rotations) that no admin has made part of it yet, and for `to` the secrets
+    /// that it may know. `None` where we are in no team.
     #[must_use]
     pub fn exchange(&self, to: Option<&PeerId>) -> Option<Vec<u8>> {
         let roster = self.roster(Roster::to_wire)?;
         let mut w = Writer::default();
         w.bytes(&roster);
-        let departures = self
-            .departures
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        w.count(departures.len());
-        for departure in departures.values() {
-            w.bytes(&departure.to_wire());
+        let words = self.words();
+        w.count(words.len());
+        for word in words.values() {
+            w.bytes(&word.to_wire());
         }
         secrets::write(&mut w, self.secrets_for(to).iter());
         Some(w.finish())
     }
 
-    /// Merges what a peer sent as its [`Team::exchange`]; an admin's node makes departures part
-    /// of the chain.
+    /// Merges what a peer sent as its [`Team::exchange`]; an admin's node makes members' words
+    /// part of the chain.
     ///
     /// # Errors
     /// [`TeamError`]; ours is unchanged then.
@@ -356,11 +371,11 @@ impl Team {
         let damaged = |e: CanonError| TeamError::Roster(RosterError::from(e));
         let mut r = Reader::new(exchange);
         let wire = r.bytes(MAX_WIRE).map_err(damaged)?;
-        let count = r.count(DEPARTURES_MAX).map_err(damaged)?;
-        let mut departures = Vec::with_capacity(count);
+        let count = r.count(words::WORDS_MAX).map_err(damaged)?;
+        let mut words = Vec::with_capacity(count);
         for _ in 0..count {
-            let bytes = r.bytes(DEPARTURE_BYTES_MAX).map_err(damaged)?;
-            departures.push(Signed::<Departure>::from_wire(bytes)?);
+            let bytes = r.bytes(words::WORD_BYTES_MAX).map_err(damaged)?;
+            words.extend(Word::from_wire(bytes)?);
         }
         let offered = secrets::read(&mut r).map_err(damaged)?;
         r.finish().map_err(damaged)?;
@@ -379,69 +394,15 @@ impl Team {
             }
             outcome
         };
-        for departure in departures {
+        for word in words {
             // Another member's word, which this peer only passes on: it spoils nothing else.
-            match self.note_departure(departure) {
+            match self.note(word) {
                 Ok(news) => outcome.changed |= news,
-                Err(error) => tracing::debug!(%error, "a departure was not taken"),
+                Err(error) => tracing::debug!(%error, "a member's word was not taken"),
             }
         }
-        self.forget_departed();
+        self.forget_done();
         Ok(outcome)
-    }
-
-    /// Our own word that we leave, passed on with the next exchange.
-    ///
-    /// # Errors
-    /// [`TeamError`].
-    pub fn announce_departure(&self) -> Result<(), TeamError> {
-        let departure = self
-            .roster(|r| r.departure(&self.builder, now()))
-            .ok_or(TeamError::None)??;
-        self.note_departure(departure)?;
-        Ok(())
-    }
-
-    /// Keeps a departure, or, where we are an admin, makes it part of the chain. True where
-    /// that is news to pass on.
-    fn note_departure(&self, departure: Signed<Departure>) -> Result<bool, TeamError> {
-        let builder = departure.builder;
-        let known = self
-            .roster(|r| r.member_by_builder(&builder).is_some())
-            .unwrap_or(false);
-        if !known {
-            return Ok(false);
-        }
-        let leaving_ourselves = builder == self.builder();
-        let admin = self
-            .roster(|r| r.is_admin(&self.builder()))
-            .unwrap_or(false);
-        if admin && !leaving_ourselves {
-            self.change(|roster| roster.depart(&departure, &self.builder, now()))?;
-            return Ok(true);
-        }
-        let mut departures = self
-            .departures
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if departures.len() >= DEPARTURES_MAX || departures.contains_key(&builder) {
-            return Ok(false);
-        }
-        departures.insert(builder, departure);
-        Ok(true)
-    }
-
-    fn forget_departed(&self) {
-        let gone = |builder: &BuilderId| {
-            !self
-                .roster(|r| r.member_by_builder(builder).is_some())
-                .unwrap_or(false)
-        };
-        let mut departures = self
-            .departures
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        departures.retain(|builder, _| !gone(builder));
     }
 
     /// Appends a change that this node signs as an admin.
@@ -450,6 +411,14 @@ impl Team {
     /// [`TeamError`].
     pub fn propose(&self, op: Op) -> Result<(), TeamError> {
         self.change(|roster| roster.propose(op, &self.builder, now()))
+    }
+
+    /// Ends the open fork as an admin, and signs anew what waits.
+    ///
+    /// # Errors
+    /// [`TeamError`].
+    pub fn merge_fork(&self) -> Result<(), TeamError> {
+        self.change(|roster| roster.merge_fork(&self.builder, now()))
     }
 
     /// Renews the freshness mark.

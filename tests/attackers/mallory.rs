@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
@@ -65,7 +66,12 @@ pub struct Script {
     /// The pause before each nine bytes of a reply (its head, a chunk of one byte), where it is
     /// not given at once.
     pub trickle: Option<Duration>,
+    /// Counts the objects that are given: every hundredth is garbage of the same length.
+    pub spoiled: Option<Arc<AtomicUsize>>,
 }
+
+/// How often an object is spoiled, where that is asked for.
+const SPOIL_EVERY: usize = 100;
 
 /// Bob builds, and has all three crates from whom he is connected to.
 #[track_caller]
@@ -104,7 +110,8 @@ pub fn mallory_and_bob() -> (Mallory, Dev) {
     (mallory, bob)
 }
 
-fn holdings(store: &dyn Store) -> (Vec<Honest>, BTreeMap<Digest, Vec<u8>>) {
+/// What an honest store holds.
+pub fn holdings(store: &dyn Store) -> (Vec<Honest>, BTreeMap<Digest, Vec<u8>>) {
     let (mut honest, mut objects) = (Vec::new(), BTreeMap::new());
     store
         .each_offer(&mut |offer| {
@@ -267,6 +274,8 @@ pub struct Attack {
     pub bob: tokio::sync::watch::Receiver<Option<libp2p::PeerId>>,
     /// How often a connection to Bob has ended.
     pub closed: tokio::sync::watch::Receiver<u32>,
+    /// Whether the dial has failed.
+    pub failed: tokio::sync::watch::Receiver<bool>,
 }
 
 /// Where Bob listens.
@@ -278,6 +287,11 @@ pub fn address(bob: &Dev) -> String {
 impl Attack {
     /// Dials Bob under an identity, and plays the script to whatever he asks.
     pub fn begin(bob: &Dev, pair: identity::Keypair, script: Script) -> Self {
+        Self::at(address(bob), pair, script)
+    }
+
+    /// Dials an address under an identity, and plays the script to whatever is asked.
+    pub fn at(address: String, pair: identity::Keypair, script: Script) -> Self {
         let runtime = Runtime::new().unwrap();
         let inside = runtime.enter();
         let mut swarm = libp2p::SwarmBuilder::with_existing_identity(pair)
@@ -299,6 +313,16 @@ impl Attack {
         let script = Arc::new(script);
         let mut asks = control.accept(StreamProtocol::new(wire::ASK)).unwrap();
         let mut objects = control.accept(StreamProtocol::new(wire::OBJECT)).unwrap();
+        // Who does not speak gossip is not listened to either.
+        let mut gossip = control.accept(StreamProtocol::new(wire::GOSSIP)).unwrap();
+        runtime.spawn(async move {
+            while let Some((_, mut stream)) = gossip.next().await {
+                tokio::spawn(async move {
+                    let mut heard = [0; 4096];
+                    while stream.read(&mut heard).await.is_ok_and(|n| n > 0) {}
+                });
+            }
+        });
         let shared = script.clone();
         runtime.spawn(async move {
             while let Some((_, stream)) = asks.next().await {
@@ -310,11 +334,10 @@ impl Attack {
                 tokio::spawn(serve(stream, script.clone()));
             }
         });
-        swarm
-            .dial(address(bob).parse::<Multiaddr>().unwrap())
-            .unwrap();
+        swarm.dial(address.parse::<Multiaddr>().unwrap()).unwrap();
         let (met, bob) = tokio::sync::watch::channel(None);
         let (ended, closed) = tokio::sync::watch::channel(0);
+        let (refused, failed) = tokio::sync::watch::channel(false);
         runtime.spawn(async move {
             loop {
                 match swarm.select_next_some().await {
@@ -322,6 +345,9 @@ impl Attack {
                         met.send_replace(Some(peer_id));
                     }
                     SwarmEvent::ConnectionClosed { .. } => ended.send_modify(|n| *n += 1),
+                    SwarmEvent::OutgoingConnectionError { .. } => {
+                        refused.send_replace(true);
+                    }
                     _ => {}
                 }
             }
@@ -332,6 +358,7 @@ impl Attack {
             control,
             bob,
             closed,
+            failed,
         }
     }
 
@@ -356,6 +383,54 @@ impl Attack {
             // What came by then is the answer, however the stream ends.
             let _ = tokio::time::timeout(within, exchange).await;
             back
+        })
+    }
+}
+
+/// Opening a stream is one round trip; Bob may leave it without an answer.
+const OPEN_WITHIN: Duration = Duration::from_secs(5);
+
+impl Attack {
+    /// Opens up to so many streams to Bob, says something on each, and leaves them open. Those
+    /// that Bob does not take are missing in what comes back.
+    pub fn hold(&self, protocol: &'static str, bytes: &[u8], count: usize) -> Vec<Stream> {
+        self.hold_each(protocol, &vec![bytes; count])
+    }
+
+    /// The same, with words of its own on each.
+    pub fn hold_each<B: AsRef<[u8]>>(&self, protocol: &'static str, all: &[B]) -> Vec<Stream> {
+        let bob = wait_for("a connection", || *self.bob.borrow());
+        let opening = all.iter().map(|bytes| {
+            let bytes = bytes.as_ref();
+            let mut control = self.control.clone();
+            async move {
+                let open = control.open_stream(bob, StreamProtocol::new(protocol));
+                let mut stream = tokio::time::timeout(OPEN_WITHIN, open).await.ok()?.ok()?;
+                let say = async {
+                    stream.write_all(bytes).await?;
+                    stream.flush().await
+                };
+                tokio::time::timeout(OPEN_WITHIN, say).await.ok()?.ok()?;
+                Some(stream)
+            }
+        });
+        let all = futures::future::join_all(opening);
+        self.runtime.block_on(all).into_iter().flatten().collect()
+    }
+
+    /// Says one thing after another on one stream, and keeps it; how many were said.
+    pub fn pour(&self, stream: &mut Stream, all: impl Iterator<Item = Vec<u8>>) -> usize {
+        self.runtime.block_on(async {
+            let mut said = 0;
+            for bytes in all {
+                let writing = tokio::time::timeout(OPEN_WITHIN, stream.write_all(&bytes));
+                if !matches!(writing.await, Ok(Ok(()))) {
+                    break;
+                }
+                said += 1;
+            }
+            let _ = tokio::time::timeout(OPEN_WITHIN, stream.flush()).await;
+            said
         })
     }
 }
@@ -390,6 +465,15 @@ async fn serve(mut stream: Stream, script: Arc<Script>) {
         let Some(reply) = script.objects.get(&digest) else {
             return std::future::pending().await;
         };
+        let count = script.spoiled.as_ref();
+        let count = count.map(|c| c.fetch_add(1, Ordering::SeqCst));
+        if count.is_some_and(|c| c % SPOIL_EVERY == 0) {
+            let mut garbage = reply.clone();
+            // The head stands, and the chunk's: the bytes of the object are Mallory's.
+            garbage[17..].iter_mut().for_each(|b| *b ^= 0x5a);
+            utter(&mut stream, &garbage, false).await;
+            continue;
+        }
         match script.trickle {
             None => utter(&mut stream, reply, script.flood).await,
             Some(every) => {

@@ -10,6 +10,8 @@ use xorf::BinaryFuse16;
 pub const ASK: &str = "/quarry/ask/2";
 /// The protocol of objects.
 pub const OBJECT: &str = "/quarry/object/1";
+/// Gossip, as libp2p speaks it.
+pub const GOSSIP: &str = "/meshsub/1.1.0";
 /// Raw bytes of a chunk, at most.
 pub const CHUNK: usize = 256 * 1024;
 

@@ -209,14 +209,20 @@ impl Dev {
     /// The node's latest compiles, oldest first.
     #[track_caller]
     pub fn recent(&self) -> Vec<Value> {
+        serde_json::from_value(self.control("\"recent\"")).unwrap()
+    }
+
+    /// What the node answers to a request, without a process of `qnode` between.
+    #[track_caller]
+    pub fn control(&self, request: &str) -> Value {
         let stream = with_short_path(&self.home().join("node.sock"), |p| UnixStream::connect(p));
         let mut stream = stream.expect("the node runs");
-        frame::write(&mut stream, &ToNode::Control(b"\"recent\"".to_vec())).unwrap();
+        frame::write(&mut stream, &ToNode::Control(request.into())).unwrap();
         let FromNode::Control(answer) = frame::read(&mut stream).unwrap() else {
             panic!("the answer is one to this request");
         };
         let mut answer: Value = serde_json::from_slice(&answer).unwrap();
-        serde_json::from_value(answer["done"].take()).unwrap()
+        answer["done"].take()
     }
 
     /// A cargo command in a checkout, through qwrap.
@@ -272,9 +278,15 @@ impl Dev {
             .status()
             .unwrap();
         assert!(killed.success());
-        let gone = Path::new("/proc").join(pid.to_string()).join("fd");
+        // A process that nobody has waited for yet is dead all the same.
+        let status = Path::new("/proc").join(pid.to_string()).join("status");
         wait_for("the node to be gone", || {
-            fs::read_dir(&gone).is_err().then_some(())
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let lives = text.lines().any(|l| {
+                let state = l.strip_prefix("State:").map(str::trim);
+                state.is_some_and(|s| !s.starts_with(['Z', 'X']))
+            });
+            (!lives).then_some(())
         });
     }
 
@@ -299,7 +311,7 @@ fn tell_failures_at_once() {
 }
 
 /// Not a macro: what those print is held back until the end.
-fn tell(text: &str) {
+pub fn tell(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 

@@ -31,6 +31,8 @@ struct Peer {
     offered: Mutex<Vec<(Tier, Candidate)>>,
     /// How many more objects are there for who asks; all are where that is not said.
     left: Mutex<Option<usize>>,
+    /// Whether who signed what is offered was revoked since.
+    revoked: Mutex<bool>,
 }
 
 impl Peer {
@@ -41,6 +43,7 @@ impl Peer {
             taken: Mutex::default(),
             offered: Mutex::default(),
             left: Mutex::default(),
+            revoked: Mutex::default(),
         }
     }
 
@@ -122,6 +125,10 @@ impl Cache for Peer {
     }
 
     fn refused(&self, _: &Candidate, _: &'static str) {}
+
+    fn stands(&self, _: &Verified<Entry>) -> bool {
+        !*self.revoked.lock().unwrap()
+    }
 
     fn damaged(&self, _: &Verified<Entry>) {}
 
@@ -369,6 +376,9 @@ fn objects_that_go_in_the_middle_of_a_restore_leave_no_file_behind() {
     }
     assert_eq!(begin(Some(4)), (true, 3));
     assert_eq!(begin(None), (true, 3));
+    // All of it came, and meanwhile its builder was revoked.
+    *bench.peer.revoked.lock().unwrap() = true;
+    assert_eq!(begin(None), (false, 0));
 }
 
 #[test]

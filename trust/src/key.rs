@@ -1,4 +1,4 @@
-//! Keys: the builder's signing key (created, loaded, kept at 0600), and the public names.
+//! Keys: the builder's signing key, and the public names.
 //!
 //! A [`BuilderId`] is who signs entries; a [`PeerId`] is who speaks on the network. Both are
 //! ed25519 public keys; they are two types and never mixed. Secret bytes are zeroized on drop
@@ -7,10 +7,6 @@
 use crate::canon::{CanonError, Canonical, Reader, Writer};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use std::fmt;
-use std::fs;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-use thiserror::Error;
 use zeroize::Zeroizing;
 
 /// Length of a signature, in bytes.
@@ -26,32 +22,6 @@ impl fmt::Debug for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Signature(..)")
     }
-}
-
-/// Why a key file cannot be used.
-#[derive(Debug, Error)]
-pub enum KeyError {
-    /// The file could not be read or written.
-    #[error("key file {path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Others may read the file.
-    #[error(
-        "key file {0} can be read by others: run `chmod 600` on it, and replace the key if someone may have copied it"
-    )]
-    Open(PathBuf),
-    /// The file does not hold a key.
-    #[error(
-        "key file {0} is not a key of {KEY_LEN} bytes: restore it from a backup, or move it away to make a new identity"
-    )]
-    Shape(PathBuf),
-    /// The system gave no randomness.
-    #[error("the system gave no randomness: {0}")]
-    Random(getrandom::Error),
 }
 
 macro_rules! public_name {
@@ -123,6 +93,32 @@ impl BuilderId {
     }
 }
 
+impl BuilderId {
+    /// Whether `signature` is this builder's over a DSSE payload (strict).
+    #[must_use]
+    pub fn verifies_dsse(&self, payload_type: &str, body: &[u8], signature: &Signature) -> bool {
+        let Ok(key) = VerifyingKey::from_bytes(&self.0) else {
+            return false;
+        };
+        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+        key.verify_strict(&dsse_message(payload_type, body), &signature)
+            .is_ok()
+    }
+}
+
+/// The pre-authentication encoding of DSSE v1 (secure-systems-lab/dsse, protocol.md). It begins
+/// with `DSSE`, which as the length of a tag would be a gigabyte: it is no [`signed_message`].
+fn dsse_message(payload_type: &str, body: &[u8]) -> Vec<u8> {
+    let mut message = format!(
+        "DSSEv1 {} {payload_type} {} ",
+        payload_type.len(),
+        body.len()
+    )
+    .into_bytes();
+    message.extend_from_slice(body);
+    message
+}
+
 /// What is signed: the tag's length, the tag, the bytes.
 fn signed_message(domain: &str, bytes: &[u8]) -> Vec<u8> {
     let mut w = Writer::default();
@@ -144,10 +140,10 @@ impl BuilderKey {
     /// A new random key, kept nowhere.
     ///
     /// # Errors
-    /// [`KeyError::Random`].
-    pub fn generate() -> Result<Self, KeyError> {
+    /// What the system said where it gave no randomness.
+    pub fn generate() -> Result<Self, getrandom::Error> {
         let mut seed = Zeroizing::new([0; KEY_LEN]);
-        getrandom::fill(seed.as_mut()).map_err(KeyError::Random)?;
+        getrandom::fill(seed.as_mut())?;
         Ok(Self(SigningKey::from_bytes(&seed)))
     }
 
@@ -164,75 +160,6 @@ impl BuilderKey {
         Zeroizing::new(self.0.to_bytes())
     }
 
-    /// Loads the key in `path`, or creates it there with mode 0600.
-    ///
-    /// # Errors
-    /// [`KeyError`]; a file that others may read is refused.
-    pub fn load_or_create(path: &Path) -> Result<Self, KeyError> {
-        match Self::load(path) {
-            Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Self::create(path)
-            }
-            other => other,
-        }
-    }
-
-    /// Loads the key in `path`.
-    ///
-    /// # Errors
-    /// [`KeyError`]; a file that others may read is refused.
-    pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let io_error = |source| KeyError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let mut file = fs::File::open(path).map_err(io_error)?;
-        let metadata = file.metadata().map_err(io_error)?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            if metadata.permissions().mode() & 0o077 != 0 {
-                return Err(KeyError::Open(path.to_owned()));
-            }
-        }
-        if metadata.len() != KEY_LEN as u64 {
-            return Err(KeyError::Shape(path.to_owned()));
-        }
-        let mut seed = Zeroizing::new([0; KEY_LEN]);
-        file.read_exact(seed.as_mut()).map_err(io_error)?;
-        Ok(Self(SigningKey::from_bytes(&seed)))
-    }
-
-    fn create(path: &Path) -> Result<Self, KeyError> {
-        let io_error = |source| KeyError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let key = Self::generate()?;
-        // Written whole under another name, then linked in: a crash leaves no half key, and of
-        // two nodes that start at once one key wins and both load it.
-        let temporary = path.with_extension(format!("new.{}", std::process::id()));
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt;
-            options.mode(0o600);
-        }
-        let written = (|| {
-            let mut file = options.open(&temporary)?;
-            file.write_all(key.seed().as_ref())?;
-            file.sync_all()?;
-            match fs::hard_link(&temporary, path) {
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                other => other,
-            }
-        })();
-        let _ = fs::remove_file(&temporary);
-        written.map_err(io_error)?;
-        Self::load(path)
-    }
-
     /// The public name.
     #[must_use]
     pub fn id(&self) -> BuilderId {
@@ -244,47 +171,18 @@ impl BuilderKey {
     pub fn sign(&self, domain: &str, bytes: &[u8]) -> Signature {
         Signature(self.0.sign(&signed_message(domain, bytes)).to_bytes())
     }
+
+    /// Signs a DSSE payload, for consumers that know no domain tags: never bytes that somebody
+    /// else chose.
+    #[must_use]
+    pub fn sign_dsse(&self, payload_type: &str, body: &[u8]) -> Signature {
+        Signature(self.0.sign(&dsse_message(payload_type, body)).to_bytes())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_is_created_private_and_loaded_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("builder.key");
-        let id = BuilderKey::load_or_create(&path).unwrap().id();
-        assert_eq!(BuilderKey::load_or_create(&path).unwrap().id(), id);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            assert_eq!(
-                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-                0o600
-            );
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-            assert!(matches!(BuilderKey::load(&path), Err(KeyError::Open(_))));
-        }
-    }
-
-    #[test]
-    fn a_cut_key_is_refused_and_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("builder.key");
-        BuilderKey::load_or_create(&path).unwrap();
-        let bytes = fs::read(&path).unwrap();
-        fs::write(&path, &bytes[..7]).unwrap();
-        assert!(matches!(
-            BuilderKey::load_or_create(&path),
-            Err(KeyError::Shape(_))
-        ));
-        assert_eq!(
-            fs::read(&path).unwrap().len(),
-            7,
-            "what is there is not overwritten"
-        );
-    }
 
     #[test]
     fn a_signature_holds_for_its_domain_bytes_and_key_only() {
@@ -305,5 +203,22 @@ mod tests {
         let key = BuilderKey::from_seed(&[7; 32]);
         let signature = key.sign("ab", b"c");
         assert!(!key.id().verifies("a", b"bc", &signature));
+    }
+
+    #[test]
+    fn a_dsse_signature_is_over_the_encoding_of_the_specification_and_is_no_other() {
+        // The specification's own example.
+        let (kind, body) = ("http://example.com/HelloWorld", b"hello world");
+        assert_eq!(
+            dsse_message(kind, body),
+            b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+        );
+        let key = BuilderKey::generate().unwrap();
+        let signature = key.sign_dsse(kind, body);
+        assert!(key.id().verifies_dsse(kind, body, &signature));
+        assert!(!key.id().verifies_dsse("another", body, &signature));
+        assert!(!key.id().verifies_dsse(kind, b"hello w0rld", &signature));
+        assert!(!key.id().verifies(kind, body, &signature));
+        assert!(!key.id().verifies_dsse(kind, body, &key.sign(kind, body)));
     }
 }

@@ -16,37 +16,12 @@ use thiserror::Error;
 /// Members that a rule can ask for, at most: an answer of a peer carries eight entries.
 pub const MAX_AGREE: u8 = 8;
 
-/// Whose entries count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Builders {
-    /// Those of every builder that stands.
-    All,
-    /// Those of these builders; of nobody where there are none.
-    Only(BTreeSet<BuilderId>),
-}
-
-impl Builders {
-    fn has(&self, builder: &BuilderId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(these) => these.contains(builder),
-        }
-    }
-
-    fn narrow(&self, other: &Self) -> Self {
-        match (self, other) {
-            (Self::All, other) => other.clone(),
-            (these, Self::All) => these.clone(),
-            (Self::Only(a), Self::Only(b)) => Self::Only(a & b),
-        }
-    }
-}
-
 /// What it takes for an entry to be believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// Whose entries count.
-    pub builders: Builders,
+    /// Whose entries count: those of these builders (of nobody where there are none), or `None`
+    /// for those of every builder that stands.
+    pub builders: Option<BTreeSet<BuilderId>>,
     /// How many distinct members must have signed the same result.
     pub agree: NonZeroU8,
 }
@@ -54,13 +29,17 @@ pub struct Rule {
 impl Rule {
     /// Every builder's word is enough: what holds where nothing narrower was asked for.
     pub const WIDEST: Self = Self {
-        builders: Builders::All,
+        builders: None,
         agree: NonZeroU8::MIN,
     };
 
     fn narrow(&self, other: &Self) -> Self {
+        let builders = match (&self.builders, &other.builders) {
+            (Some(these), Some(those)) => Some(these & those),
+            (these, those) => these.clone().or_else(|| those.clone()),
+        };
         Self {
-            builders: self.builders.narrow(&other.builders),
+            builders,
             agree: self.agree.max(other.agree),
         }
     }
@@ -110,12 +89,11 @@ impl Policy {
     /// Nothing of anybody else is believed.
     #[must_use]
     pub fn own_only() -> Self {
-        let builders = Builders::Only(BTreeSet::new());
         let nobody = Rule {
-            builders,
+            builders: Some(BTreeSet::new()),
             ..Rule::WIDEST
         };
-        Self::new(nobody.clone(), &nobody)
+        Self::new(nobody, &Rule::WIDEST)
     }
 
     /// What both believe, or less: only builders that count in both, and as many members as the
@@ -129,10 +107,9 @@ impl Policy {
     /// The rule for what executes while building, or for everything else.
     #[must_use]
     pub const fn rule(&self, executes: bool) -> &Rule {
-        if executes {
-            &self.executing
-        } else {
-            &self.general
+        match executes {
+            true => &self.executing,
+            false => &self.general,
         }
     }
 
@@ -152,10 +129,15 @@ impl Policy {
         roster: Option<&Roster>,
     ) -> Result<Vec<usize>, Why> {
         let rule = self.rule(executes);
-        let alike = |first: usize| {
-            let all = entries.iter().enumerate();
-            let alike = all.filter(move |(_, e)| agree(entries[first], e));
-            alike.map(|(at, _)| at).collect::<Vec<_>>()
+        let named = |builder| {
+            rule.builders
+                .as_ref()
+                .is_none_or(|all| all.contains(builder))
+        };
+        let alike = |first: usize| -> Vec<usize> {
+            let all = 0..entries.len();
+            all.filter(|at| agree(entries[first], entries[*at]))
+                .collect()
         };
         if let Some(ours) = entries.iter().position(|e| e.builder == *own) {
             return Ok(alike(ours));
@@ -166,7 +148,7 @@ impl Policy {
                 continue;
             }
             let mut counting = alike(first);
-            counting.retain(|at| rule.builders.has(&entries[*at].builder));
+            counting.retain(|at| named(&entries[*at].builder));
             let members = members(counting.iter().map(|at| &entries[*at].builder), roster);
             most = most.max(members);
             if members >= usize::from(rule.agree.get()) && believed.replace(counting).is_some() {
@@ -193,32 +175,18 @@ pub fn agree(one: &Entry, other: &Entry) -> bool {
     same_question && same_messages && one.outputs == other.outputs
 }
 
-/// The first two entries, as indices, in which builders contradict each other about one action:
-/// a lie, or a key that does not hold all that the compile depends on.
-#[must_use]
-pub fn disagreement(entries: &[&Verified<Entry>]) -> Option<(usize, usize)> {
-    let contradict = |a: &Entry, b: &Entry| {
-        a.action == b.action && a.width == b.width && a.builder != b.builder && !agree(a, b)
-    };
-    let pairs = (0..entries.len()).flat_map(|b| (0..b).map(move |a| (a, b)));
-    pairs
-        .into_iter()
-        .find(|(a, b)| contradict(entries[*a], entries[*b]))
-}
-
 /// How many members signed under these keys, counted low: keys that share a peer or a name in
 /// the roster are one member's.
 fn members<'b>(builders: impl Iterator<Item = &'b BuilderId>, roster: Option<&Roster>) -> usize {
-    let mut people: Vec<BTreeSet<Vec<u8>>> = Vec::new();
+    let mut people: Vec<BTreeSet<(u8, Vec<u8>)>> = Vec::new();
     for builder in builders {
-        let mut marks = BTreeSet::from([tagged(0, &builder.0)]);
+        let mut marks = BTreeSet::from([(0, builder.0.to_vec())]);
         let record = roster.and_then(|r| {
             let former = r.former().map(|(member, _)| member);
             r.members().chain(former).find(|m| m.builder == *builder)
         });
         if let Some(member) = record {
-            marks.insert(tagged(1, &member.peer.0));
-            marks.insert(tagged(2, member.name.as_bytes()));
+            marks.extend([(1, member.peer.0.to_vec()), (2, member.name.clone().into())]);
         }
         let (same, others) = people.into_iter().partition(|p| !p.is_disjoint(&marks));
         people = others;
@@ -226,10 +194,6 @@ fn members<'b>(builders: impl Iterator<Item = &'b BuilderId>, roster: Option<&Ro
         people.push(marks);
     }
     people.len()
-}
-
-fn tagged(tag: u8, bytes: &[u8]) -> Vec<u8> {
-    [&[tag], bytes].concat()
 }
 
 #[cfg(test)]

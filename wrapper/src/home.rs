@@ -35,6 +35,19 @@ pub enum HomeError {
         /// Our effective user id.
         user: u32,
     },
+    /// Others than its owner may enter it.
+    #[error(
+        "others can enter {path} (mode {mode:03o}), and keys lie there: run `chmod 700 {path}`, and replace the keys if someone may have copied them"
+    )]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is a link that another user placed.
+    #[error("{0} is a link of another user's: set QUARRY_HOME to a directory of your own")]
+    Link(PathBuf),
     /// It cannot be looked at or made.
     #[error(
         "the home {path} cannot be used ({source}): set QUARRY_HOME to a directory that you can write to"
@@ -90,11 +103,11 @@ impl Home {
         }
     }
 
-    /// Checks that the home is ours. One that does not exist yet is ours to make, unless we are
+    /// Checks that the home is ours, and that nobody else may enter it. One that does not exist yet is ours to make, unless we are
     /// root below a directory of another user's (sudo that kept HOME).
     ///
     /// # Errors
-    /// [`HomeError::NotOurs`], [`HomeError::Io`].
+    /// [`HomeError::NotOurs`], [`HomeError::Open`], [`HomeError::Link`], [`HomeError::Io`].
     pub fn check(&self) -> Result<(), HomeError> {
         let user = rustix::process::geteuid().as_raw();
         let not_ours = |path: &Path, m: &Metadata| HomeError::NotOurs {
@@ -102,7 +115,13 @@ impl Home {
             owner: m.uid(),
             user,
         };
+        let mode = |m: &Metadata| m.mode() & 0o777;
         match fs::metadata(&self.0) {
+            Ok(_) if self.is_foreign_link(user) => Err(HomeError::Link(self.0.clone())),
+            Ok(m) if m.uid() == user && mode(&m) & 0o077 != 0 => Err(HomeError::Open {
+                path: self.0.clone(),
+                mode: mode(&m),
+            }),
             Ok(m) if m.uid() == user => Ok(()),
             Ok(m) => Err(not_ours(&self.0, &m)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -121,6 +140,13 @@ impl Home {
                 source,
             }),
         }
+    }
+
+    /// Whether the home's path ends in a link that neither we nor root placed: whoever did can
+    /// lead it elsewhere at any moment.
+    fn is_foreign_link(&self, user: u32) -> bool {
+        fs::symlink_metadata(&self.0)
+            .is_ok_and(|m| m.is_symlink() && m.uid() != user && m.uid() != 0)
     }
 
     /// Makes the home (mode 0700) if it is not there, and checks that it is ours.

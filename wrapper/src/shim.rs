@@ -25,6 +25,8 @@ use std::time::Instant;
 const USAGE: &str = "qwrap: the compiler wrapper of Quarry, a peer-to-peer build cache\n\
     usage: RUSTC_WRAPPER=qwrap cargo build\n\
     (cargo then calls `qwrap rustc …`; `qnode doctor` checks the set-up)";
+/// The variable that holds a ticket where a machine joins without a terminal.
+pub const TICKET: &str = "QUARRY_TICKET";
 /// What a shell says of a command that cannot be run.
 const CANNOT_RUN: u8 = 127;
 
@@ -99,6 +101,8 @@ impl Wanted {
         if let Some(name) = &self.script {
             command.arg0(name);
         }
+        // An invitation is for `qnode join`, and no compiler's or build script's to read.
+        command.env_remove(TICKET);
         command
     }
 
@@ -194,6 +198,7 @@ fn request(wanted: &Wanted) -> Option<CompileRequest> {
         script,
         wrapper: itself.map(|path| path.into_os_string().into_vec()),
         env: std::env::vars_os()
+            .filter(|(name, _)| name != TICKET)
             .map(|(k, v)| (k.into_vec(), v.into_vec()))
             .collect(),
         cwd_id: file_id(".".as_ref())?,

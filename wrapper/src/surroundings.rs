@@ -124,7 +124,8 @@ pub fn send_descriptors(socket: &impl AsFd) -> io::Result<()> {
 /// # Errors
 /// What the system said; `InvalidData` where fewer than three came.
 pub fn receive_descriptors(socket: &impl AsFd) -> io::Result<Vec<OwnedFd>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut space =
+        [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX), ScmCredentials(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     rustix::net::recvmsg(

@@ -5,9 +5,11 @@
 
 use super::print::FormatArg;
 use super::projects::ProjectArgs;
+use super::team_args::{RotateArgs, TeamCommand};
 use crate::config::parse_size;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use std::path::PathBuf;
 
 /// A peer-to-peer build cache for teams: your node, and what can be asked of it
 #[derive(Debug, Parser)]
@@ -51,7 +53,7 @@ pub enum Command {
     Status(FormatArg),
     /// Make cargo use qwrap, and start the node at login; asks first
     Setup(SetupArgs),
-    /// Make a team
+    /// Make a team; roles, the root key, charters, forks
     Team {
         /// What to do.
         #[command(subcommand)]
@@ -76,6 +78,8 @@ pub enum Command {
     Projects(FormatArg),
     /// Leave the team
     Leave,
+    /// Give this node new keys; the team's entry for it follows
+    Rotate(RotateArgs),
     /// Say who is connected, how fast, and what they hold
     Peers(FormatArg),
     /// Print the counters
@@ -109,7 +113,7 @@ pub enum Command {
         #[command(flatten)]
         format: FormatArg,
     },
-    /// Print the node's log
+    /// Print the node's log, or the signed record of one entry
     Log {
         /// How many lines from its end
         #[arg(short = 'n', long, default_value_t = 50)]
@@ -117,7 +121,16 @@ pub enum Command {
         /// Go on printing what is appended
         #[arg(short, long)]
         follow: bool,
+        /// Instead of the log the record of an entry: who built it, when, with what, from what,
+        /// and who else did. As `qnode show`
+        #[arg(long, value_name = "KEY|CRATE", value_parser = key_or_crate, conflicts_with = "follow")]
+        entry: Option<String>,
+        /// How to print a record.
+        #[command(flatten)]
+        format: FormatArg,
     },
+    /// Say who built a file of a target directory: an in-toto statement, signed by this node
+    Attest(AttestArgs),
     /// Free space: remove what was not used for longest, down to the limit
     Gc {
         /// Get down to this size instead of the setting's, as in 5GiB
@@ -130,7 +143,7 @@ pub enum Command {
         #[arg(long)]
         repair: bool,
     },
-    /// Remove entries from this node's store
+    /// Remove entries from this node's store; of a builder's say first what they have reached
     Purge(PurgeArgs),
     /// Return when all that was captured is stored and announced
     Flush,
@@ -150,19 +163,6 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
-}
-
-/// `qnode team …`.
-#[derive(Debug, Subcommand)]
-pub enum TeamCommand {
-    /// Make a team with this node as its first admin
-    Create {
-        /// The team's name
-        name: String,
-        /// Who.
-        #[command(flatten)]
-        member: MemberName,
-    },
 }
 
 /// The name that this machine has in the team.
@@ -249,6 +249,21 @@ pub struct ApproveArgs {
     pub yes: bool,
 }
 
+/// `qnode attest`.
+#[derive(Debug, Args)]
+pub struct AttestArgs {
+    /// A file in a target directory; with --verify the file that the statement is about
+    #[arg(required_unless_present = "verify")]
+    pub file: Option<PathBuf>,
+    /// Check a statement instead: its signature, the builder's record in it, whether both
+    /// builders stand, and that FILE is what it is about
+    #[arg(long, value_name = "STATEMENT", conflicts_with = "output")]
+    pub verify: Option<PathBuf>,
+    /// Write the statement to this file instead of stdout
+    #[arg(short, long, value_name = "STATEMENT")]
+    pub output: Option<PathBuf>,
+}
+
 /// `qnode purge`.
 #[derive(Debug, Args)]
 pub struct PurgeArgs {
@@ -256,8 +271,15 @@ pub struct PurgeArgs {
     #[command(flatten)]
     pub what: PurgeWhat,
     /// Do not ask
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     pub yes: bool,
+    /// Only say what would go, and of a builder's entries what they have reached: crates,
+    /// projects, files, other members' machines
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to print it.
+    #[command(flatten)]
+    pub format: FormatArg,
 }
 
 /// Which entries go; exactly one.
@@ -340,6 +362,7 @@ mod tests {
             "qnode nonsense",
             "qnode purge",
             "qnode purge --all --crate serde",
+            "qnode purge --all --yes --dry-run",
             "qnode show xyz!",
             "qnode show",
             "qnode invite --role king",
@@ -374,8 +397,12 @@ mod tests {
             "qnode why",
             "qnode why serde_json --all --format json",
             "qnode log -n 5 -f",
+            "qnode log --entry serde --format json",
+            "qnode attest target/debug/app -o app.intoto.json",
+            "qnode attest --verify app.intoto.json target/debug/app",
             "qnode gc --limit 5GiB",
             "qnode purge --crate serde --yes",
+            "qnode purge --builder bob --dry-run --format json",
             "qnode completions zsh",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));

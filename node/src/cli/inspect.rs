@@ -38,6 +38,18 @@ pub fn peers(format: Format) -> Result<()> {
     Ok(())
 }
 
+/// Whether it is here, and whether it is asked.
+fn now(peer: &PeerReport) -> String {
+    match (peer.connected, peer.left_out_s) {
+        (false, _) => "away".to_owned(),
+        (true, 0) => "connected".to_owned(),
+        (true, seconds) if peer.offences > 0 => {
+            format!("left out for {seconds} s: {} refused", peer.offences)
+        }
+        (true, seconds) => format!("left out for {seconds} s: silent"),
+    }
+}
+
 fn peers_text(peers: &[PeerReport]) -> String {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let rows: Vec<Vec<String>> = peers
@@ -45,7 +57,7 @@ fn peers_text(peers: &[PeerReport]) -> String {
         .map(|p| {
             vec![
                 p.name.clone(),
-                if p.connected { "connected" } else { "away" }.to_owned(),
+                now(p),
                 or_dash(p.round_trip_ms.map(|ms| format!("{ms:.1} ms"))),
                 or_dash(p.bandwidth.map(|b| format!("{}/s", print::bytes(b)))),
                 print::bytes(p.bytes_in),
@@ -116,23 +128,7 @@ fn stats_text(s: &Stats) -> String {
             ),
         ));
     }
-    if s.verified.checked > 0 {
-        let (checked, differed) = (s.verified.checked, s.verified.differed);
-        rows.push((
-            "verified",
-            format!(
-                "{checked} compiled again, {differed} differed, {} signed here as well",
-                s.verified.agreed
-            ),
-        ));
-    }
-    if s.disagreements > 0 {
-        let keys = print::count(s.disagreements, "key", "keys");
-        rows.push((
-            "disagreements",
-            format!("builders signed different results for {keys}"),
-        ));
-    }
+    rows.extend(compared(s));
     let refused: Vec<String> = s
         .rejected
         .iter()
@@ -164,6 +160,29 @@ fn stats_text(s: &Stats) -> String {
     text
 }
 
+/// What comparing has shown, where anything was compared.
+fn compared(s: &Stats) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    if s.verified.checked > 0 {
+        let (checked, differed) = (s.verified.checked, s.verified.differed);
+        rows.push((
+            "verified",
+            format!(
+                "{checked} compiled again, {differed} differed, {} signed here as well",
+                s.verified.agreed
+            ),
+        ));
+    }
+    if s.disagreements > 0 {
+        let keys = print::count(s.disagreements, "key", "keys");
+        rows.push((
+            "disagreements",
+            format!("builders signed different results for {keys}"),
+        ));
+    }
+    rows
+}
+
 /// `qnode show`.
 ///
 /// # Errors
@@ -178,26 +197,44 @@ pub fn show(key: String, format: Format) -> Result<()> {
     Ok(())
 }
 
-fn entry_text(e: &EntryReport) -> String {
+/// What an entry is, line by line.
+fn entry_facts(e: &EntryReport) -> String {
     let builder = match &e.builder_name {
         Some(name) => format!("{name} ({})", e.builder),
         None => e.builder.clone(),
     };
-    let mut text = print::pairs(&[
+    print::pairs(&[
         ("crate", e.crate_name.clone()),
         ("action key", e.action.clone()),
         ("lookup key", e.lookup.clone()),
         ("signed by", builder),
         ("verdict", e.verdict.clone()),
+        ("the builder", e.standing.clone()),
+        (
+            "machine",
+            e.machine
+                .clone()
+                .unwrap_or_else(|| "not in the roster".to_owned()),
+        ),
         ("scope", e.scope.clone()),
         (
             "created",
             format!("{} (the builder's clock)", print::date(e.created)),
         ),
         ("compiled in", print::millis(e.duration_ms)),
-        ("compiler", e.compiler.clone()),
+        (
+            "compiler",
+            format!("{} for {}", e.compiler, or_unknown(&e.compiler_host)),
+        ),
+        ("its digest", or_unknown(&e.compiler_digest).to_owned()),
+        ("description", e.description.clone()),
+        ("signature", e.signature.clone()),
         ("inputs", e.inputs.to_string()),
-    ]);
+    ])
+}
+
+fn entry_text(e: &EntryReport) -> String {
+    let mut text = entry_facts(e);
     let mut part = |title: &str, head: &[&str], rows: Vec<Vec<String>>, right: &[usize]| {
         if !rows.is_empty() {
             text.push_str(&format!(
@@ -206,6 +243,24 @@ fn entry_text(e: &EntryReport) -> String {
             ));
         }
     };
+    let others = e.others.iter().map(|o| {
+        vec![
+            o.builder_name.clone().unwrap_or_default(),
+            o.builder.clone(),
+            o.standing.clone(),
+            o.verdict.clone(),
+            if o.agrees { "the same" } else { "DIFFERS" }.to_owned(),
+            print::date(o.created),
+        ]
+    });
+    part(
+        "signed as well by",
+        &[
+            "NAME", "BUILDER", "STANDING", "VERDICT", "OUTPUTS", "CREATED",
+        ],
+        others.collect(),
+        &[],
+    );
     let outputs = e
         .outputs
         .iter()
@@ -231,6 +286,10 @@ fn entry_text(e: &EntryReport) -> String {
         ));
     }
     text
+}
+
+fn or_unknown(text: &str) -> &str {
+    if text.is_empty() { "unknown" } else { text }
 }
 
 /// `qnode log`.

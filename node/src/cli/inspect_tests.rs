@@ -15,12 +15,30 @@ fn peers_stand_in_a_table() {
         bytes_in: 2048,
         bytes_out: 0,
         keys: 7,
+        ..PeerReport::default()
     };
     assert_eq!(
         peers_text(&[bob]),
         "NAME  NOW        ROUND TRIP  BANDWIDTH       IN  OUT  KEYS  ADDRESS\n\
          bob   connected      0.2 ms          -  2.0 KiB  0 B     7  /ip4/10.0.0.7/tcp/4746"
     );
+}
+
+#[test]
+fn who_is_left_out_stands_there_with_the_reason() {
+    let mallory = PeerReport {
+        connected: true,
+        offences: 3,
+        left_out_s: 119,
+        ..PeerReport::default()
+    };
+    assert_eq!(now(&mallory), "left out for 119 s: 3 refused");
+    let slow = PeerReport {
+        connected: true,
+        left_out_s: 5,
+        ..PeerReport::default()
+    };
+    assert_eq!(now(&slow), "left out for 5 s: silent");
 }
 
 #[test]

@@ -259,6 +259,10 @@ fn status_text(s: &Status, trust: &TrustReport) -> String {
         ("peer", s.peer_id.clone()),
         ("builder", s.builder.clone()),
         ("trusts", belief_text(trust)),
+        (
+            "shares",
+            format!("what is built here with {}", trust.shared_with),
+        ),
         ("listens", listen),
         ("peers", format!("{} connected", s.peers)),
         (
@@ -273,6 +277,19 @@ fn status_text(s: &Status, trust: &TrustReport) -> String {
         ),
         ("busy", print::count(s.busy, "compile", "compiles")),
     ];
+    if let Some(fork) = &s.fork {
+        let waiting = print::count(fork.waiting.len() as u64, "member", "members");
+        rows.insert(
+            3,
+            (
+                "forked",
+                format!("{waiting} wait for an admin's `qnode team merge`"),
+            ),
+        );
+    }
+    if s.rotating {
+        rows.push(("keys", "new ones wait for an admin's node".to_owned()));
+    }
     if !s.door.is_empty() {
         rows.insert(
             7,

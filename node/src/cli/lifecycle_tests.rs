@@ -49,6 +49,7 @@ fn status_reads_as_a_page() {
             rule("ci", "/w/quarry.toml"),
         ],
         problems: Vec::new(),
+        shared_with: "the team".into(),
     };
     assert_eq!(
         status_text(&status, &trust),
@@ -58,6 +59,7 @@ fn status_reads_as_a_page() {
          peer     12D3\n\
          builder  ab\n\
          trusts   every builder · narrowed to ci (/w/quarry.toml)\n\
+         shares   what is built here with the team\n\
          listens  /ip4/127.0.0.1/tcp/1\n\
          peers    1 connected\n\
          store    1 entry, 2 objects, 2.0 KiB of 1.0 GiB\n\

@@ -7,25 +7,32 @@
 
 mod args;
 mod ask;
+mod attest;
+mod charters;
 mod demo;
 mod doctor;
 mod generate;
 mod inspect;
+mod life;
 mod lifecycle;
 mod print;
 mod projects;
+mod purge;
+mod secret;
 mod setup;
 mod start;
 mod team;
+mod team_args;
 mod terminal;
 mod upkeep;
 mod why;
 
 use anyhow::Result;
-use args::{Cli, Command, TeamCommand};
+use args::{Cli, Command};
 use clap::Parser;
 use std::io;
 use std::process::ExitCode;
+use team_args::TeamCommand;
 
 /// Runs the command line of this process.
 #[must_use]
@@ -60,9 +67,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Restart => done(lifecycle::restart()),
         Command::Status(format) => done(lifecycle::status(format.format)),
         Command::Setup(setup) => setup::run(&setup),
-        Command::Team {
-            command: TeamCommand::Create { name, member },
-        } => done(team::create(name, member.name)),
+        Command::Team { command } => done(dispatch_team(command)),
+        Command::Rotate(rotate) => done(life::rotate(&rotate)),
         Command::Invite(invite) => done(team::invite(&invite)),
         Command::Join(join) => done(team::join(join)),
         Command::Members(format) => done(team::members(format.format)),
@@ -79,15 +85,34 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             all,
             format,
         } => done(why::why(crate_name, all, format.format)),
-        Command::Log { lines, follow } => done(inspect::log(lines, follow)),
+        Command::Log {
+            entry: Some(key),
+            format,
+            ..
+        } => done(inspect::show(key, format.format)),
+        Command::Log { lines, follow, .. } => done(inspect::log(lines, follow)),
+        Command::Attest(args) => done(attest::run(&args)),
         Command::Gc { limit } => done(upkeep::gc(limit)),
         Command::Fsck { repair } => upkeep::fsck(repair),
-        Command::Purge(purge) => done(upkeep::purge(purge)),
+        Command::Purge(purge) => done(purge::purge(purge)),
         Command::Flush => done(upkeep::flush()),
         Command::Doctor(format) => doctor::run(format.format),
         Command::Demo { keep } => done(demo::run(keep)),
         Command::Completions { shell } => done(generate::completions(shell)),
         Command::Man => done(generate::man()),
+    }
+}
+
+fn dispatch_team(command: TeamCommand) -> Result<()> {
+    match command {
+        TeamCommand::Create(create) => charters::create(create),
+        TeamCommand::Role { member, role } => life::role(member, role.word()),
+        TeamCommand::Retire { member } => life::retire(member),
+        TeamCommand::Merge { yes } => life::merge(yes),
+        TeamCommand::Root(root) => charters::root(&root),
+        TeamCommand::Draft(draft) => charters::draft(draft),
+        TeamCommand::Sign(sign) => charters::sign(&sign),
+        TeamCommand::Adopt { file, yes } => charters::adopt(&file, yes),
     }
 }
 

@@ -1,14 +1,16 @@
-//! team, invite, join, members, approve, revoke, leave: membership.
+//! invite, join, members, approve, revoke, leave: membership.
 //!
 //! Enters: names, tickets, codes that people compared. Leaves: requests to the node, which
 //! decides. What scripts need (a ticket) goes to stdout alone; what people need, to stderr.
 
 use super::args::{ApproveArgs, InviteArgs, JoinArgs};
 use super::ask::{self, SOON};
-use super::lifecycle;
 use super::print::{self, Format};
 use super::terminal;
-use crate::control::{InvitedReport, JoinedReport, KnockReport, MemberReport, Request};
+use super::{life, lifecycle};
+use crate::control::{
+    ForkReport, InvitedReport, JoinedReport, KnockReport, LifeRequest, MemberReport, Request,
+};
 use crate::ticket::Ticket;
 use anyhow::{Result, bail};
 use std::time::Duration;
@@ -23,7 +25,7 @@ const GRACE_S: u64 = 30;
 const NAME_MAX: usize = 64;
 
 /// The name of this user on this machine.
-fn default_name() -> String {
+pub fn default_name() -> String {
     let user = ["USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()))
@@ -50,28 +52,8 @@ fn join_name(user: &str, host: &str) -> String {
     name
 }
 
-/// `qnode team create`.
-///
-/// # Errors
-/// Why there is no team.
-pub fn create(name: String, member: Option<String>) -> Result<()> {
-    lifecycle::ensure(&ask::home()?)?;
-    let member = member.unwrap_or_else(default_name);
-    let request = Request::TeamCreate {
-        name,
-        member: member.clone(),
-    };
-    let made: JoinedReport = ask::report(&request, SOON)?;
-    print::line(joined_text(
-        &format!("made the team {}", made.team),
-        &member,
-        &made,
-    ))?;
-    print::note("`qnode invite` prints a ticket for a teammate");
-    Ok(())
-}
-
-fn joined_text(what: &str, member: &str, report: &JoinedReport) -> String {
+/// What entering a team came to, in a line.
+pub fn joined_text(what: &str, member: &str, report: &JoinedReport) -> String {
     let mut text = format!("{what}: you are {member}, {}", report.role);
     if report.adopted > 0 {
         let adopted = print::count(report.adopted, "entry", "entries");
@@ -149,6 +131,11 @@ pub fn members(format: Format) -> Result<()> {
         print::json(&value)?;
     } else {
         print::line(members_text(&ask::decode::<Vec<MemberReport>>(value)?))?;
+        let fork: Option<ForkReport> = ask::report(&Request::Life(LifeRequest::Fork), SOON)?;
+        if let Some(fork) = fork {
+            print::line(format!("\n{}", life::fork_text(&fork)))?;
+            print::note("an admin ends it with `qnode team merge`");
+        }
     }
     Ok(())
 }
@@ -267,8 +254,14 @@ pub fn revoke(member: String) -> Result<()> {
         "revoked {}: nothing it signed is believed any more",
         print::clean_line(&member)
     );
+    let hint = format!(
+        "what it signed stops hitting on each node that hears of it, and leaves its disk within a \
+         minute; `qnode purge --builder {} --dry-run` says what it reached",
+        print::clean_line(&member)
+    );
     ask::value(&Request::Revoke { member }, SOON)?;
     print::line(text)?;
+    print::note(hint);
     Ok(())
 }
 

@@ -1,12 +1,9 @@
-//! gc, fsck, purge, flush: the store's upkeep, done by the node.
+//! gc, fsck, flush: the store's upkeep, done by the node.
 //!
-//! Enters: what to remove or check. Leaves: what was. Nothing is removed by `purge` before a dry
-//! run said how much, and somebody agreed.
+//! Enters: what to remove or check. Leaves: what was.
 
-use super::args::PurgeArgs;
 use super::ask::{self, EVENTUALLY};
 use super::print;
-use super::terminal;
 use crate::control::{CheckReport, FreedReport, Request};
 use anyhow::Result;
 use std::process::ExitCode;
@@ -21,7 +18,8 @@ pub fn gc(limit: Option<u64>) -> Result<()> {
     Ok(())
 }
 
-fn freed_text(verb: &str, freed: &FreedReport) -> String {
+/// What was freed, as a sentence.
+pub(super) fn freed_text(verb: &str, freed: &FreedReport) -> String {
     format!(
         "{verb} {}: {}, {}; {} are left",
         print::bytes(freed.bytes),
@@ -72,43 +70,6 @@ fn checked_text(found: &CheckReport) -> String {
             print::count(n, "problem", "problems")
         ),
     }
-}
-
-/// `qnode purge`.
-///
-/// # Errors
-/// Why nothing was removed.
-pub fn purge(args: PurgeArgs) -> Result<()> {
-    let what = args.what;
-    let request = |dry_run| Request::Purge {
-        builder: what.builder.clone(),
-        crate_name: what.crate_name.clone(),
-        all: what.all,
-        dry_run,
-    };
-    if !args.yes {
-        let would: FreedReport = ask::report(&request(true), EVENTUALLY)?;
-        if would.entries == 0 {
-            print::line("there is nothing to remove")?;
-            return Ok(());
-        }
-        let question = format!(
-            "Remove {} ({}) from this node's store?",
-            print::count(would.entries, "entry", "entries"),
-            print::bytes(would.bytes)
-        );
-        if !terminal::confirm(&question, "give --yes to remove without asking.")? {
-            print::line("nothing was removed")?;
-            return Ok(());
-        }
-    }
-    let freed: FreedReport = ask::report(&request(false), EVENTUALLY)?;
-    if freed.entries == 0 {
-        print::line("there was nothing to remove")?;
-        return Ok(());
-    }
-    print::line(freed_text("removed", &freed))?;
-    Ok(())
 }
 
 /// `qnode flush`.

@@ -4,15 +4,19 @@
 //! here, and nothing is decided that membership, store or policy decide.
 
 use super::agree;
+use super::attest;
 use super::belief;
+use super::blast;
 use super::inspect;
+use super::life;
 use super::projects;
 use super::why;
 use super::{CheckReport, FreedReport, Progress, Reply, Request};
+use crate::find::Find;
 use crate::ipc_server;
 use crate::runtime::Node;
 use crate::store::{Fault, Purge, Select};
-use quarry_trust::BuilderId;
+use quarry_trust::{BuilderId, Member, Roster};
 use quarry_wrapper::ipc::frame::FrameError;
 use quarry_wrapper::ipc::protocol::FromNode;
 use serde::Serialize;
@@ -23,8 +27,8 @@ use tokio::sync::mpsc;
 
 /// Progress that has not been written yet.
 const PROGRESS_MAX: usize = 16;
-/// Size of a request, bytes: the longest is a ticket.
-const REQUEST_MAX: usize = 64 * 1024;
+/// Size of a request, bytes: the longest is a signed charter in hexadecimal.
+const REQUEST_MAX: usize = 4 << 20;
 /// How long `leave` waits for a peer to take notice.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// How long `join` and `approve` may wait, at most: a day.
@@ -51,6 +55,7 @@ pub async fn converse(
         Err(why) => return send(stream, &Reply::Failed(why)).await,
     };
     let stop = request == Request::Stop;
+    let rotates = matches!(request, Request::Life(super::LifeRequest::Rotate { .. }));
     let (say, mut said) = mpsc::channel::<Reply>(PROGRESS_MAX);
     let worker = node.clone();
     let working = tokio::task::spawn_blocking(move || {
@@ -72,6 +77,10 @@ pub async fn converse(
     }
     if stop {
         node.stop();
+    }
+    // Who we are now is read from the keys at the start.
+    if rotates {
+        node.renew_keys();
     }
     Ok(())
 }
@@ -137,17 +146,9 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
         Request::Approve { code, role } => done(&joining.approve(&code, &role).map_err(text)?.0),
         Request::Deny { code } => done(&joining.deny(&code).map_err(text)?.0),
         Request::Revoke { member } => done(&joining.revoke(&member).map_err(text)?.0),
+        Request::Life(request) => life::answer(node, request),
         Request::Project(request) => done(&projects::answer(node, &request)?),
-        Request::Leave => {
-            let left = joining.leave(LEAVE_WITHIN).map_err(text)?;
-            if !left.told {
-                say(Progress::Line(
-                    "no teammate was reached: ask an admin to `qnode revoke` this member"
-                        .to_owned(),
-                ));
-            }
-            done(&left.team)
-        }
+        Request::Leave => leave(node, say),
         Request::Gc { limit } => gc(node, limit),
         Request::Fsck { repair } => fsck(node, repair),
         Request::Purge {
@@ -156,6 +157,9 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
             all,
             dry_run,
         } => purge(node, builder.as_deref(), crate_name, all, dry_run),
+        Request::Attest { digest } => done(&attest::attest(node, &digest)?),
+        Request::Judge { builder, entry } => done(&attest::judge(node, &builder, entry)?),
+        Request::Blast { builder } => done(&blast::blast(node, find_builder(node, &builder)?)?),
         Request::Flush => flush(node),
         Request::Stop => {
             node.worker.flush();
@@ -163,6 +167,16 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
             done(&std::process::id())
         }
     }
+}
+
+fn leave(node: &Node, say: &mut dyn FnMut(Progress)) -> Answer {
+    let left = node.joining.leave(LEAVE_WITHIN).map_err(text)?;
+    if !left.told {
+        say(Progress::Line(
+            "no teammate was reached: ask an admin to `qnode revoke` this member".to_owned(),
+        ));
+    }
+    done(&left.team)
 }
 
 fn flush(node: &Node) -> Answer {
@@ -253,13 +267,7 @@ fn find_builder(node: &Node, wanted: &str) -> Result<BuilderId, String> {
     if wanted.len() >= 4 && own.to_hex().starts_with(wanted) {
         return Ok(own);
     }
-    let former = node.team.roster(|r| {
-        let fits = |m: &quarry_trust::roster::Member| {
-            m.name == wanted || (wanted.len() >= 4 && m.builder.to_hex().starts_with(wanted))
-        };
-        r.former().find(|(m, _)| fits(m)).map(|(m, _)| m.builder)
-    });
-    if let Some(Some(builder)) = former {
+    if let Some(Some(builder)) = node.team.roster(|r| former(r, wanted)) {
         return Ok(builder);
     }
     match node.team.roster(|r| r.find(wanted).map(|m| m.builder)) {
@@ -268,4 +276,23 @@ fn find_builder(node: &Node, wanted: &str) -> Result<BuilderId, String> {
             "no builder is called {wanted:?}: give the whole key, as `qnode show` prints it"
         )),
     }
+}
+
+/// The one former member of this name, or whose name or key begins like that; where a present one
+/// is called so, too, it is that one who is meant.
+fn former(roster: &Roster, wanted: &str) -> Option<BuilderId> {
+    let mut exact = roster.former().filter(|(m, _)| m.name == wanted);
+    if let Some((member, _)) = exact.next() {
+        return Some(member.builder);
+    }
+    if roster.find(wanted).is_ok() {
+        return None;
+    }
+    let fits = |m: &Member| {
+        let key = wanted.len() >= 4 && m.builder.to_hex().starts_with(wanted);
+        key || m.name.starts_with(wanted)
+    };
+    let mut found = roster.former().filter(|(m, _)| fits(m));
+    let (member, _) = found.next()?;
+    found.next().is_none().then_some(member.builder)
 }

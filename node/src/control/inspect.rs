@@ -1,7 +1,8 @@
 //! Reports on the node: status, peers, members, one entry, health.
 
+use super::blast::{name_of, standing};
 use super::hindrance;
-use super::{EntryReport, Health, MemberReport, PeerReport, Status, StoreStatus};
+use super::{EntryReport, Health, MemberReport, PeerReport, SignerReport, Status, StoreStatus};
 use crate::adopt::read_description;
 use crate::joining::role_name;
 use crate::runtime::Node;
@@ -9,9 +10,9 @@ use crate::store::Offer;
 use crate::swarm::identity;
 use crate::team;
 use quarry_trust::canon::Canonical;
-use quarry_trust::roster::Gone;
+use quarry_trust::roster::{Gone, Op};
 use quarry_trust::verify::Source;
-use quarry_trust::{Entry, Scope};
+use quarry_trust::{BuilderId, Entry, Roster, Scope, SignedEntry};
 use quarry_wrapper::action::{Description, Sight, Value};
 use quarry_wrapper::pipeline::script::is_run;
 
@@ -37,6 +38,8 @@ pub(super) fn status(node: &Node) -> Status {
         role: node.team.role().map(|r| role_name(r).to_owned()),
         listen: node.swarm.listening(),
         door: node.joining.door_addresses(),
+        fork: super::life::fork(node).ok().flatten(),
+        rotating: node.team.rotating().unwrap_or(false),
         peers: node.swarm.peers().iter().filter(|p| p.connected).count() as u64,
         store: StoreStatus {
             entries: counts.entries,
@@ -64,6 +67,9 @@ pub(super) fn peers(node: &Node) -> Vec<PeerReport> {
             bytes_in: p.bytes_in,
             bytes_out: p.bytes_out,
             keys: p.keys,
+            offences: p.offences,
+            in_vain: p.in_vain,
+            left_out_s: p.left_out.map_or(0, |d| d.as_secs()),
         })
         .collect()
 }
@@ -94,7 +100,12 @@ pub(super) fn members(node: &Node) -> Result<Vec<MemberReport>, String> {
                     },
                 )
             });
-            present.chain(former).collect()
+            let waiting = r.fork().map(|f| f.waiting.as_slice()).unwrap_or_default();
+            let waiting = waiting.iter().filter_map(|op| match op {
+                Op::Add(m) => Some(report(m, "waits")),
+                _ => None,
+            });
+            present.chain(former).chain(waiting).collect()
         })
         .ok_or_else(|| team::TeamError::None.to_string())
 }
@@ -131,11 +142,8 @@ pub(super) fn show(node: &Node, key: &str) -> Result<EntryReport, String> {
     Ok(entry_report(node, &entry, &offer))
 }
 
-fn entry_report(node: &Node, entry: &Entry, offer: &Offer) -> EntryReport {
-    let verdict = match node.team.verify(&offer.signed, Source::Store, None, None) {
-        Ok(_) => "verified".to_owned(),
-        Err(why) => why.to_string(),
-    };
+/// The record of one entry that is here: the one place where it is put together.
+pub(super) fn entry_report(node: &Node, entry: &Entry, offer: &Offer) -> EntryReport {
     let description = read_description(node.store.as_ref(), entry)
         .and_then(|bytes| Description::from_canon(&bytes).ok());
     let mut report = EntryReport {
@@ -143,8 +151,13 @@ fn entry_report(node: &Node, entry: &Entry, offer: &Offer) -> EntryReport {
         lookup: entry.lookup.to_string(),
         crate_name: entry.crate_name.clone(),
         builder: entry.builder.to_hex(),
-        builder_name: node.team.builder_name(&entry.builder),
-        verdict,
+        builder_name: name_of(node, &entry.builder),
+        verdict: verdict(node, &offer.signed),
+        standing: standing(node, &entry.builder).to_owned(),
+        machine: machine_of(node, &entry.builder),
+        description: entry.description.digest.to_hex(),
+        signature: hex(&offer.signed.signature.0),
+        others: others(node, entry),
         scope: if entry.scope == Scope::Private {
             "private"
         } else {
@@ -172,6 +185,70 @@ fn entry_report(node: &Node, entry: &Entry, offer: &Offer) -> EntryReport {
     report
 }
 
+/// Whether an entry would be believed now.
+pub(super) fn verdict(node: &Node, signed: &SignedEntry) -> String {
+    match node.team.verify(signed, Source::Store, None, None) {
+        Ok(_) => "verified".to_owned(),
+        Err(why) => why.to_string(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The peer of a builder, present or former.
+fn machine_of(node: &Node, builder: &BuilderId) -> Option<String> {
+    let of = |r: &Roster| {
+        let former = || r.former().map(|(member, _)| member);
+        let mut all = r.members().chain(former());
+        all.find(|m| m.builder == *builder).map(|m| m.peer)
+    };
+    node.team
+        .roster(of)
+        .flatten()
+        .map(|peer| identity::display(&peer))
+}
+
+/// Who signed an entry, and whether it agrees with another.
+pub(super) fn signer(
+    node: &Node,
+    signed: &SignedEntry,
+    other: &Entry,
+    with: &Entry,
+) -> SignerReport {
+    SignerReport {
+        builder: other.builder.to_hex(),
+        builder_name: name_of(node, &other.builder),
+        standing: standing(node, &other.builder).to_owned(),
+        verdict: verdict(node, signed),
+        created: other.created,
+        agrees: agrees(with, other),
+    }
+}
+
+/// Entries of the same action that others signed.
+fn others(node: &Node, entry: &Entry) -> Vec<SignerReport> {
+    let offers = node.store.entries(&entry.action).unwrap_or_default();
+    let mut found: Vec<SignerReport> = offers
+        .iter()
+        .filter_map(|offer| {
+            let other = Entry::from_canon(&offer.signed.bytes).ok()?;
+            let is_other = other.builder != entry.builder;
+            is_other.then(|| signer(node, &offer.signed, &other, entry))
+        })
+        .collect();
+    found.sort_by(|a, b| a.builder.cmp(&b.builder));
+    found
+}
+
+/// Whether two entries of one action say the same: outputs, and messages where both were rendered
+/// for the same terminal.
+fn agrees(one: &Entry, other: &Entry) -> bool {
+    let messages = (one.stdout, one.stderr) == (other.stdout, other.stderr);
+    one.outputs == other.outputs && (messages || one.width != other.width)
+}
+
 fn fill_inputs(report: &mut EntryReport, d: &Description) {
     report.compiler = d
         .known
@@ -180,7 +257,12 @@ fn fill_inputs(report: &mut EntryReport, d: &Description) {
         .next()
         .unwrap_or_default()
         .to_owned();
-    let files = [&d.files, &d.macros, &d.native].into_iter().flatten();
+    let host = d.known.compiler_version.lines();
+    let host = host.filter_map(|line| line.strip_prefix("host: ")).next();
+    report.compiler_host = host.unwrap_or_default().to_owned();
+    report.compiler_digest = d.known.compiler.to_hex();
+    let files = [&d.files, &d.macros, &d.native, &d.link];
+    let files = files.into_iter().flatten();
     report.files = files
         .map(|f| {
             (
@@ -220,6 +302,21 @@ fn fill_inputs(report: &mut EntryReport, d: &Description) {
         .collect();
 }
 
+/// The open fork as a line of `doctor`.
+fn forked_text(node: &Node) -> String {
+    let fork = super::life::fork(node).ok().flatten().unwrap_or_default();
+    let signers: Vec<&str> = fork.heads.iter().map(|(name, _)| name.as_str()).collect();
+    let waiting: Vec<&str> = fork.waiting.iter().map(|(name, _)| name.as_str()).collect();
+    let waiting = match waiting.as_slice() {
+        [] => "nobody waits".to_owned(),
+        names => format!("{} wait", names.join(", ")),
+    };
+    format!(
+        "the membership chain has forked (signed by {}): retirements and revocations of all branches hold, additions of none; {waiting}. An admin looks at it and ends it with `qnode team merge`",
+        signers.join(", ")
+    )
+}
+
 /// The node's own part of `qnode doctor`.
 pub(super) fn health(node: &Node) -> Health {
     let mut health = Health {
@@ -254,7 +351,7 @@ pub(super) fn health(node: &Node) -> Health {
             health.notes.push("no admin's node was seen for weeks: entries stop being shared a month after the last".to_owned());
         }
         if forked {
-            health.problems.push("the membership chain has forked (two admins changed it at once): revocations hold, additions wait for an admin to change it again".to_owned());
+            health.problems.push(forked_text(node));
         }
         if members > 1 && !node.swarm.peers().iter().any(|p| p.connected) {
             health.notes.push("no teammate is connected now".to_owned());

@@ -6,12 +6,20 @@
 
 mod agree;
 pub mod answer;
+pub mod attest;
 mod belief;
+pub mod blast;
 mod hindrance;
 mod inspect;
+mod life;
 mod projects;
+pub mod target;
 mod why;
 
+pub use life::{
+    AdoptedReport, First, ForkReport, InvitedReport, JoinedReport, KnockReport, LifeRequest,
+    MergedReport, RotatedReport, hex, unhex,
+};
 pub use projects::{ProjectReport, ProjectRequest};
 
 use serde::{Deserialize, Serialize};
@@ -95,6 +103,8 @@ pub enum Request {
     Project(ProjectRequest),
     /// Leaves the team.
     Leave,
+    /// What comes between joining and leaving: roles, charters, forks, new keys.
+    Life(LifeRequest),
     /// Frees space down to the limit, or to `limit` bytes.
     Gc {
         /// Bytes to get down to instead of the setting.
@@ -115,6 +125,24 @@ pub enum Request {
         all: bool,
         /// Only say what would go.
         dry_run: bool,
+    },
+    /// Who built the file of this digest, as a signed statement: an [`attest::AttestReport`].
+    Attest {
+        /// BLAKE3 of the file, hexadecimal.
+        digest: String,
+    },
+    /// How a builder stands, and whether a record of its would be believed: an
+    /// [`attest::JudgeReport`].
+    Judge {
+        /// The builder's whole key.
+        builder: String,
+        /// An entry as it was signed, base64.
+        entry: Option<String>,
+    },
+    /// What a builder's entries have reached: a [`blast::BlastReport`]. Members are asked.
+    Blast {
+        /// A prefix of a member's name or of the key.
+        builder: String,
     },
     /// Waits until all that was captured is durable and announced.
     Flush,
@@ -190,6 +218,12 @@ pub struct Status {
     pub listen: Vec<String>,
     /// Addresses of the joining swarm while it is open.
     pub door: Vec<String>,
+    /// The membership's open fork, where there is one.
+    #[serde(default)]
+    pub fork: Option<ForkReport>,
+    /// Whether new keys of this node wait for an admin.
+    #[serde(default)]
+    pub rotating: bool,
     /// Connected members.
     pub peers: u64,
     /// What is stored.
@@ -299,6 +333,9 @@ pub struct TrustReport {
     pub rules: Vec<TrustRule>,
     /// What is wrong with them, one line each; then nothing of teammates is believed.
     pub problems: Vec<String>,
+    /// Who may see what is compiled there, in words.
+    #[serde(default)]
+    pub shared_with: String,
 }
 
 /// One rule of belief.
@@ -321,7 +358,7 @@ pub struct MemberReport {
     pub peer_id: String,
     /// Signing identity.
     pub builder: String,
-    /// `stands`, `retired` or `revoked`.
+    /// `stands`, `retired`, `revoked`, or `waits` (for the end of a fork).
     pub standing: String,
     /// Whether it is this node.
     pub here: bool,
@@ -350,6 +387,15 @@ pub struct PeerReport {
     pub bytes_out: u64,
     /// Keys that it says it holds.
     pub keys: u64,
+    /// How often something that it sent was refused, since the node started.
+    #[serde(default)]
+    pub offences: u32,
+    /// Questions in a row, for keys that it says it holds, that it answered with nothing.
+    #[serde(default)]
+    pub in_vain: u32,
+    /// Seconds for which it is still left out of questions; 0 where it is not.
+    #[serde(default)]
+    pub left_out_s: u64,
 }
 
 /// `qnode show`: one entry.
@@ -383,6 +429,44 @@ pub struct EntryReport {
     pub files: Vec<(String, String)>,
     /// The variables: (name, value or what stands for it).
     pub variables: Vec<(String, String)>,
+    /// How the builder stands in the roster now: `stands`, `retired`, `revoked`, `unknown`.
+    #[serde(default)]
+    pub standing: String,
+    /// The network identity of the machine that the builder is on, where the roster names it.
+    #[serde(default)]
+    pub machine: Option<String>,
+    /// The host triple of the compiler.
+    #[serde(default)]
+    pub compiler_host: String,
+    /// The digest of the compiler's own files and version.
+    #[serde(default)]
+    pub compiler_digest: String,
+    /// The digest of the stored description, of which the action key is another.
+    #[serde(default)]
+    pub description: String,
+    /// The builder's signature over the record, hexadecimal.
+    #[serde(default)]
+    pub signature: String,
+    /// Who else signed an entry of the same action, and whether it is the same.
+    #[serde(default)]
+    pub others: Vec<SignerReport>,
+}
+
+/// Somebody else who signed an entry of the same action.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignerReport {
+    /// Who.
+    pub builder: String,
+    /// That builder's name in the roster, where it has one.
+    pub builder_name: Option<String>,
+    /// How the builder stands now.
+    pub standing: String,
+    /// `verified`, or why the entry would not be believed now.
+    pub verdict: String,
+    /// Seconds since 1970, by the builder's clock.
+    pub created: u64,
+    /// Whether outputs and messages are the same.
+    pub agrees: bool,
 }
 
 /// `gc` and `purge`.
@@ -411,43 +495,6 @@ pub struct CheckReport {
     pub found: u64,
     /// How many were removed.
     pub repaired: u64,
-}
-
-/// `team create` and `join`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JoinedReport {
-    /// The team's name.
-    pub team: String,
-    /// The team's id.
-    pub team_id: String,
-    /// This member's role.
-    pub role: String,
-    /// Entries built here before, which the team can use from now on.
-    pub adopted: u64,
-}
-
-/// `invite`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InvitedReport {
-    /// The ticket's text.
-    pub ticket: String,
-    /// The role that it gives.
-    pub role: String,
-    /// Seconds until it expires.
-    pub expires_s: u64,
-}
-
-/// `approve`'s first half: who knocks.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KnockReport {
-    /// The name that the newcomer gave.
-    pub name: String,
-    /// Its network identity.
-    pub peer_id: String,
-    /// Its signing identity.
-    pub builder: String,
-    /// The code to compare.
-    pub code: String,
 }
 
 /// How one of the latest compiles ended.

@@ -122,6 +122,7 @@ fn gather(node: &Node, crate_name: &str, ask_peers: bool) -> Vec<Neighbour> {
     }
     entries.sort_by_key(|e| std::cmp::Reverse(e.created));
     entries.truncate(NEIGHBOURS_MOST);
+    let scope = entries.first().map(|entry| entry.scope);
     let mut all: Vec<Neighbour> = entries
         .into_iter()
         .filter_map(|entry| {
@@ -134,7 +135,7 @@ fn gather(node: &Node, crate_name: &str, ask_peers: bool) -> Vec<Neighbour> {
         })
         .collect();
     if ask_peers {
-        let theirs = node.worker.elsewhere(crate_name).into_iter();
+        let theirs = node.worker.elsewhere(crate_name, scope).into_iter();
         all.extend(theirs.map(|(peer, entry, description)| Neighbour {
             entry: (*entry).clone(),
             description,

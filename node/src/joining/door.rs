@@ -7,6 +7,7 @@ use crate::service::membership::KnockState;
 use crate::swarm::Swarm;
 use crate::swarm::door::{Candidate, DoorHost, JoinRefusal, Nonce, TeamClaim, Verdict, Welcome};
 use crate::team::{self, Team, TeamError};
+use crate::worker::voice::Voice;
 use quarry_trust::{Digest, PeerId};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -16,6 +17,8 @@ pub(super) struct NodeDoor {
     pub team: Arc<Team>,
     pub swarm: Arc<dyn Swarm>,
     pub counters: Arc<Counters>,
+    /// How often strangers are spoken of: they come as fast as they like.
+    pub voice: Voice,
 }
 
 impl NodeDoor {
@@ -112,6 +115,7 @@ impl DoorHost for NodeDoor {
     fn refused(&self, peer: Option<PeerId>, what: &str) {
         self.counters.refused_as("door");
         let who = peer.map_or_else(|| "somebody".to_owned(), |p| p.to_hex());
-        tracing::warn!("turned {who} away at the door: {what}");
+        self.voice
+            .warn(|| format!("turned {who} away at the door: {what}"));
     }
 }

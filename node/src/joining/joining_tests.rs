@@ -3,6 +3,7 @@
 use super::*;
 use crate::store::MemoryStore;
 use crate::swarm::memory::MemoryNet;
+use crate::worker::hearing::Hearing;
 use crate::worker::host::NodeHost;
 use quarry_wrapper::home::Home;
 use std::net::TcpStream;
@@ -15,7 +16,12 @@ fn founder(dir: &std::path::Path, runtime: &tokio::runtime::Runtime) -> Joining 
     let team = Arc::new(Team::load(&home).unwrap());
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let counters = Arc::new(Counters::resume(None));
-    let host = NodeHost::new(store.clone(), team.clone(), counters.clone());
+    let host = NodeHost::new(
+        store.clone(),
+        team.clone(),
+        counters.clone(),
+        Arc::new(Hearing::new(false)),
+    );
     let swarm = Arc::new(MemoryNet::new().join(team.peer(), Arc::new(host)));
     let config = Config {
         door_listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],

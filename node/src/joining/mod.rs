@@ -7,6 +7,7 @@
 
 mod addresses;
 mod door;
+mod life;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use addresses::again as addresses_again;
@@ -15,6 +16,7 @@ pub use addresses::remembered;
 use crate::adopt::adopt;
 use crate::config::Config;
 use crate::control::{InvitedReport, JoinedReport, KnockReport, Progress};
+use crate::find::Find;
 use crate::service::counters::Counters;
 use crate::service::membership::MembershipError;
 use crate::store::Store;
@@ -24,6 +26,7 @@ use crate::swarm::door::{
 };
 use crate::team::{self, Team, TeamError};
 use crate::ticket::{Ticket, TicketError};
+use crate::worker::voice::Voice;
 use quarry_trust::BuilderId;
 use quarry_trust::roster::{Member, Op, Role};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,6 +63,14 @@ pub enum JoiningError {
     /// Nobody came.
     #[error("nobody asked to join within {0} s: let the newcomer run `qnode join {1}` meanwhile")]
     Nobody(u64, String),
+    /// There is no fork to end.
+    #[error("the membership chain has no open fork: there is nothing to merge")]
+    NoFork,
+    /// Not a root's public key.
+    #[error(
+        "{0:?} is no root's public key: give the 64 hexadecimal digits that `qnode team root` prints"
+    )]
+    Root(String),
     /// Not a role.
     #[error("{0:?} is no role: use admin, builder or reader")]
     Role(String),
@@ -155,6 +166,7 @@ impl Joining {
                 team: self.team.clone(),
                 swarm: self.swarm.clone(),
                 counters: self.counters.clone(),
+                voice: Voice::default(),
             });
             *door = Some(Door::open(
                 &self.team.peer_seed(),
@@ -173,6 +185,11 @@ impl Joining {
             self.close();
         }
         drop(deciding);
+        self.remember();
+    }
+
+    /// Keeps where members are reached now, for the next start. Blocks.
+    pub fn remember(&self) {
         if let Err(error) = addresses::remember(self.store.as_ref(), self.swarm.as_ref()) {
             tracing::debug!(%error, "the peers' addresses were not kept");
         }

@@ -246,6 +246,22 @@ mod tests {
     }
 
     #[test]
+    fn counters_of_an_older_node_go_on() {
+        let counters = Counters::default();
+        counters.rechecked(None);
+        counters.agreed();
+        counters.disagreed("told".into());
+        let mut stored = serde_json::to_value(counters.stats()).unwrap();
+        let fields = stored.as_object_mut().unwrap();
+        fields.remove("disagreements").unwrap();
+        let verified = fields["verified"].as_object_mut().unwrap();
+        verified.remove("agreed").unwrap();
+        let resumed = Counters::resume(Some(&serde_json::to_vec(&stored).unwrap())).stats();
+        assert_eq!((resumed.verified.checked, resumed.verified.agreed), (2, 0));
+        assert_eq!(resumed.disagreements, 0);
+    }
+
+    #[test]
     fn counters_survive_a_restart_and_rubbish() {
         let counters = Counters::default();
         counters.ended(Outcome::Miss, None);

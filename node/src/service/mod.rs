@@ -3,6 +3,7 @@
 //!
 //! Invariant: no I/O, no clock, no randomness in this room.
 
+pub mod blast;
 pub mod counters;
 pub mod membership;
 pub mod policy;

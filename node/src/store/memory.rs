@@ -4,12 +4,13 @@
 //! nothing can be damaged. Must never happen here: a rule that the real store does not have.
 
 use super::entry_key::EntryKey;
+use super::journal::{JOURNAL_KEY_LEN, JOURNAL_ROWS};
 use super::pins::Pins;
 use super::survey::{Survey, Surveyed, named};
 use super::{
     Counts, FsckReport, GcReport, KEPT_PREDICTIONS, MAX_ENTRIES_PER_ACTION, MAX_MEMO_BYTES,
-    MAX_PREDICTION_BYTES, MAX_STATE_BYTES, MEMOS_PER_GENERATION, Object, Offer, Pinned, Purge,
-    Select, Stage, Store, StoreError, is_state_name, spread_by_prediction,
+    MAX_PREDICTION_BYTES, MAX_STATE_BYTES, MEMOS_PER_GENERATION, Object, Offer, Pinned, Placed,
+    Purge, Select, Stage, Store, StoreError, is_state_name, spread_by_prediction,
 };
 use quarry_trust::canon::Canonical;
 use quarry_trust::{ActionKey, BuilderId, Digest, Entry, LookupKey, ObjectRef, Verified};
@@ -32,6 +33,7 @@ struct Held {
     state: HashMap<String, Vec<u8>>,
     /// Two generations, as in the real store.
     memos: [HashMap<Vec<u8>, Vec<u8>>; 2],
+    journal: BTreeMap<[u8; JOURNAL_KEY_LEN], Placed>,
     tick: u64,
 }
 
@@ -335,6 +337,34 @@ impl Store for MemoryStore {
                 held.memos[0].insert(key.clone(), value.clone());
             }
         }
+        Ok(())
+    }
+
+    fn note(&self, placed: Placed) {
+        if !placed.fits() {
+            return;
+        }
+        let mut held = self.held();
+        held.journal.insert(placed.key(), placed);
+        if held.journal.len() as u64 > JOURNAL_ROWS {
+            let oldest = held.journal.iter().min_by_key(|(_, placed)| placed.at);
+            if let Some(key) = oldest.map(|(key, _)| *key) {
+                held.journal.remove(&key);
+            }
+        }
+    }
+
+    fn each_placed(
+        &self,
+        builder: Option<&BuilderId>,
+        each: &mut dyn FnMut(Placed),
+    ) -> Result<(), StoreError> {
+        let rows: Vec<Placed> = {
+            let held = self.held();
+            let of = |p: &&Placed| builder.is_none_or(|builder| p.builder == *builder);
+            held.journal.values().filter(of).cloned().collect()
+        };
+        rows.into_iter().for_each(each);
         Ok(())
     }
 

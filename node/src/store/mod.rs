@@ -17,6 +17,7 @@ use std::time::Duration;
 mod disk;
 mod entry_key;
 mod error;
+mod journal;
 mod memory;
 mod pins;
 mod report;
@@ -31,6 +32,7 @@ mod fixtures;
 pub(crate) use disk::fuzzing as disk_fuzzing;
 pub use disk::{Opened, RedbStore};
 pub use error::StoreError;
+pub use journal::{How, JOURNAL_ROWS, Kind, Placed};
 pub use memory::MemoryStore;
 pub use pins::Pin;
 pub use report::{Counts, Fault, FsckReport, GcReport, MAX_FAULTS, Purge, Select};
@@ -166,6 +168,16 @@ pub trait Store: Send + Sync + 'static {
     fn memo(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// Writes memos; not durable before the next commit.
     fn set_memo(&self, memos: &[(Vec<u8>, Vec<u8>)]) -> Result<(), StoreError>;
+    /// Notes what was put into a target directory. In memory on return; durable within a second
+    /// or two, together with what else is written. Never waits for the disk.
+    fn note(&self, placed: Placed);
+    /// Calls `each` with what is noted, of one builder's entries or of all, in pages and in no
+    /// order that means anything. At most [`JOURNAL_ROWS`] and a little: the oldest are gone.
+    fn each_placed(
+        &self,
+        builder: Option<&BuilderId>,
+        each: &mut dyn FnMut(Placed),
+    ) -> Result<(), StoreError>;
     /// Makes everything put so far durable.
     fn flush(&self) -> Result<(), StoreError>;
     /// How much is here.

@@ -7,7 +7,12 @@
 use super::ask::{self, AskCodec};
 use super::gate::{self, AllowList};
 use super::providers;
+use super::turnstile::Turnstile;
 use super::{SwarmError, announce::MAX_BATCH_BYTES};
+use libp2p::core::Transport;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
+use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::kad::store::MemoryStore;
 use libp2p::swarm::NetworkBehaviour;
@@ -61,11 +66,7 @@ pub(super) fn build(keypair: Keypair) -> Result<libp2p::Swarm<Net>, SwarmError> 
     let setup = |error: &dyn std::fmt::Display| SwarmError::Setup(error.to_string());
     let builder = libp2p::SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
-        .with_tcp(
-            tcp::Config::default().nodelay(true),
-            noise::Config::new,
-            yamux::Config::default,
-        )
+        .with_other_transport(transport)
         .map_err(|e| setup(&e))?
         .with_behaviour(net)
         .map_err(|e| setup(&e))?;
@@ -77,6 +78,26 @@ pub(super) fn build(keypair: Keypair) -> Result<libp2p::Swarm<Net>, SwarmError> 
         })
         .with_connection_timeout(CONNECT_WITHIN)
         .build())
+}
+
+/// TCP behind the turnstile, then noise, then yamux.
+fn transport(
+    keypair: &Keypair,
+) -> Result<Boxed<(libp2p::PeerId, StreamMuxerBox)>, Box<dyn std::error::Error + Send + Sync>> {
+    let entrance = Turnstile::default();
+    let exit = entrance.clone();
+    Ok(
+        tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+            .map(move |stream, point| entrance.enter(stream, &point))
+            .upgrade(Version::V1Lazy)
+            .authenticate(noise::Config::new(keypair)?)
+            .multiplex(yamux::Config::default())
+            .map(move |(peer, muxer), point| {
+                exit.through(&point);
+                (peer, StreamMuxerBox::new(muxer))
+            })
+            .boxed(),
+    )
 }
 
 fn net(keypair: &Keypair) -> Result<Net, Box<dyn std::error::Error + Send + Sync>> {

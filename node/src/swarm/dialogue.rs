@@ -32,7 +32,7 @@ const MAX_BATCHES: u32 = 50;
 const ROSTER_TRIES: u8 = 3;
 
 impl Driver {
-    fn request(&mut self, peer: &PeerId, request: Request, asked: Asked) {
+    pub(super) fn request(&mut self, peer: &PeerId, request: Request, asked: Asked) {
         let Some(net) = net_id(peer) else { return };
         let id = self.swarm.behaviour_mut().ask.send_request(&net, request);
         self.asked.insert(id, asked);
@@ -180,6 +180,10 @@ impl Driver {
                 Ok(permit) => self.serve_offers(peer, ask, channel, permit),
                 Err(_) => self.answer(peer, channel, Answer::Busy),
             },
+            Request::Restored(builder) => match link.jobs.clone().try_acquire_owned() {
+                Ok(permit) => self.serve_restored(peer, builder, channel, permit),
+                Err(_) => self.answer(peer, channel, Answer::Busy),
+            },
         }
     }
 
@@ -293,6 +297,15 @@ impl Driver {
                 drop(permit);
                 self.answer(peer, channel, Answer::Offers(offers));
             }
+            Done::Restored {
+                peer,
+                restored,
+                channel,
+                permit,
+            } => {
+                drop(permit);
+                self.answer(peer, channel, Answer::Restored(restored));
+            }
             Done::Built { position, bytes } => {
                 self.filter.building = false;
                 for (peer, channel) in std::mem::take(&mut self.filter.waiting) {
@@ -370,6 +383,10 @@ impl Driver {
             (Asked::Question(reply), Answer::Busy) => {
                 drop(reply.try_send(Err(SwarmError::Busy(peer))));
             }
+            (Asked::Restored(reply), Answer::Restored(all)) => drop(reply.try_send(Ok(all))),
+            (Asked::Restored(reply), Answer::Busy) => {
+                drop(reply.try_send(Err(SwarmError::Busy(peer))));
+            }
             (asked, _) => {
                 let why = Refusal::Corrupt("an answer to another question");
                 self.refuse(peer, why, "an answer");
@@ -412,6 +429,7 @@ impl Driver {
             Asked::Roster => self.roster_failed(peer),
             Asked::Filter => self.filter_failed(&peer),
             Asked::Question(reply) => drop(reply.try_send(Err(error))),
+            Asked::Restored(reply) => drop(reply.try_send(Err(error))),
         }
     }
 
@@ -441,7 +459,7 @@ impl Driver {
     }
 
     /// Counts a refusal with the host, and keeps the peer from being asked for a while.
-    fn refuse(&mut self, peer: PeerId, why: Refusal, what: &'static str) {
+    pub(super) fn refuse(&mut self, peer: PeerId, why: Refusal, what: &'static str) {
         self.shared.index.offence(&peer);
         if self.jobs.len() >= MAX_JOBS {
             return;

@@ -23,7 +23,7 @@ use libp2p::swarm::behaviour::{FromSwarm, NewListenAddr};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, identify, mdns, ping};
-use quarry_trust::{Digest, PeerId};
+use quarry_trust::{Digest, PeerId, Refusal};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -184,6 +184,11 @@ impl Driver {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Ask { peer, ask, reply } => self.question(peer, ask, reply),
+            Command::Restored {
+                peer,
+                builder,
+                reply,
+            } => self.question_restored(peer, builder, reply),
             Command::Addresses { peer, addresses } => {
                 self.book.learn(peer, addresses, Instant::now());
                 self.dial_due();
@@ -412,11 +417,12 @@ impl Driver {
         {
             self.shared.index.address(&peer, best.to_string());
         }
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        // What it said before is forgotten: Kademlia keeps whatever it is given, and a member may
+        // say something else every millisecond.
+        kad.remove_peer(net);
         for address in &usable {
-            self.swarm
-                .behaviour_mut()
-                .kad
-                .add_address(net, address.clone());
+            kad.add_address(net, address.clone());
         }
         self.book.learn(peer, usable, Instant::now());
     }
@@ -438,6 +444,10 @@ impl Driver {
 
     fn on_kad(&mut self, event: libp2p::kad::Event) {
         let now = Instant::now();
+        if let Some(peer) = super::providers::puts_a_value(&event) {
+            let why = Refusal::Corrupt("value records are not kept");
+            self.refuse(peer, why, "a value record");
+        }
         let kad = &mut self.swarm.behaviour_mut().kad;
         for found in self.providers.event(kad, event, &self.members, now) {
             self.book.retry(&found.peer, now);

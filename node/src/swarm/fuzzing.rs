@@ -100,7 +100,7 @@ fn within_answer(probe: &Probe, answer: &Answer) {
                 crate::fuzzing::prediction_of(&offer.prediction);
             }
         }
-        Answer::Roster(_) | Answer::Busy => {}
+        Answer::Roster(_) | Answer::Restored(_) | Answer::Busy => {}
     }
 }
 

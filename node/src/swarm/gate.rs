@@ -14,8 +14,9 @@ use std::collections::HashSet;
 
 /// Members that are let in, at most: what tables and connections are sized for.
 pub(super) const MAX_MEMBERS: usize = 1024;
-/// Inbound handshakes under way: what strangers can hold of us, for one connection timeout each.
-const MAX_PENDING_IN: u32 = 32;
+/// Inbound handshakes under way, with those that were told to give way and are not gone yet: the
+/// turnstile has far fewer seats, and this is only met by a burst within one turn of the loop.
+const MAX_PENDING_IN: u32 = 8 * super::turnstile::SEATS as u32;
 /// Outbound dials under way.
 const MAX_PENDING_OUT: u32 = 32;
 /// Connections in all.

@@ -7,11 +7,11 @@
 use super::filter::KeyFilter;
 use super::index::Index;
 use super::wire::{Answer, WireError};
-use super::{Ask, SwarmError, Taken};
+use super::{Ask, Restored, SwarmError, Taken};
 use crate::store::Offer;
 use libp2p::Multiaddr;
 use libp2p::request_response::ResponseChannel;
-use quarry_trust::{Digest, PeerId};
+use quarry_trust::{BuilderId, Digest, PeerId};
 use std::collections::HashSet;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +26,12 @@ pub(super) enum Command {
         peer: PeerId,
         ask: Ask,
         reply: SyncSender<Result<Vec<Offer>, SwarmError>>,
+    },
+    /// A question to a peer: what it restored of a builder's.
+    Restored {
+        peer: PeerId,
+        builder: BuilderId,
+        reply: SyncSender<Result<Restored, SwarmError>>,
     },
     /// Addresses to remember and dial.
     Addresses {
@@ -54,6 +60,13 @@ pub(super) enum Done {
     Offers {
         peer: PeerId,
         offers: Vec<Offer>,
+        channel: ResponseChannel<Answer>,
+        permit: OwnedSemaphorePermit,
+    },
+    /// What was restored here, for a peer.
+    Restored {
+        peer: PeerId,
+        restored: Restored,
         channel: ResponseChannel<Answer>,
         permit: OwnedSemaphorePermit,
     },

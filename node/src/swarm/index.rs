@@ -16,10 +16,13 @@ use std::time::{Duration, Instant};
 
 /// Keys kept beside a peer's filter before the filter is asked for again. Eight bytes each.
 const MAX_RECENT: usize = 100_000;
-/// First exclusion after an offence; doubles with each, up to [`MAX_EXCLUSION`].
+/// First exclusion after an offence; doubles with each, up to [`MAX_OFFENDER`].
 const EXCLUSION: Duration = Duration::from_secs(30);
-/// A peer that goes on offending is looked at again after this long.
+/// A peer that is silent again and again is looked at again after this long.
 const MAX_EXCLUSION: Duration = Duration::from_secs(600);
+/// A peer that goes on offending, be it one time in a hundred, is looked at again after this long:
+/// twelve offences lead here, and none is forgotten while the node runs.
+const MAX_OFFENDER: Duration = Duration::from_secs(24 * 3600);
 /// First exclusion of a peer that let a deadline pass: the next compile must not wait for it
 /// again. Doubles each time that the peer is given another chance and fails, so that silence
 /// costs the longest build a few waits in all; see [`Index::prompt`].
@@ -61,6 +64,8 @@ struct Member {
     offences: u32,
     /// Deadlines that it let pass, one chance after another.
     delays: u32,
+    /// Questions in a row, for keys that it says it holds, that it answered with nothing.
+    in_vain: u32,
     address: String,
     traffic: Arc<Traffic>,
 }
@@ -192,7 +197,9 @@ impl Index {
         .unwrap_or(false)
     }
 
-    /// Members that may hold the key, nearest first.
+    /// Members that may hold the key: those first that were last asked with success and never
+    /// offended, nearest first among equals. A liar that says it has everything, and answers
+    /// pings fastest, is so asked once before the one who gives.
     pub(super) fn candidates(&self, key: &Digest) -> Vec<PeerId> {
         let (short, now) = (key.short(), Instant::now());
         let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
@@ -201,18 +208,18 @@ impl Index {
             .filter(|(_, m)| m.connected && m.accepted)
             .filter(|(_, m)| m.excluded_until.is_none_or(|until| until <= now))
             .filter(|(_, m)| m.holdings.as_ref().is_some_and(|h| h.holds(short)))
-            .map(|(peer, m)| (m.round_trip.unwrap_or(Duration::MAX), *peer))
+            .map(|(peer, m)| (m.doubts(), m.round_trip.unwrap_or(Duration::MAX), *peer))
             .collect();
         found.sort_unstable();
-        found.into_iter().map(|(_, peer)| peer).collect()
+        found.into_iter().map(|(.., peer)| peer).collect()
     }
 
     /// What a peer sent was refused: no candidate for a while, longer each time.
     pub(super) fn offence(&self, peer: &PeerId) {
         self.with(peer, |m| {
-            let wait = EXCLUSION * 2_u32.saturating_pow(m.offences.min(8));
+            let wait = EXCLUSION * 2_u32.saturating_pow(m.offences.min(16));
             m.offences = m.offences.saturating_add(1);
-            m.excluded_until = Some(Instant::now() + wait.min(MAX_EXCLUSION));
+            m.excluded_until = Some(Instant::now() + wait.min(MAX_OFFENDER));
         });
     }
 
@@ -233,11 +240,17 @@ impl Index {
         });
     }
 
-    /// A peer gave a whole object in time: what was slow before is forgotten.
+    /// A peer gave a whole object in time: what was slow or in vain before is forgotten.
     pub(super) fn prompt(&self, peer: &PeerId) {
-        if self.read(peer, |m| m.delays > 0) == Some(true) {
-            self.with(peer, |m| m.delays = 0);
+        if self.read(peer, |m| m.delays > 0 || m.in_vain > 0) == Some(true) {
+            self.with(peer, |m| (m.delays, m.in_vain) = (0, 0));
         }
+    }
+
+    /// A peer that says it holds a key had nothing under it. No offence: filters err now and
+    /// then, and what was evicted stays in them for a while.
+    pub(super) fn in_vain(&self, peer: &PeerId) {
+        self.with(peer, |m| m.in_vain = m.in_vain.saturating_add(1));
     }
 
     /// The byte counts of a member that may be asked.
@@ -276,6 +289,11 @@ impl Holdings {
 }
 
 impl Member {
+    /// How much speaks against asking it first.
+    const fn doubts(&self) -> u32 {
+        self.offences.saturating_add(self.in_vain)
+    }
+
     fn status(&self, peer: PeerId) -> PeerStatus {
         let bandwidth = self.traffic.bandwidth.load(Ordering::Relaxed);
         PeerStatus {
@@ -290,6 +308,11 @@ impl Member {
                 .as_ref()
                 .map_or(0, |h| u64::from(h.filter.keys) + h.recent.len() as u64),
             bandwidth: (bandwidth > 0).then_some(bandwidth),
+            offences: self.offences,
+            in_vain: self.in_vain,
+            left_out: self
+                .excluded_until
+                .and_then(|until| until.checked_duration_since(Instant::now())),
         }
     }
 }

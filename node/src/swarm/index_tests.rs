@@ -100,6 +100,47 @@ fn an_offender_is_no_candidate_for_a_while() {
 }
 
 #[test]
+fn one_offence_in_a_hundred_is_not_forgiven() {
+    let index = meet(&[ALICE]);
+    let mut left_out = Vec::new();
+    for _ in 0..14 {
+        // Whatever it gave in between.
+        (0..100).for_each(|_| index.prompt(&ALICE));
+        index.offence(&ALICE);
+        left_out.push(index.status()[0].left_out.expect("it is left out"));
+    }
+    assert!(left_out.is_sorted_by(|a, b| *b >= *a - Duration::from_secs(1)));
+    assert!(left_out[0] <= EXCLUSION);
+    assert!(left_out[13] > MAX_OFFENDER - Duration::from_secs(60));
+    assert_eq!(index.status()[0].offences, 14);
+}
+
+#[test]
+fn who_gives_is_asked_before_who_only_says_so() {
+    let key = Digest::of(b"key");
+    let index = meet(&[ALICE, CAROL]);
+    index.filter(&ALICE, filter(&[key]));
+    index.filter(&CAROL, filter(&[key]));
+    index.round_trip(&ALICE, Duration::from_millis(9));
+    index.round_trip(&CAROL, Duration::from_millis(2));
+    index.in_vain(&CAROL);
+    assert_eq!(index.candidates(&key), [ALICE, CAROL]);
+    index.prompt(&CAROL);
+    assert_eq!(
+        index.candidates(&key),
+        [CAROL, ALICE],
+        "it has given something"
+    );
+    index.offence(&CAROL);
+    index.with(&CAROL, |m| m.excluded_until = None);
+    assert_eq!(
+        index.candidates(&key),
+        [ALICE, CAROL],
+        "its time is over, its offence is not"
+    );
+}
+
+#[test]
 fn a_silent_peer_is_waited_for_less_and_less_until_it_delivers() {
     let index = meet(&[ALICE]);
     let excluded = |now: Instant| {

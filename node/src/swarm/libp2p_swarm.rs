@@ -9,12 +9,14 @@ use super::driver::Driver;
 use super::fetch::Fetcher;
 use super::handoff::{Command, Shared};
 use super::serve::Server;
-use super::{Ask, Host, MAX_OFFERS, PeerStatus, Swarm, SwarmError, behaviour, identity, objects};
+use super::{
+    Ask, Host, MAX_OFFERS, PeerStatus, Restored, Swarm, SwarmError, behaviour, identity, objects,
+};
 use crate::store::Offer;
 use libp2p::Multiaddr;
-use quarry_trust::{ActionKey, Digest, ObjectRef, PeerId};
+use quarry_trust::{ActionKey, BuilderId, Digest, ObjectRef, PeerId};
 use std::io::Write;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -116,6 +118,34 @@ impl Libp2pSwarm {
         }
     }
 
+    /// Hands the driver a question with a place for its answer, and waits for that.
+    fn answer<T>(
+        &self,
+        peer: &PeerId,
+        command: impl FnOnce(SyncSender<Result<T, SwarmError>>) -> Command,
+        deadline: Instant,
+    ) -> Result<T, SwarmError> {
+        self.shared.index.traffic(peer)?;
+        let (reply, answer) = sync_channel(1);
+        let asked = Instant::now();
+        self.commands
+            .try_send(command(reply))
+            .map_err(|e| match e {
+                TrySendError::Full(_) => SwarmError::Busy(*peer),
+                TrySendError::Closed(_) => SwarmError::Closed,
+            })?;
+        match answer.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => {
+                if asked.elapsed() >= FAIR_WAIT {
+                    self.shared.index.slow(peer);
+                }
+                Err(SwarmError::Deadline(*peer))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(SwarmError::Closed),
+        }
+    }
+
     /// Our own peer id.
     #[must_use]
     pub const fn own(&self) -> PeerId {
@@ -129,32 +159,32 @@ impl Swarm for Libp2pSwarm {
     }
 
     fn ask(&self, peer: &PeerId, ask: Ask, deadline: Instant) -> Result<Vec<Offer>, SwarmError> {
-        self.shared.index.traffic(peer)?;
-        let (reply, answer) = sync_channel(1);
-        let asked = Instant::now();
-        self.commands
-            .try_send(Command::Ask {
-                peer: *peer,
-                ask,
-                reply,
-            })
-            .map_err(|e| match e {
-                TrySendError::Full(_) => SwarmError::Busy(*peer),
-                TrySendError::Closed(_) => SwarmError::Closed,
-            })?;
-        match answer.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(result) => result.map(|mut offers| {
-                offers.truncate(MAX_OFFERS);
-                offers
-            }),
-            Err(RecvTimeoutError::Timeout) => {
-                if asked.elapsed() >= FAIR_WAIT {
-                    self.shared.index.slow(peer);
-                }
-                Err(SwarmError::Deadline(*peer))
-            }
-            Err(RecvTimeoutError::Disconnected) => Err(SwarmError::Closed),
+        let command = |reply| Command::Ask {
+            peer: *peer,
+            ask,
+            reply,
+        };
+        let mut offers = self.answer(peer, command, deadline)?;
+        offers.truncate(MAX_OFFERS);
+        // Crates are asked for without looking into a filter.
+        if offers.is_empty() && !matches!(ask, Ask::Crate(_)) {
+            self.shared.index.in_vain(peer);
         }
+        Ok(offers)
+    }
+
+    fn restored(
+        &self,
+        peer: &PeerId,
+        builder: &BuilderId,
+        deadline: Instant,
+    ) -> Result<Restored, SwarmError> {
+        let command = |reply| Command::Restored {
+            peer: *peer,
+            builder: *builder,
+            reply,
+        };
+        self.answer(peer, command, deadline)
     }
 
     fn fetch(

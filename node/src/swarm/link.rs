@@ -3,8 +3,8 @@
 //! Enters and leaves: plain state, changed by `driver` and `dialogue`. Must never happen here: a
 //! message.
 
-use super::SwarmError;
 use super::wire::Answer;
+use super::{Restored, SwarmError};
 use crate::store::Offer;
 use libp2p::Multiaddr;
 use libp2p::request_response::ResponseChannel;
@@ -97,6 +97,8 @@ pub(super) enum Asked {
     Filter,
     /// A caller's question.
     Question(SyncSender<Result<Vec<Offer>, SwarmError>>),
+    /// A caller's question what was restored.
+    Restored(SyncSender<Result<Restored, SwarmError>>),
 }
 
 /// Our own filter, and who waits for it.

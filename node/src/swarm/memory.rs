@@ -6,9 +6,9 @@
 //! thread, a socket, a rule that the real swarm does not have.
 
 use super::wire::fit_offers;
-use super::{Ask, Host, PeerStatus, Swarm, SwarmError, Taken};
+use super::{Ask, Host, PeerStatus, Restored, Swarm, SwarmError, Taken};
 use crate::store::{Object, Offer};
-use quarry_trust::{ActionKey, Digest, ObjectRef, PeerId, Refusal};
+use quarry_trust::{ActionKey, BuilderId, Digest, ObjectRef, PeerId, Refusal};
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -126,6 +126,19 @@ impl Swarm for MemorySwarm {
         Ok(fit_offers(host.offers(&self.own, &ask)))
     }
 
+    fn restored(
+        &self,
+        peer: &PeerId,
+        builder: &BuilderId,
+        deadline: Instant,
+    ) -> Result<Restored, SwarmError> {
+        let host = self.reach(peer)?;
+        if Instant::now() >= deadline {
+            return Err(SwarmError::Deadline(*peer));
+        }
+        Ok(host.restored(&self.own, builder))
+    }
+
     fn fetch(
         &self,
         peer: &PeerId,
@@ -227,6 +240,9 @@ impl Swarm for MemorySwarm {
                 bytes_out: 0,
                 keys: link.map_or(0, |(_, _, keys)| keys.len() as u64),
                 bandwidth: None,
+                offences: 0,
+                in_vain: 0,
+                left_out: None,
             }
         };
         members.into_iter().map(status).collect()

@@ -30,7 +30,9 @@ mod listen;
 pub mod memory;
 mod objects;
 mod providers;
+mod restored;
 mod serve;
+mod turnstile;
 mod wire;
 
 #[cfg(test)]
@@ -39,10 +41,11 @@ mod forms_tests;
 mod tests;
 
 pub use libp2p_swarm::{Libp2pSwarm, SwarmConfig};
+pub use restored::{MAX_RESTORED, Restored, RestoredCrate};
 
 use crate::store::{Object, Offer};
 use quarry_trust::digest::Domain;
-use quarry_trust::{ActionKey, Digest, LookupKey, ObjectRef, PeerId, Refusal};
+use quarry_trust::{ActionKey, BuilderId, Digest, LookupKey, ObjectRef, PeerId, Refusal};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -138,6 +141,17 @@ pub trait Swarm: Send + Sync + 'static {
     /// # Errors
     /// Any [`SwarmError`] about a peer; a [`SwarmError::Refused`] was counted already.
     fn ask(&self, peer: &PeerId, ask: Ask, deadline: Instant) -> Result<Vec<Offer>, SwarmError>;
+    /// Asks one member what it restored of a builder's entries. At most [`MAX_RESTORED`] crates
+    /// come back.
+    ///
+    /// # Errors
+    /// Any [`SwarmError`] about a peer; a [`SwarmError::Refused`] was counted already.
+    fn restored(
+        &self,
+        peer: &PeerId,
+        builder: &BuilderId,
+        deadline: Instant,
+    ) -> Result<Restored, SwarmError>;
     /// Fetches one object under the entry that names it, and writes exactly `object.size` bytes
     /// to `sink`, in order. More, fewer, or a body that does not decompress is an error; the
     /// digest is the caller's to check, and [`Swarm::misbehaved`] its way to tell.
@@ -206,6 +220,8 @@ pub trait Host: Send + Sync + 'static {
     fn merge_roster(&self, from: &PeerId, wire: &[u8]) -> Taken;
     /// Offers under a key for one member: only entries within a scope that it may see.
     fn offers(&self, to: &PeerId, ask: &Ask) -> Vec<Offer>;
+    /// What this node restored of a builder's entries, for one member: only what it may see.
+    fn restored(&self, to: &PeerId, builder: &BuilderId) -> Restored;
     /// Opens an object that the entry under `action` names, if that member may see the entry.
     fn open(&self, to: &PeerId, action: &ActionKey, digest: &Digest) -> Option<(Object, u64)>;
     /// Tags of every lookup key and action key that may be announced.
@@ -235,4 +251,10 @@ pub struct PeerStatus {
     pub keys: u64,
     /// Bytes per second of the last fetch of at least 1 MiB, where there was one.
     pub bandwidth: Option<u64>,
+    /// How often something that it sent was refused, since the node started.
+    pub offences: u32,
+    /// Questions in a row, for keys that it says it holds, that it answered with nothing.
+    pub in_vain: u32,
+    /// How long it is still left out of questions, where it is.
+    pub left_out: Option<Duration>,
 }

@@ -255,6 +255,16 @@ impl Providers {
     }
 }
 
+/// Who asks us to keep a value: no node of ours ever does, and none is kept.
+pub(super) fn puts_a_value(event: &Event) -> Option<PeerId> {
+    match event {
+        Event::InboundRequest {
+            request: InboundRequest::PutRecord { source, .. },
+        } => peer_id(source),
+        _ => None,
+    }
+}
+
 fn record_key(key: &Digest) -> RecordKey {
     RecordKey::new(key.as_bytes())
 }

@@ -6,13 +6,14 @@
 //! allocation larger than the bytes that arrived, a belief about what the bytes say.
 
 use super::filter::MAX_FILTER_BYTES;
+use super::restored::{self, MAX_RESTORED_BYTES, Restored};
 use super::{Ask, MAX_OFFERS};
 use crate::store::{MAX_PREDICTION_BYTES, Offer};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use quarry_trust::canon::{CanonError, Canonical, Reader, Writer};
 use quarry_trust::entry::MAX_ENTRY_BYTES;
 use quarry_trust::key::SIGNATURE_LEN;
-use quarry_trust::{ActionKey, Digest, LookupKey, Refusal, SignedEntry};
+use quarry_trust::{ActionKey, BuilderId, Digest, LookupKey, Refusal, SignedEntry};
 use std::io;
 use thiserror::Error;
 
@@ -31,10 +32,13 @@ const REQUEST_FILTER: u8 = 2;
 const REQUEST_LOOKUP: u8 = 3;
 const REQUEST_ACTION: u8 = 4;
 const REQUEST_CRATE: u8 = 5;
+/// Apart from the others: a question of people, not of builds.
+const REQUEST_RESTORED: u8 = 16;
 const ANSWER_ROSTER: u8 = 1;
 const ANSWER_FILTER: u8 = 2;
 const ANSWER_OFFERS: u8 = 3;
 const ANSWER_BUSY: u8 = 4;
+const ANSWER_RESTORED: u8 = 16;
 
 /// Why a frame was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -89,6 +93,8 @@ pub(super) enum Request {
     Filter,
     /// What do you have under this key?
     Ask(Ask),
+    /// What did you restore of this builder's entries?
+    Restored(BuilderId),
     /// What came was no request. Never sent: libp2p's request-response keeps a request that
     /// does not decode to itself, and it must be counted.
     Refused(WireError),
@@ -103,6 +109,8 @@ pub(super) enum Answer {
     Filter(Vec<u8>),
     /// Entries with their predictions.
     Offers(Vec<Offer>),
+    /// What was restored.
+    Restored(Restored),
     /// Not now: too much is under way, or rosters were not exchanged.
     Busy,
 }
@@ -116,6 +124,7 @@ impl Request {
             Self::Ask(Ask::Lookup(key)) => (REQUEST_LOOKUP, key.as_bytes()),
             Self::Ask(Ask::Action(key)) => (REQUEST_ACTION, key.as_bytes()),
             Self::Ask(Ask::Crate(name)) => (REQUEST_CRATE, name.as_bytes()),
+            Self::Restored(builder) => (REQUEST_RESTORED, &builder.0),
         })
     }
 
@@ -123,7 +132,7 @@ impl Request {
         match tag {
             REQUEST_ROSTER => Ok(MAX_ROSTER_BYTES),
             REQUEST_FILTER => Ok(0),
-            REQUEST_LOOKUP | REQUEST_ACTION | REQUEST_CRATE => Ok(32),
+            REQUEST_LOOKUP | REQUEST_ACTION | REQUEST_CRATE | REQUEST_RESTORED => Ok(32),
             _ => Err(WireError::Corrupt("an unknown request")),
         }
     }
@@ -139,6 +148,7 @@ impl Request {
                 Digest::from_canon(&body)?,
             )))),
             REQUEST_CRATE => Ok(Self::Ask(Ask::Crate(Digest::from_canon(&body)?))),
+            REQUEST_RESTORED => Ok(Self::Restored(BuilderId::from_canon(&body)?)),
             _ => Err(WireError::Corrupt("an unknown request")),
         }
     }
@@ -166,6 +176,7 @@ impl Answer {
             ANSWER_ROSTER => Ok(MAX_ROSTER_BYTES),
             ANSWER_FILTER => Ok(MAX_FILTER_BYTES),
             ANSWER_OFFERS => Ok(MAX_OFFERS_BYTES),
+            ANSWER_RESTORED => Ok(MAX_RESTORED_BYTES),
             ANSWER_BUSY => Ok(0),
             _ => Err(WireError::Corrupt("an unknown answer")),
         }
@@ -176,6 +187,7 @@ impl Answer {
             ANSWER_ROSTER => Ok(Self::Roster(body)),
             ANSWER_FILTER => Ok(Self::Filter(body)),
             ANSWER_OFFERS => decode_offers(&body).map(Self::Offers),
+            ANSWER_RESTORED => restored::decode(&body).map(Self::Restored),
             ANSWER_BUSY if body.is_empty() => Ok(Self::Busy),
             _ => Err(WireError::Corrupt("an unknown answer")),
         }
@@ -193,6 +205,7 @@ impl Answer {
             Self::Roster(wire) => write_frame(io, ANSWER_ROSTER, wire).await,
             Self::Filter(bytes) => write_frame(io, ANSWER_FILTER, bytes).await,
             Self::Offers(offers) => write_frame(io, ANSWER_OFFERS, &encode_offers(offers)).await,
+            Self::Restored(all) => write_frame(io, ANSWER_RESTORED, &all.to_canon()).await,
             Self::Busy => write_frame(io, ANSWER_BUSY, &[]).await,
         }
     }
@@ -202,6 +215,7 @@ impl Answer {
         let body = match self {
             Self::Roster(bytes) | Self::Filter(bytes) => bytes.len(),
             Self::Offers(offers) => 1 + offers.iter().map(offer_len).sum::<usize>(),
+            Self::Restored(all) => all.to_canon().len(),
             Self::Busy => 0,
         };
         (HEADER + body) as u64

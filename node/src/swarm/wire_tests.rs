@@ -37,6 +37,7 @@ fn every_request_round_trips() {
         Request::Ask(lookup),
         Request::Ask(action),
         Request::Ask(Ask::Crate(crate::swarm::crate_digest("serde"))),
+        Request::Restored(BuilderId([7; 32])),
     ] {
         let mut out = Cursor::new(Vec::new());
         block_on(request.write(&mut out)).expect("memory");
@@ -52,6 +53,7 @@ fn every_answer_round_trips_and_knows_its_length() {
         Answer::Filter(vec![5; 10]),
         Answer::Offers(vec![]),
         Answer::Offers(vec![offer(0), offer(5000)]),
+        Answer::Restored(Restored::default()),
         Answer::Busy,
     ] {
         let bytes = answer_bytes(&answer);

@@ -4,13 +4,29 @@
 //! Leaves: scopes and tags. Must never happen here: a scope that a peer chose.
 
 use super::{Team, TeamError};
+use crate::find::Find;
 use crate::secrets::Secret;
 use quarry_trust::roster::{Op, Project, Role, Roster, TEAM_ITSELF, check_typed};
-use quarry_trust::{BuilderId, Digest, PeerId, Scope, TeamId};
+use quarry_trust::{BuilderId, Digest, Entry, PeerId, Scope, TeamId};
 use std::collections::BTreeSet;
 
+/// The team of what belongs to a project without being shared: no team's id is zero.
+const NO_TEAM: TeamId = TeamId(Digest::from_bytes([0; 32]));
 /// Any key: whether there is a tag for it says whether a secret is known.
 const PROBE: Digest = Digest::from_bytes([0; 32]);
+
+/// Whom a workspace says that its compiles are for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom {
+    /// The whole team.
+    Team,
+    /// A project that is closed to some.
+    Project(String),
+    /// Nobody can tell which workspace it is: the team, where nothing is closed to anybody.
+    Nowhere,
+    /// What it says is not understood: nobody.
+    Unknown,
+}
 
 /// Whom what is compiled in a workspace is for, and who is asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +113,7 @@ impl Team {
     /// The scope of what is compiled here now, outside of projects. A reader publishes nothing.
     #[must_use]
     pub fn scope(&self) -> Scope {
-        self.audience(None).publish
+        self.audience(&Whom::Team).publish
     }
 
     /// What `to` may be told, as far as it is known here.
@@ -114,24 +130,30 @@ impl Team {
     /// is compiled for a project stays the project's, also where this node is not in it (yet),
     /// or in no team: then nobody else ever sees it, and nobody is asked.
     #[must_use]
-    pub fn audience(&self, project: Option<&str>) -> Audience {
+    pub fn audience(&self, whom: &Whom) -> Audience {
         let signs = matches!(self.role(), Some(Role::Admin | Role::Builder));
         let own = self.builder();
-        let of = |r: &Roster, name: Option<&str>| match name {
-            None => Scope::Team(r.team()),
-            Some(name) => Scope::project(r.team(), name),
+        let of = |r: &Roster, whom: &Whom| match whom {
+            Whom::Team => Some(Scope::Team(r.team())),
+            Whom::Project(name) => Some(Scope::project(r.team(), name)),
+            Whom::Nowhere if r.projects().all(|(name, _)| name == TEAM_ITSELF) => {
+                Some(Scope::Team(r.team()))
+            }
+            Whom::Nowhere | Whom::Unknown => None,
         };
-        let nobody = project.map_or(Scope::Private, |name| {
-            Scope::project(TeamId(Digest::from_bytes([0; 32])), name)
-        });
+        let nobody = match whom {
+            Whom::Team => Scope::Private,
+            Whom::Project(name) => Scope::project(NO_TEAM, name),
+            Whom::Nowhere | Whom::Unknown => Scope::project(NO_TEAM, TEAM_ITSELF),
+        };
         let audience = |r: &Roster| {
-            let scope = Some(of(r, project)).filter(|scope| r.sees(&own, scope))?;
-            let mut asked = vec![scope, of(r, None)];
+            let scope = of(r, whom).filter(|scope| r.sees(&own, scope))?;
+            let mut asked = vec![scope, Scope::Team(r.team())];
             asked.dedup();
             Some(Audience {
                 publish: if signs { scope } else { nobody },
+                within: (asked.len() > 1).then_some(scope),
                 asked,
-                within: project.map(|_| scope),
             })
         };
         let alone = Audience {
@@ -140,6 +162,17 @@ impl Team {
             within: None,
         };
         self.roster(audience).flatten().unwrap_or(alone)
+    }
+
+    /// Whom what is compiled once more is for: those for whom the first compile was.
+    #[must_use]
+    pub fn again(&self, entry: &Entry) -> Scope {
+        let signs = matches!(self.role(), Some(Role::Admin | Role::Builder));
+        if signs || entry.builder == self.builder() {
+            entry.scope
+        } else {
+            Scope::Private
+        }
     }
 
     /// The tag under which a key of this scope is announced and sought; `None` where the secret

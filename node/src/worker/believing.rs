@@ -8,7 +8,8 @@
 use super::cache::NodeCache;
 use crate::belief::{self, Belief, Refused, Ruling};
 use crate::service::policy::Reach;
-use quarry_trust::{ActionKey, Entry, LookupKey, ObjectRef, Roster, Verified};
+use crate::team::Audience;
+use quarry_trust::{ActionKey, Entry, LookupKey, ObjectRef, Roster, Scope, Verified};
 use quarry_wrapper::pipeline::{Cache, Candidate, Object, Staged, Tier, UnsignedEntry};
 use std::fs::File;
 use std::io;
@@ -33,6 +34,7 @@ pub struct Believing {
     cache: Arc<NodeCache>,
     rulings: Vec<Ruling>,
     reach: Reach,
+    audience: Audience,
     heard: Mutex<Heard>,
 }
 
@@ -56,6 +58,7 @@ impl Believing {
         let resolved = cache.team.roster(|roster| with(Some(roster)));
         let (rulings, reach) = resolved.unwrap_or_else(|| with(None));
         Self {
+            audience: cache.team.audience(&belief.whom),
             cache,
             rulings,
             reach,
@@ -63,10 +66,18 @@ impl Believing {
         }
     }
 
-    /// For what looks nothing up: nothing of anybody else is believed.
+    /// For what looks nothing up and is stored for `scope`: nothing of anybody else is believed.
     #[must_use]
-    pub fn own_only(cache: Arc<NodeCache>) -> Self {
-        Self::new(cache, &Belief::own_only())
+    pub fn storing(cache: Arc<NodeCache>, scope: Scope) -> Self {
+        let mut storing = Self::new(cache, &Belief::own_only());
+        storing.audience.publish = scope;
+        storing
+    }
+
+    /// For whom what is compiled is.
+    #[must_use]
+    pub const fn scope(&self) -> Scope {
+        self.audience.publish
     }
 
     /// What was come across.
@@ -80,11 +91,12 @@ impl Believing {
 
 impl Cache for Believing {
     fn predict(&self, lookup: &LookupKey, tier: Tier) -> Vec<Candidate> {
-        self.cache.predict(lookup, tier, &self.reach)
+        self.cache
+            .predict(lookup, tier, (&self.audience, &self.reach))
     }
 
     fn get(&self, action: &ActionKey, tier: Tier) -> Vec<Candidate> {
-        self.cache.get(action, tier, &self.reach)
+        self.cache.get(action, tier, (&self.audience, &self.reach))
     }
 
     fn judge(&self, fit: &[&Candidate], executes: bool) -> Vec<usize> {
@@ -122,6 +134,10 @@ impl Cache for Believing {
         self.cache.refused(candidate, why);
     }
 
+    fn stands(&self, entry: &Verified<Entry>) -> bool {
+        self.cache.stands(entry)
+    }
+
     fn damaged(&self, entry: &Verified<Entry>) {
         self.cache.damaged(entry);
     }
@@ -135,7 +151,7 @@ impl Cache for Believing {
     }
 
     fn put(&self, unsigned: UnsignedEntry) -> io::Result<Verified<Entry>> {
-        self.cache.put(unsigned)
+        self.cache.put(unsigned, self.audience.publish)
     }
 
     fn value_secret(&self) -> [u8; 32] {

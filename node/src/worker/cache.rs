@@ -7,16 +7,18 @@
 use crate::adopt::read_description;
 use crate::service::counters::Counters;
 use crate::service::policy::{self, Reach};
-use crate::store::{self, Offer, Store, StoreError};
+use crate::store::{self, Offer, Placed, Store, StoreError};
 use crate::swarm::{Ask, Swarm, SwarmError, crate_digest};
 use crate::team::{self, Audience, Team};
 use crate::worker::announcer::Announcer;
 use crate::worker::disputes::Disputes;
+use crate::worker::hearing::Hearing;
 use quarry_trust::canon::Canonical;
+use quarry_trust::roster::Standing;
 use quarry_trust::verify::Source;
 use quarry_trust::{
     ActionKey, BuilderId, Digest, Entry, LookupKey, ObjectRef, Output, OutputName, PeerId, Refusal,
-    Scope, Verified,
+    Scope, SignedEntry, Verified,
 };
 use quarry_wrapper::action::Description;
 use quarry_wrapper::pipeline::{Candidate, Object, Staged, Tier, UnsignedEntry};
@@ -47,6 +49,9 @@ fn read_aside(store: &dyn Store) -> HashSet<(Digest, BuilderId)> {
         .collect()
 }
 
+/// An entry at a teammate's node, with its description.
+pub type Elsewhere = (PeerId, Verified<Entry>, Description);
+
 /// The node's cache.
 pub struct NodeCache {
     store: Arc<dyn Store>,
@@ -55,6 +60,7 @@ pub struct NodeCache {
     pub(super) counters: Arc<Counters>,
     pub(super) disputes: Disputes,
     announcer: Announcer,
+    hearing: Arc<Hearing>,
     /// Entries that compiling again has shown to be wrong, by action and builder.
     aside: Mutex<HashSet<(Digest, BuilderId)>>,
 }
@@ -67,6 +73,7 @@ impl NodeCache {
         swarm: Arc<dyn Swarm>,
         team: Arc<Team>,
         counters: Arc<Counters>,
+        hearing: Arc<Hearing>,
     ) -> Self {
         let announcer = Announcer::start(store.clone(), swarm.clone());
         let aside = Mutex::new(read_aside(store.as_ref()));
@@ -78,6 +85,7 @@ impl NodeCache {
             counters,
             announcer,
             disputes: Disputes::default(),
+            hearing,
         }
     }
 
@@ -97,7 +105,7 @@ impl NodeCache {
         };
         let mut believed = Vec::with_capacity(offers.len());
         for Offer { prediction, signed } in offers {
-            match self.team.verify(&signed, source, action, lookup) {
+            match self.verified(&signed, source, action, lookup) {
                 Ok(entry) if self.is_aside(&entry) => {
                     tracing::debug!(action = %entry.action, "an entry stays set aside");
                 }
@@ -111,6 +119,28 @@ impl NodeCache {
             }
         }
         believed
+    }
+
+    /// The verdict over an entry. A teammate's counts only once the newest roster was heard, or
+    /// was waited for: a node that was away does not know yet who was revoked meanwhile.
+    fn verified(
+        &self,
+        signed: &SignedEntry,
+        source: Source,
+        action: Option<&ActionKey>,
+        lookup: Option<&LookupKey>,
+    ) -> Result<Verified<Entry>, Refusal> {
+        let entry = self.team.verify(signed, source, action, lookup)?;
+        if entry.builder == self.team.builder() || self.hearing.is_over() {
+            return Ok(entry);
+        }
+        self.hearing.wait();
+        self.team.verify(signed, source, action, lookup)
+    }
+
+    /// Notes in the journal what was put into a target directory.
+    pub fn note(&self, placed: Placed) {
+        self.store.note(placed);
     }
 
     fn refuse(&self, from: Option<&PeerId>, why: Refusal, what: &str) {
@@ -144,15 +174,15 @@ impl NodeCache {
 
     /// Asks who may hold the key, as many as `reach` says, and all of them together no longer than
     /// the usual few.
-    fn ask(&self, key: &Digest, ask: Ask, reach: &Reach) -> Vec<Candidate> {
+    fn ask(&self, key: &Digest, ask: Ask, whom: (&Audience, &Reach)) -> Vec<Candidate> {
+        let (audience, reach) = whom;
         let (action, lookup) = match &ask {
             Ask::Action(key) => (Some(key), None),
             Ask::Lookup(key) => (None, Some(key)),
             Ask::Crate(_) => (None, None),
         };
         let mut all = Vec::new();
-        let audience = self.team.audience(None);
-        let candidates = self.candidates(&audience, key);
+        let candidates = self.candidates(audience, key);
         if candidates.is_empty() {
             // Perhaps a member holds it whom we are not connected to: found behind this
             // compile's back, if at all.
@@ -211,6 +241,10 @@ impl NodeCache {
             prediction: candidate.prediction.clone(),
             signed: candidate.signed.clone(),
         };
+        // Revoked while its objects came: nothing of it is kept. They are named by nobody now.
+        if !self.stands(entry) {
+            return Err(StoreError::of_stage(io::ErrorKind::PermissionDenied.into()));
+        }
         self.store.put(entry, &offer)?;
         // What is here now can be had from here as well.
         self.announce(entry);
@@ -243,12 +277,18 @@ impl NodeCache {
         }
     }
 
-    /// Verified entries of a crate that connected teammates hold, each with its description.
-    pub fn elsewhere(&self, crate_name: &str) -> Vec<(PeerId, Verified<Entry>, Description)> {
+    /// Verified entries of a crate that connected teammates hold, each with its description. Of a
+    /// crate that was compiled for a project (`scope`) the project's members alone are asked.
+    pub fn elsewhere(&self, crate_name: &str, scope: Option<Scope>) -> Vec<Elsewhere> {
         let deadline = Instant::now() + policy::ELSEWHERE_WITHIN;
+        let may = |peer: &PeerId| match scope {
+            Some(project @ Scope::Project(..)) => self.team.peer_sees(peer, &project),
+            _ => true,
+        };
         let connected = self.swarm.peers().into_iter().filter(|p| p.connected);
+        let asked = connected.map(|p| p.peer).filter(may);
         let mut found = Vec::new();
-        for peer in connected.map(|p| p.peer).take(policy::ELSEWHERE_PEERS) {
+        for peer in asked.take(policy::ELSEWHERE_PEERS) {
             let ask = Ask::Crate(crate_digest(crate_name));
             let Ok(offers) = self.swarm.ask(&peer, ask, deadline) else {
                 continue;
@@ -332,7 +372,7 @@ impl NodeCache {
     }
 
     /// Signs an unsigned entry as ours.
-    fn sign(&self, unsigned: &UnsignedEntry) -> io::Result<Entry> {
+    fn sign(&self, unsigned: &UnsignedEntry, scope: Scope) -> io::Result<Entry> {
         let mut outputs = Vec::with_capacity(unsigned.outputs.len());
         for o in &unsigned.outputs {
             let name = OutputName::new(o.name.clone()).map_err(io::Error::other)?;
@@ -347,7 +387,7 @@ impl NodeCache {
             scope: if unsigned.private {
                 Scope::Private
             } else {
-                self.team.scope()
+                scope
             },
             builder: self.team.builder(),
             lookup: unsigned.lookup,
@@ -366,23 +406,33 @@ impl NodeCache {
 
 /// What the pipeline asks of a cache, but for what is believed ([`super::believing`]).
 impl NodeCache {
-    pub(super) fn predict(&self, lookup: &LookupKey, tier: Tier, reach: &Reach) -> Vec<Candidate> {
+    pub(super) fn predict(
+        &self,
+        lookup: &LookupKey,
+        tier: Tier,
+        whom: (&Audience, &Reach),
+    ) -> Vec<Candidate> {
         match tier {
             Tier::Local => {
                 let offers = self.store.offers(lookup, LOCAL_OFFERS).unwrap_or_default();
                 self.believe(offers, None, None, Some(lookup))
             }
-            Tier::Peers => self.ask(&lookup.digest(), Ask::Lookup(*lookup), reach),
+            Tier::Peers => self.ask(&lookup.digest(), Ask::Lookup(*lookup), whom),
         }
     }
 
-    pub(super) fn get(&self, action: &ActionKey, tier: Tier, reach: &Reach) -> Vec<Candidate> {
+    pub(super) fn get(
+        &self,
+        action: &ActionKey,
+        tier: Tier,
+        whom: (&Audience, &Reach),
+    ) -> Vec<Candidate> {
         match tier {
             Tier::Local => {
                 let offers = self.store.entries(action).unwrap_or_default();
                 self.believe(offers, None, Some(action), None)
             }
-            Tier::Peers => self.ask(&action.digest(), Ask::Action(*action), reach),
+            Tier::Peers => self.ask(&action.digest(), Ask::Action(*action), whom),
         }
     }
 
@@ -434,6 +484,15 @@ impl NodeCache {
         }
     }
 
+    pub(super) fn stands(&self, entry: &Verified<Entry>) -> bool {
+        let standing = self.team.roster(|r| r.standing(&entry.builder));
+        let revoked = standing == Some(Standing::Revoked);
+        if revoked {
+            self.refuse(None, Refusal::Revoked, "an entry that was on its way");
+        }
+        !revoked
+    }
+
     pub(super) fn damaged(&self, entry: &Verified<Entry>) {
         self.counters
             .refused(Refusal::Corrupt("an object of a stored entry"));
@@ -462,8 +521,8 @@ impl NodeCache {
         Ok(staged(pinned.map_err(io::Error::other)?))
     }
 
-    pub(super) fn put(&self, unsigned: UnsignedEntry) -> io::Result<Verified<Entry>> {
-        let signed = self.team.sign(&self.sign(&unsigned)?);
+    pub(super) fn put(&self, unsigned: UnsignedEntry, scope: Scope) -> io::Result<Verified<Entry>> {
+        let signed = self.team.sign(&self.sign(&unsigned, scope)?);
         let entry = self
             .team
             .verify(
@@ -494,3 +553,7 @@ fn staged(pinned: store::Pinned) -> Staged {
         pin: Box::new(pinned),
     }
 }
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

@@ -6,7 +6,7 @@
 
 use crate::service::counters::Counters;
 use crate::team::Team;
-use quarry_trust::policy::disagreement;
+use quarry_trust::policy::agree;
 use quarry_trust::{BuilderId, Digest, Entry, Verified};
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -26,8 +26,7 @@ impl Disputes {
         team: &Team,
         counters: &Counters,
     ) -> Option<String> {
-        let (one, other) = disagreement(entries)?;
-        let (one, other) = (entries[one], entries[other]);
+        let (one, other) = contradiction(entries)?;
         let name = |entry: &Entry| {
             let name = team.builder_name(&entry.builder);
             let key = &entry.builder.to_hex()[..16];
@@ -55,5 +54,69 @@ impl Disputes {
             counters.disagreed(text.clone());
         }
         Some(text)
+    }
+}
+
+/// The first two entries in which builders contradict each other about one action.
+fn contradiction<'e>(
+    entries: &[&'e Verified<Entry>],
+) -> Option<(&'e Verified<Entry>, &'e Verified<Entry>)> {
+    let pairs = (0..entries.len()).flat_map(|b| (0..b).map(move |a| (a, b)));
+    let mut pairs = pairs.map(|(a, b)| (entries[a], entries[b]));
+    pairs.find(|(a, b)| contradict(a, b))
+}
+
+/// Whether two builders say different things of one action. For terminals of different widths
+/// messages are different, and nothing is said against that.
+fn contradict(one: &Entry, other: &Entry) -> bool {
+    let one_question = one.action == other.action && one.width == other.width;
+    one_question && one.builder != other.builder && !agree(one, other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quarry_trust::{ActionKey, LookupKey, ObjectRef, Scope};
+
+    fn entry(who: u8, said: &[u8]) -> Entry {
+        let object = |bytes: &[u8]| ObjectRef {
+            digest: Digest::of(bytes),
+            size: 1,
+        };
+        Entry {
+            scope: Scope::Private,
+            builder: BuilderId([who; 32]),
+            lookup: LookupKey::of(b"lookup"),
+            action: ActionKey::of(b"action"),
+            description: object(b"description"),
+            crate_name: "demo".into(),
+            outputs: Vec::new(),
+            stdout: object(said),
+            stderr: object(b"err"),
+            width: Some(80),
+            duration_ms: 7,
+            created: 7,
+        }
+    }
+
+    #[test]
+    fn a_contradiction_is_one_between_builders_about_one_question() {
+        let alice = entry(1, b"this");
+        assert!(contradict(&alice, &entry(2, b"that")));
+        assert!(!contradict(&alice, &entry(2, b"this")));
+        assert!(
+            !contradict(&alice, &entry(1, b"that")),
+            "her own later word"
+        );
+        let wide = Entry {
+            width: Some(120),
+            ..entry(2, b"that")
+        };
+        assert!(!contradict(&alice, &wide), "another terminal's messages");
+        let other = Entry {
+            action: ActionKey::of(b"other"),
+            ..entry(2, b"that")
+        };
+        assert!(!contradict(&alice, &other));
     }
 }

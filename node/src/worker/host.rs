@@ -1,13 +1,15 @@
 //! What the swarm may ask of this node: the roster, the gate, offers and objects for members.
 
 use crate::service::counters::Counters;
-use crate::store::{Object, Offer, Store, StoreError};
-use crate::swarm::{Ask, Host, MAX_OFFERS, Taken, crate_digest};
+use crate::store::{How, Object, Offer, Store, StoreError};
+use crate::swarm::{Ask, Host, MAX_OFFERS, Restored, RestoredCrate, Taken, crate_digest};
 use crate::team::Team;
+use crate::worker::hearing::Hearing;
 use crate::worker::voice::Voice;
 use quarry_trust::canon::Canonical;
 use quarry_trust::verify::Source;
-use quarry_trust::{ActionKey, Digest, Entry, PeerId, Refusal, Scope, Verified};
+use quarry_trust::{ActionKey, BuilderId, Digest, Entry, PeerId, Refusal, Scope, Verified};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 /// The node as the swarm sees it.
@@ -18,6 +20,8 @@ pub struct NodeHost {
     pub team: Arc<Team>,
     /// What is counted.
     pub counters: Arc<Counters>,
+    /// Whether the newest roster was heard since the node started.
+    hearing: Arc<Hearing>,
     /// How often what members send wrongly is said, and how often that strangers came.
     voices: (Voice, Voice),
     /// Held during a walk through the store for a member: one at a time.
@@ -27,11 +31,17 @@ pub struct NodeHost {
 impl NodeHost {
     /// The node's parts as the swarm sees them.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, team: Arc<Team>, counters: Arc<Counters>) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        team: Arc<Team>,
+        counters: Arc<Counters>,
+        hearing: Arc<Hearing>,
+    ) -> Self {
         Self {
             store,
             team,
             counters,
+            hearing,
             voices: <(Voice, Voice)>::default(),
             walk: Mutex::new(()),
         }
@@ -102,6 +112,7 @@ impl Host for NodeHost {
     fn merge_roster(&self, from: &PeerId, wire: &[u8]) -> Taken {
         match self.team.merge(wire) {
             Ok(outcome) => {
+                self.hearing.heard();
                 for builder in &outcome.revoked {
                     tracing::warn!(
                         "builder {builder} was revoked: what it signed is not used any more"
@@ -142,6 +153,29 @@ impl Host for NodeHost {
         offers.retain(|offer| self.visible(to, offer).is_some());
         offers.truncate(MAX_OFFERS);
         offers
+    }
+
+    fn restored(&self, to: &PeerId, builder: &BuilderId) -> Restored {
+        if !self.admits(to) {
+            return Restored::default();
+        }
+        let mut crates: BTreeMap<(String, bool), u64> = BTreeMap::new();
+        let told = self.store.each_placed(Some(builder), &mut |placed| {
+            if placed.how == How::Restored && self.team.peer_sees(to, &placed.scope) {
+                let key = (placed.crate_name, placed.kind.executes());
+                *crates.entry(key).or_default() += 1;
+            }
+        });
+        if let Err(error) = told {
+            tracing::warn!(%error, "the journal of restores could not be read for a member");
+        }
+        let crates = crates.into_iter();
+        let all = crates.map(|((crate_name, executes), count)| RestoredCrate {
+            crate_name,
+            executes,
+            count,
+        });
+        Restored::fitting(all.collect())
     }
 
     fn open(&self, to: &PeerId, action: &ActionKey, digest: &Digest) -> Option<(Object, u64)> {

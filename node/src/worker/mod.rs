@@ -5,23 +5,26 @@ pub mod announcer;
 pub mod believing;
 pub mod cache;
 pub mod disputes;
+pub mod hearing;
 pub mod host;
 pub mod memos;
+mod placed;
 pub mod recheck;
-mod voice;
+pub(crate) mod voice;
 
 use crate::belief::{Beliefs, Refused};
 use crate::control::RecentReport;
 use crate::rules::TrustSettings;
 use crate::service::counters::{Counters, Kind, Outcome};
-use crate::store::Store;
+use crate::store::{How, Store};
 use crate::swarm::Swarm;
 use crate::team::Team;
 use believing::{Believing, Heard};
-use cache::NodeCache;
-use quarry_trust::{Entry, PeerId, Verified};
-use quarry_wrapper::action::Description;
+use cache::{Elsewhere, NodeCache};
+use hearing::Hearing;
+use quarry_trust::{Entry, Scope, Verified};
 use quarry_wrapper::compiler::Bypass;
+use quarry_wrapper::compiler::rustc::args::UnitKind;
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::protocol::{Finished, Replay, RunPlan};
 use quarry_wrapper::observer::Observer;
@@ -120,6 +123,8 @@ pub struct Started {
     job: Work,
     inv: Arc<Invocation>,
     asked: Asked,
+    /// Whom it is for, as the workspace said when it began.
+    scope: Scope,
     heard: Heard,
 }
 
@@ -137,6 +142,14 @@ impl Work {
             Self::Script(job) => &job.package,
         }
     }
+
+    /// What kind of unit is compiled; `None` for a build script's run.
+    fn kind(&self) -> Option<UnitKind> {
+        match self {
+            Self::Compile(job) => Some(job.unit.kind),
+            Self::Script(_) => None,
+        }
+    }
 }
 
 impl Worker {
@@ -148,10 +161,11 @@ impl Worker {
         swarm: Arc<dyn Swarm>,
         team: Arc<Team>,
         counters: Arc<Counters>,
+        hearing: Arc<Hearing>,
         observing: (Option<Observer>, &[String]),
     ) -> Self {
         let memos = Arc::new(memos::StoreMemos(store.clone()));
-        let cache = NodeCache::new(store, swarm, team.clone(), counters.clone());
+        let cache = NodeCache::new(store, swarm, team.clone(), counters.clone(), hearing);
         let (observer, pure) = observing;
         Self {
             pipeline: Arc::new(Pipeline::new(Some(memos)).observing(observer, pure)),
@@ -190,10 +204,10 @@ impl Worker {
     }
 
     /// Entries of a crate that teammates hold, each with its description: what a miss is compared
-    /// with. Blocks, up to a deadline.
+    /// with. `scope` says whom the latest compile of it here was for. Blocks, up to a deadline.
     #[must_use]
-    pub fn elsewhere(&self, crate_name: &str) -> Vec<(PeerId, Verified<Entry>, Description)> {
-        self.cache.elsewhere(crate_name)
+    pub fn elsewhere(&self, crate_name: &str, scope: Option<Scope>) -> Vec<Elsewhere> {
+        self.cache.elsewhere(crate_name, scope)
     }
 
     /// Returns when what was to be compiled once more to be shared has been. Blocks, for minutes
@@ -214,7 +228,7 @@ impl Worker {
         let asked = Asked::of(inv);
         let cache = Believing::new(self.cache.clone(), &self.beliefs.of(inv, false));
         let begun = self.pipeline.begin(inv, caller, &cache);
-        let heard = cache.heard();
+        let (scope, heard) = (cache.scope(), cache.heard());
         match begun {
             Begin::Query => {
                 self.counters.ended(Outcome::Query, None);
@@ -237,7 +251,10 @@ impl Worker {
                     let reason = job.bypass().unwrap_or(Bypass::Interrupted);
                     self.bypassed(reason, job.unit.crate_name.clone(), asked.clone());
                 }
-                Answer::Run(plan, self.started(Work::Compile(job), inv, asked, heard))
+                Answer::Run(
+                    plan,
+                    self.started(Work::Compile(job), inv, asked, (scope, heard)),
+                )
             }
         }
     }
@@ -247,7 +264,7 @@ impl Worker {
         let asked = Asked::of_script(inv);
         let cache = Believing::new(self.cache.clone(), &self.beliefs.of(inv, true));
         let begun = self.pipeline.begin_script(inv, caller, &cache);
-        let heard = cache.heard();
+        let (scope, heard) = (cache.scope(), cache.heard());
         match begun {
             script::Begin::Untouched(reason) => {
                 self.bypassed(reason, String::new(), asked);
@@ -259,7 +276,10 @@ impl Worker {
             }
             script::Begin::Run(job) => {
                 let plan = job.plan.clone();
-                Answer::Run(plan, self.started(Work::Script(job), inv, asked, heard))
+                Answer::Run(
+                    plan,
+                    self.started(Work::Script(job), inv, asked, (scope, heard)),
+                )
             }
         }
     }
@@ -270,7 +290,7 @@ impl Worker {
         job: Work,
         inv: &Arc<Invocation>,
         asked: Asked,
-        heard: Heard,
+        (scope, heard): (Scope, Heard),
     ) -> Box<Started> {
         if heard.refused.is_some() {
             self.counters.refused_as("policy");
@@ -279,6 +299,7 @@ impl Worker {
             job,
             inv: inv.clone(),
             asked,
+            scope,
             heard,
         })
     }
@@ -289,10 +310,12 @@ impl Worker {
             job,
             inv,
             asked,
+            scope,
             heard,
         } = started;
         let crate_name = job.crate_name().to_owned();
-        let cache = &Believing::own_only(self.cache.clone());
+        let unit = job.kind();
+        let cache = &Believing::storing(self.cache.clone(), scope);
         let recorded = match job {
             Work::Compile(job) => self.pipeline.record(*job, finished, cache),
             Work::Script(job) => self.pipeline.record_script(*job, finished, cache),
@@ -302,6 +325,8 @@ impl Worker {
                 if let Some(rechecker) = &self.rechecker {
                     rechecker.stored(&inv, &entry, prediction);
                 }
+                let placed = placed::of(How::Compiled, &entry, unit, &asked.out_dir);
+                self.cache.note(placed);
                 let kind = asked.kind();
                 let recent = RecentReport {
                     outcome: "miss".to_owned(),
@@ -328,6 +353,13 @@ impl Worker {
         self.bypassed(Bypass::Interrupted, crate_name, asked);
     }
 
+    /// A compile that was begun, and whose end somebody reports whom we do not believe.
+    pub fn disowned(&self, started: Started) {
+        let Started { job, asked, .. } = started;
+        let crate_name = job.crate_name().to_owned();
+        self.bypassed(Bypass::ForeignCaller, crate_name, asked);
+    }
+
     /// A request that was not even classified, for a reason of the node's own.
     pub fn declined(&self, reason: &'static str, cwd: String) {
         let recent = RecentReport {
@@ -347,6 +379,8 @@ impl Worker {
     }
 
     fn hit(&self, hit: &Hit, asked: Asked, heard: Heard) {
+        let placed = placed::of(How::Restored, &hit.entry, hit.kind, &asked.out_dir);
+        self.cache.note(placed);
         let kind = asked.kind();
         let (outcome, name) = match hit.from {
             None => (Outcome::HitLocal, "hit-local"),

@@ -201,7 +201,7 @@ fn compile(parts: &Parts, second: &Second, scratch: &Path) {
     let Second { inv, entry, .. } = second;
     let prediction = second.prediction.as_slice();
     let pipeline = &parts.pipeline;
-    let cache = &Believing::own_only(parts.cache.clone());
+    let cache = &Believing::storing(parts.cache.clone(), parts.team.again(entry));
     match second.purpose {
         Purpose::Recheck => {
             // What is ours already needs no second word of ours.

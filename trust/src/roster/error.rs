@@ -78,19 +78,3 @@ pub enum RosterError {
     #[error("the departure of builder {0} is older than its joining; it must be signed again")]
     StaleDeparture(BuilderId),
 }
-
-/// Why [`super::Roster::find`] names nobody.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum FindError {
-    /// No member begins like that.
-    #[error("no member's name, peer or builder begins with {0:?}; see `qnode members`")]
-    NotFound(String),
-    /// Several members begin like that.
-    #[error("{prefix:?} could be {}; give more of the name, peer or builder", names.join(", "))]
-    Ambiguous {
-        /// What was asked.
-        prefix: String,
-        /// Some of those that match, by name: at most [`super::FIND_SHOWN`].
-        names: Vec<String>,
-    },
-}

@@ -19,7 +19,7 @@ mod wire;
 pub use chain::{Fork, Head, MAX_CHANGES, MAX_FORKS};
 pub use change::{Change, Departure, FreshMark, MAX_HEADS, Op};
 pub use charter::{Charter, MAX_FORMER, MAX_MEMBERS};
-pub use error::{FindError, RosterError};
+pub use error::RosterError;
 pub use member::{Gone, MAX_MEMBER_NAME, Member, Role, check_name, check_typed};
 pub use project::{MAX_PROJECTS, Project, TEAM_ITSELF, secret_digest};
 pub use signed::{Signed, Statement};
@@ -38,8 +38,6 @@ pub const ROSTER_MAX_AGE: u64 = 30 * 24 * 3600;
 /// How far an admin's clock may run ahead of ours, in seconds: one day. Evidence from further in
 /// the future counts nothing until its time is that near.
 pub const MAX_SKEW: u64 = 24 * 3600;
-/// Names that an ambiguous prefix lists: a line's worth.
-pub const FIND_SHOWN: usize = 5;
 
 /// Where a builder stands with the team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +65,7 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Founds a team: the root signs a charter whose only member, an admin whatever role it
-    /// came with, is `founder`.
+    /// Founds a team: the root signs [`Roster::founding`].
     ///
     /// # Errors
     /// [`RosterError::Name`].
@@ -78,33 +75,50 @@ impl Roster {
         founder: Member,
         now: u64,
     ) -> Result<Self, RosterError> {
+        let charter = Self::founding(name, root.id(), founder, now)?;
+        Self::chartered(Signed::new(charter, root))
+    }
+
+    /// A team's first charter, to be signed by `root`: its only member, an admin whatever role it
+    /// came with, is `founder`.
+    ///
+    /// # Errors
+    /// [`RosterError::Name`].
+    pub fn founding(
+        name: &str,
+        root: BuilderId,
+        founder: Member,
+        now: u64,
+    ) -> Result<Charter, RosterError> {
         member::check_typed(name)?;
         member::check_typed(&founder.name)?;
         let members = vec![Member {
             role: Role::Admin,
             ..founder
         }];
-        let (name, root_id) = (name.to_owned(), root.id());
-        let charter = Charter {
+        let name = name.to_owned();
+        Ok(Charter {
             name,
-            root: root_id,
+            root,
             epoch: 1,
             members,
             former: vec![],
             created: now,
-        };
-        let chain = Chain::new(Signed::new(charter, root), [])?;
-        Self::assemble(chain, BTreeMap::new())
+        })
     }
 
-    /// Begins the next epoch: the root signs a new charter with the members of today, of whom
-    /// those in `admins` are the admins (they need not have been members), the admins of before
-    /// are builders, and those in `revoked` are revoked. An open fork stays suspended for ever:
-    /// what waited for a merge is dropped.
+    /// The roster that a signed charter alone makes.
     ///
     /// # Errors
-    /// [`RosterError::OtherRoot`] for another key, [`RosterError::Charter`] or
-    /// [`RosterError::Name`] for lists that do not make a charter.
+    /// [`RosterError`] for lists that do not make a state.
+    pub fn chartered(charter: Signed<Charter>) -> Result<Self, RosterError> {
+        Self::assemble(Chain::new(charter, [])?, BTreeMap::new())
+    }
+
+    /// Begins the next epoch: the root signs [`Roster::next_charter`].
+    ///
+    /// # Errors
+    /// [`RosterError::OtherRoot`] for another key, and as [`Roster::next_charter`].
     pub fn recharter(
         &mut self,
         root: &BuilderKey,
@@ -115,6 +129,24 @@ impl Roster {
         if root.id() != self.root() {
             return Err(RosterError::OtherRoot(root.id()));
         }
+        let charter = self.next_charter(admins, revoked, now)?;
+        *self = Self::chartered(Signed::new(charter, root))?;
+        Ok(())
+    }
+
+    /// The charter of the next epoch, to be signed by the root: the members of today, of whom
+    /// those in `admins` are the admins (they need not have been members), the admins of before
+    /// are builders, and those in `revoked` are revoked. An open fork stays suspended for ever:
+    /// what waited for a merge is dropped.
+    ///
+    /// # Errors
+    /// [`RosterError::Charter`] or [`RosterError::Name`] for lists that do not make a charter.
+    pub fn next_charter(
+        &self,
+        admins: Vec<Member>,
+        revoked: &[BuilderId],
+        now: u64,
+    ) -> Result<Charter, RosterError> {
         let mut members = BTreeMap::new();
         let mut former = BTreeMap::new();
         for record in self.state.records() {
@@ -163,9 +195,7 @@ impl Roster {
         charter
             .check()
             .map_err(|_| RosterError::Charter("its lists do not fit together"))?;
-        let chain = Chain::new(Signed::new(charter, root), [])?;
-        *self = Self::assemble(chain, BTreeMap::new())?;
-        Ok(())
+        Ok(charter)
     }
 
     /// Computes what the chain amounts to. Of the marks those are kept that an admin of now
@@ -244,34 +274,6 @@ impl Roster {
     #[must_use]
     pub fn member_by_builder(&self, builder: &BuilderId) -> Option<&Member> {
         self.state.member(builder)
-    }
-
-    /// The member in force whose whole name is `prefix`, or the only one whose name, peer or
-    /// builder (both in lower-case hexadecimal) begins with it.
-    ///
-    /// # Errors
-    /// [`FindError`].
-    pub fn find(&self, prefix: &str) -> Result<&Member, FindError> {
-        let mut found: Vec<&Member> = self.members().filter(|m| m.name == prefix).collect();
-        if found.is_empty() && !prefix.is_empty() {
-            let begins = |text: &str| text.starts_with(prefix);
-            let fits = |m: &&Member| {
-                begins(&m.name) || begins(&m.peer.to_hex()) || begins(&m.builder.to_hex())
-            };
-            found = self.members().filter(fits).collect();
-        }
-        if found.len() > 1 {
-            let names = found.iter().take(FIND_SHOWN);
-            let names = names.map(|m| format!("{} ({})", m.name, &m.builder.to_hex()[..8]));
-            return Err(FindError::Ambiguous {
-                prefix: prefix.into(),
-                names: names.collect(),
-            });
-        }
-        found
-            .first()
-            .copied()
-            .ok_or_else(|| FindError::NotFound(prefix.into()))
     }
 
     /// Where `builder` stands.

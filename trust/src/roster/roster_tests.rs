@@ -145,42 +145,6 @@ fn a_team_keeps_its_id_only_with_its_name_and_root() {
 }
 
 #[test]
-fn a_member_is_found_by_the_beginning_of_name_peer_or_builder() {
-    let mut roster = desk();
-    for (who, name) in [(BOB, "bob"), (CAROL, "bobby"), (DAVE, "dave")] {
-        let member = Member {
-            name: name.into(),
-            ..member(who, Role::Builder)
-        };
-        roster.propose(Op::Add(member), &key(ALICE), NOW).unwrap();
-    }
-    assert_eq!(
-        roster.find("bob").unwrap().builder,
-        id(BOB),
-        "a whole name wins"
-    );
-    assert_eq!(roster.find("bobb").unwrap().builder, id(CAROL));
-    assert_eq!(roster.find("da").unwrap().builder, id(DAVE));
-    assert_eq!(
-        roster.find(&peer(DAVE).to_hex()[..6]).unwrap().builder,
-        id(DAVE)
-    );
-    assert_eq!(
-        roster.find(&id(DAVE).to_hex()[..12]).unwrap().builder,
-        id(DAVE)
-    );
-    assert!(
-        matches!(roster.find("bo"), Err(FindError::Ambiguous { names, .. }) if names.len() == 2)
-    );
-    assert!(matches!(roster.find("zoe"), Err(FindError::NotFound(_))));
-    assert!(matches!(roster.find(""), Err(FindError::NotFound(_))));
-    roster
-        .propose(Op::Retire(id(DAVE)), &key(ALICE), NOW)
-        .unwrap();
-    assert!(matches!(roster.find("dave"), Err(FindError::NotFound(_))));
-}
-
-#[test]
 fn what_is_so_appends_nothing_and_what_cannot_be_is_refused() {
     let mut roster = team_of_three();
     let alice = key(ALICE);

@@ -225,6 +225,7 @@ fn start(node: &Path) -> bool {
     let child = Command::new(node)
         .arg("start")
         .arg("--from-wrapper")
+        .env_remove(crate::shim::TICKET)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

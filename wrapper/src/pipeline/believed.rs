@@ -67,12 +67,56 @@ impl Want<'_> {
             if let Some(hit) = (self.restore)(candidate) {
                 return Some(hit);
             }
-            if candidate.from.is_none() && (self.caller.waits)() {
-                self.cache.damaged(&candidate.entry);
+            let entry = &candidate.entry;
+            let waits = (self.caller.waits)() && self.cache.stands(entry);
+            if candidate.from.is_none() && waits {
+                self.cache.damaged(entry);
                 broken.push(candidate.signed.clone());
             }
         }
         candidates.retain(|c| c.from.is_some() || !broken.contains(&c.signed));
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invocation::Invocation;
+
+    fn unit(words: &str) -> Unit {
+        let argv = format!(
+            "rustc src/lib.rs --crate-name x -C metadata=1 --out-dir /t/debug/deps {words}"
+        );
+        let inv = Invocation {
+            argv: argv.split_whitespace().map(Into::into).collect(),
+            env: Vec::new(),
+            cwd: "/w".into(),
+        };
+        Unit::parse(&inv).unwrap()
+    }
+
+    #[test]
+    fn macros_scripts_and_programs_execute_and_libraries_do_not() {
+        let linked = "--error-format=json --emit=dep-info,metadata,link";
+        for (kind, runs) in [
+            ("--crate-type proc-macro -C prefer-dynamic", true),
+            ("--crate-type bin", true),
+            ("--test", true),
+            ("--crate-type lib", false),
+            ("--crate-type rlib", false),
+        ] {
+            assert_eq!(
+                executes(Some(&unit(&format!("{linked} {kind}")))),
+                runs,
+                "{kind}"
+            );
+        }
+        let checked = unit("--error-format=json --emit=dep-info,metadata --crate-type bin");
+        assert!(
+            !executes(Some(&checked)),
+            "what is only checked is no program"
+        );
+        assert!(executes(None), "what a build script's run left");
     }
 }

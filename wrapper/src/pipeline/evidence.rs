@@ -102,3 +102,7 @@ fn object_of(path: &Path, digests: &dyn FileDigests) -> Option<ObjectRef> {
     let digest = digests.digest(path).ok()?;
     Some(ObjectRef { digest, size })
 }
+
+#[cfg(test)]
+#[path = "evidence_tests.rs"]
+mod tests;

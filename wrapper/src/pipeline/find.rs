@@ -174,7 +174,8 @@ pub fn reads_a_secret(variables: &[Variable]) -> bool {
 }
 
 fn looks_secret(name: &str) -> bool {
-    const MARKS: [&str; 6] = [
+    const MARKS: [&str; 7] = [
+        "TICKET",
         "TOKEN",
         "SECRET",
         "PASSWORD",

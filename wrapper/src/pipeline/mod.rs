@@ -153,6 +153,9 @@ pub trait Cache: Send + Sync {
     fn open_object(&self, object: &ObjectRef) -> Option<Object>;
     /// A signed entry does not fit the command that it is for: count it, use it no more.
     fn refused(&self, candidate: &Candidate, why: &'static str);
+    /// Whether an entry that was verified is believed still. Asked when all is ready to be put in
+    /// place: bringing it took time, in which its builder may have been revoked.
+    fn stands(&self, entry: &Verified<Entry>) -> bool;
     /// An object of this entry is missing or damaged: set the entry aside.
     fn damaged(&self, entry: &Verified<Entry>);
     /// Takes bytes as an object.
@@ -318,6 +321,8 @@ pub struct Hit {
     pub replay: Replay,
     /// The entry that was restored.
     pub entry: Verified<Entry>,
+    /// What kind of unit it is; `None` for the run of a build script.
+    pub kind: Option<UnitKind>,
     /// The peer that had it; `None` where it lay here.
     pub from: Option<PeerId>,
     /// The prediction that led to it, canonical.

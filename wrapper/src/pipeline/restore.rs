@@ -36,8 +36,8 @@ impl Drop for Prepared {
 }
 
 /// Restores one entry whose objects are here. `None` where one of them is missing or damaged, the
-/// disk refuses, or nobody waits for it any more; then no file of the target directory was touched, or the compile that
-/// follows overwrites it.
+/// disk refuses, its builder was revoked meanwhile, or nobody waits for it any more; then no file
+/// of the target directory was touched, or the compile that follows overwrites it.
 pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_>) -> Option<Hit> {
     let entry = &candidate.entry;
     let stdout = message(trip, &entry.stdout)?;
@@ -58,6 +58,9 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_
             .push((at.clone(), dir.join(output.name.as_str())));
         write_output(trip, output, &at, caller.umask).ok()?;
     }
+    if !trip.cache.stands(entry) {
+        return None;
+    }
     for (temporary, place) in &prepared.0 {
         if !(caller.waits)() {
             return None;
@@ -71,6 +74,7 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_
     Some(Hit {
         replay: Replay { stdout, stderr },
         entry: entry.clone(),
+        kind: Some(trip.unit.kind),
         from: candidate.from,
         prediction: candidate.prediction.clone(),
     })

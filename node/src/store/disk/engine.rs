@@ -13,11 +13,10 @@
 
 use super::super::entry_key::EntryKey;
 use super::super::{COMMIT_EVERY, StoreError};
+use super::notes;
+use super::opening::{Unopened, is_broken, open_database, set_aside};
 use super::tables::{self, ENTRIES, Totals, USES};
-use redb::{
-    Builder, Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase,
-    WriteTransaction,
-};
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
 use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,16 +24,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// redb's page cache, in bytes: an idle node has 60 MB in all, and the system caches the file.
-const CACHE_BYTES: usize = 16 << 20;
 /// Marks of use alone are worth an fsync only this often: losing them costs a little order.
 const USES_EVERY: Duration = Duration::from_secs(30);
+/// What the journal notes is written this soon: a restore must not wait for an fsync, and what a
+/// crash takes must be little.
+const NOTES_EVERY: Duration = Duration::from_secs(1);
 /// Marks of use held in memory; beyond, they are written at the next commit.
 const MAX_PENDING_USES: usize = 8192;
 /// The database's file name in the store's folder.
-const FILE_NAME: &str = "store.redb";
-/// What a database that was set aside is called: this and a number.
-const BROKEN: &str = "store.redb.broken-";
+pub(super) const FILE_NAME: &str = "store.redb";
 
 /// What opening the store found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +95,8 @@ struct Pending {
     /// Something was written that is not durable.
     written: bool,
     uses: HashMap<EntryKey, u64>,
+    /// Rows of the journal.
+    notes: Vec<notes::Row>,
     /// The last tick given out: milliseconds since 1970, never twice the same, never backwards.
     tick: u64,
     /// How often the database was opened again, and with it lost what was not durable.
@@ -107,6 +107,17 @@ struct Pending {
     #[cfg(test)]
     commits: u64,
     closing: bool,
+}
+
+impl Pending {
+    /// How long what waits may wait, where nothing else is written.
+    fn patience(&self) -> Duration {
+        match (self.notes.is_empty(), self.uses.is_empty()) {
+            (false, _) => NOTES_EVERY,
+            (true, false) => USES_EVERY,
+            (true, true) => Duration::MAX,
+        }
+    }
 }
 
 /// The database and its commits.
@@ -235,11 +246,54 @@ impl Engine {
             .unwrap_or_else(PoisonError::into_inner);
         {
             let mut pending = self.pending();
-            if !std::mem::take(&mut pending.written) && pending.uses.is_empty() {
+            let idle = pending.uses.is_empty() && pending.notes.is_empty();
+            if !std::mem::take(&mut pending.written) && idle {
                 return Ok(());
             }
         }
-        self.write_durably(|_| Ok(()))
+        let noted = self.take_notes();
+        let done = self.write_durably(|txn| notes::write(txn, &noted));
+        self.unless_written(done, noted)
+    }
+
+    /// Queues a row of the journal: in memory, written soon.
+    pub(super) fn note(&self, row: notes::Row) {
+        let mut pending = self.pending();
+        let first = pending.notes.is_empty();
+        notes::wait(&mut pending.notes, row);
+        if first {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Makes queued rows of the journal visible to readers.
+    pub(super) fn write_notes(&self) -> Result<(), StoreError> {
+        let noted = self.take_notes();
+        if noted.is_empty() {
+            return Ok(());
+        }
+        let done = self.write(|txn| notes::write(txn, &noted));
+        self.unless_written(done, noted)
+    }
+
+    fn take_notes(&self) -> Vec<notes::Row> {
+        std::mem::take(&mut self.pending().notes)
+    }
+
+    /// Rows that were not written wait on, before those that came meanwhile.
+    fn unless_written(
+        &self,
+        done: Result<(), StoreError>,
+        noted: Vec<notes::Row>,
+    ) -> Result<(), StoreError> {
+        if done.is_err() {
+            let mut pending = self.pending();
+            let later = std::mem::replace(&mut pending.notes, noted);
+            for row in later {
+                notes::wait(&mut pending.notes, row);
+            }
+        }
+        done
     }
 
     fn write_uses(&self, txn: &WriteTransaction) -> Result<u64, Stop> {
@@ -293,14 +347,8 @@ impl Engine {
         let mut pending = self.pending();
         while !pending.closing {
             if !pending.written {
-                let wait = if pending.uses.is_empty() {
-                    Duration::MAX
-                } else {
-                    USES_EVERY
-                };
-                let idle = |p: &mut Pending| {
-                    !p.closing && !p.written && (p.uses.is_empty() == (wait == Duration::MAX))
-                };
+                let wait = pending.patience();
+                let idle = |p: &mut Pending| !p.closing && !p.written && p.patience() == wait;
                 let (back, waited) = wait_while(&self.wake, pending, wait, idle);
                 pending = back;
                 if !waited.timed_out() && !pending.written {
@@ -452,127 +500,4 @@ fn wait_while<'a>(
     let at_most = at_most.min(Duration::from_secs(365 * 24 * 3600));
     wake.wait_timeout_while(guard, at_most, condition)
         .unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Why a database did not open.
-enum Unopened {
-    /// Its bytes are not those of a database of ours.
-    Broken(String),
-    InUse,
-    Io(io::Error),
-}
-
-impl Unopened {
-    fn into_error(self, path: &Path) -> StoreError {
-        let path = path.to_owned();
-        match self {
-            Self::Broken(what) => StoreError::Corrupt { path, what },
-            Self::InUse => StoreError::InUse(path),
-            Self::Io(source) => StoreError::io("opening the database", &path, source),
-        }
-    }
-}
-
-impl From<redb::Error> for Unopened {
-    fn from(error: redb::Error) -> Self {
-        match error {
-            redb::Error::DatabaseAlreadyOpen => Self::InUse,
-            redb::Error::Io(error) if !is_torn(&error) => Self::Io(error),
-            other => match is_broken(&other) {
-                Some(why) => Self::Broken(why),
-                None => Self::Io(io::Error::other(other)),
-            },
-        }
-    }
-}
-
-impl From<DatabaseError> for Unopened {
-    fn from(error: DatabaseError) -> Self {
-        Self::from(redb::Error::from(error))
-    }
-}
-
-/// Opens or makes the database with all its tables.
-fn open_database(path: &Path) -> Result<Database, Unopened> {
-    let opened = catch_unwind(AssertUnwindSafe(|| -> Result<Database, redb::Error> {
-        let db = Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
-        let checked = tables::check(&db.begin_read()?);
-        match checked {
-            Ok(()) => {}
-            Err(redb::TableError::TableDoesNotExist(_)) => {
-                let mut txn = db.begin_write()?;
-                txn.set_quick_repair(true);
-                tables::create(&txn)?;
-                txn.commit()?;
-            }
-            Err(error) => return Err(error.into()),
-        }
-        Ok(db)
-    }));
-    match opened {
-        Ok(Ok(db)) => {
-            private(path).map_err(Unopened::Io)?;
-            Ok(db)
-        }
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(Unopened::Broken(
-            "its pages contradict each other".to_owned(),
-        )),
-    }
-}
-
-/// The database holds what compiles wrote: its owner's alone.
-fn private(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    }
-    Ok(())
-}
-
-/// A read beyond the file's end, or data that is none: damage, not trouble with the disk.
-fn is_torn(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
-    )
-}
-
-/// What is wrong with the database, where it is the database and not the disk.
-fn is_broken(error: &redb::Error) -> Option<String> {
-    use redb::Error as E;
-    match error {
-        E::Corrupted(_)
-        | E::UpgradeRequired(_)
-        | E::RepairAborted
-        | E::TableTypeMismatch { .. }
-        | E::TableIsMultimap(_)
-        | E::TableIsNotMultimap(_)
-        | E::TypeDefinitionChanged { .. }
-        | E::TableDoesNotExist(_) => Some(error.to_string()),
-        E::Io(io) if is_torn(io) => Some(error.to_string()),
-        _ => None,
-    }
-}
-
-/// Renames the database to the next free `store.redb.broken-N`, and keeps that one alone.
-fn set_aside(dir: &Path) -> Result<PathBuf, StoreError> {
-    let io = |doing| move |source| StoreError::io(doing, dir, source);
-    let mut earlier = Vec::new();
-    for item in std::fs::read_dir(dir).map_err(io("listing"))? {
-        let item = item.map_err(io("listing"))?;
-        let name = item.file_name();
-        if let Some(number) = name.to_str().and_then(|n| n.strip_prefix(BROKEN)) {
-            earlier.push((number.parse::<u64>().unwrap_or(0), item.path()));
-        }
-    }
-    let next = earlier.iter().map(|(number, _)| number).max();
-    let next = next.map_or(1, |number| number.saturating_add(1));
-    let to = dir.join(format!("{BROKEN}{next}"));
-    std::fs::rename(dir.join(FILE_NAME), &to).map_err(io("setting aside a database in"))?;
-    for (_, path) in earlier {
-        let _ = std::fs::remove_file(path);
-    }
-    Ok(to)
 }

@@ -12,13 +12,17 @@ mod forms_tests;
 mod fsck;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod notes;
 mod objects;
+mod opening;
 mod state;
 mod tables;
 mod upkeep;
 
 use super::pins::Pins;
-use super::{Counts, FsckReport, GcReport, Object, Offer, Pinned, Purge, Stage, Store, StoreError};
+use super::{
+    Counts, FsckReport, GcReport, Object, Offer, Pinned, Placed, Purge, Stage, Store, StoreError,
+};
 use engine::Engine;
 pub use engine::Opened;
 use files::{Files, make_folder};
@@ -174,6 +178,18 @@ impl Store for RedbStore {
 
     fn set_memo(&self, memos: &[(Vec<u8>, Vec<u8>)]) -> Result<(), StoreError> {
         self.inner.set_memo(memos)
+    }
+
+    fn note(&self, placed: Placed) {
+        self.inner.note(&placed);
+    }
+
+    fn each_placed(
+        &self,
+        builder: Option<&BuilderId>,
+        each: &mut dyn FnMut(Placed),
+    ) -> Result<(), StoreError> {
+        self.inner.each_placed(builder, each)
     }
 
     fn flush(&self) -> Result<(), StoreError> {

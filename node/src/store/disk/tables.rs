@@ -6,6 +6,7 @@
 
 use super::super::StoreError;
 use super::super::entry_key::{ENTRY_KEY_LEN, EntryKey};
+use super::super::journal::JOURNAL_KEY_LEN;
 use super::super::report::Counts;
 use quarry_trust::digest::DIGEST_LEN;
 use quarry_trust::{Digest, LookupKey, SignedEntry};
@@ -33,6 +34,9 @@ pub(super) const OBJECTS: TableDefinition<&[u8; DIGEST_LEN], &[u8; OBJECT_ROW_LE
 /// Digest → body of an object that lies in the database, packed by [`pack`].
 pub(super) const BODIES: TableDefinition<&[u8; DIGEST_LEN], &[u8]> =
     TableDefinition::new("bodies.1");
+/// Builder ‖ digest of an entry's action and a directory → what was put there.
+pub(super) const JOURNAL: TableDefinition<&[u8; JOURNAL_KEY_LEN], &[u8]> =
+    TableDefinition::new("journal.1");
 /// One row under `()`: [`Totals`].
 pub(super) const TOTALS: TableDefinition<(), &[u8; TOTALS_LEN]> = TableDefinition::new("totals.1");
 /// Memos, two generations; [`Totals`] says which one is being written.
@@ -57,6 +61,7 @@ pub(super) fn create(txn: &WriteTransaction) -> Result<(), redb::TableError> {
     txn.open_table(USES)?;
     txn.open_table(OBJECTS)?;
     txn.open_table(BODIES)?;
+    txn.open_table(JOURNAL)?;
     for memos in MEMOS {
         txn.open_table(memos)?;
     }
@@ -75,6 +80,7 @@ pub(super) fn check(txn: &ReadTransaction) -> Result<(), redb::TableError> {
     txn.open_table(USES)?;
     txn.open_table(OBJECTS)?;
     txn.open_table(BODIES)?;
+    txn.open_table(JOURNAL)?;
     for memos in MEMOS {
         txn.open_table(memos)?;
     }

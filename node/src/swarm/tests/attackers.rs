@@ -112,7 +112,7 @@ async fn answer(mut stream: libp2p::Stream, script: Arc<Script>) {
         Request::Roster(_) if script.mute => None,
         Request::Roster(_) => Some(Answer::Roster(team())),
         Request::Filter => Some(Answer::Filter(script.filter.clone())),
-        Request::Ask(_) | Request::Refused(_) => None,
+        Request::Ask(_) | Request::Restored(_) | Request::Refused(_) => None,
     };
     match polite {
         Some(answer) => drop(answer.write(&mut stream).await),

@@ -2,8 +2,10 @@
 //! objects, and a note of everything that was refused.
 
 use crate::store::{Object, Offer};
-use crate::swarm::{Ask, Host, Libp2pSwarm, Swarm, SwarmConfig, Taken, identity};
-use quarry_trust::{ActionKey, Digest, ObjectRef, PeerId, Refusal, Signature, SignedEntry};
+use crate::swarm::{Ask, Host, Libp2pSwarm, Restored, Swarm, SwarmConfig, Taken, identity};
+use quarry_trust::{
+    ActionKey, BuilderId, Digest, ObjectRef, PeerId, Refusal, Signature, SignedEntry,
+};
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,6 +68,8 @@ pub(super) struct TestHost {
     pub(super) offers: Mutex<HashMap<Digest, Vec<Offer>>>,
     /// Objects by digest.
     pub(super) objects: Mutex<HashMap<Digest, Vec<u8>>>,
+    /// What was restored, by builder.
+    pub(super) restored: Mutex<HashMap<BuilderId, Restored>>,
     /// What may be announced.
     pub(super) keys: Mutex<Vec<Digest>>,
     /// Everything refused.
@@ -81,6 +85,7 @@ impl TestHost {
             roster: Mutex::default(),
             offers: Mutex::default(),
             objects: Mutex::default(),
+            restored: Mutex::default(),
             keys: Mutex::default(),
             refusals: Mutex::default(),
             strangers: AtomicUsize::new(0),
@@ -151,6 +156,15 @@ impl Host for TestHost {
             .lock()
             .unwrap()
             .get(&key)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    fn restored(&self, _: &PeerId, builder: &BuilderId) -> Restored {
+        self.restored
+            .lock()
+            .unwrap()
+            .get(builder)
             .cloned()
             .unwrap_or_default()
     }

@@ -2,8 +2,8 @@
 
 use super::hosts::{Desk, SOON, desk, desk_at, offer, peer, roster, runtime, until};
 use crate::swarm::memory::MemoryNet;
-use crate::swarm::{Ask, Host, Swarm, SwarmError};
-use quarry_trust::{ActionKey, Digest, LookupKey, ObjectRef};
+use crate::swarm::{Ask, Host, Restored, RestoredCrate, Swarm, SwarmError};
+use quarry_trust::{ActionKey, BuilderId, Digest, LookupKey, ObjectRef};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -21,6 +21,27 @@ fn two_desks(runtime: &Runtime) -> (Desk, Desk) {
 fn noise(size: usize) -> Vec<u8> {
     let block = |i: usize| *Digest::of(&i.to_le_bytes()).as_bytes();
     (0..size.div_ceil(32)).flat_map(block).take(size).collect()
+}
+
+#[test]
+fn bob_asks_alice_what_she_restored_of_mallorys() {
+    let runtime = runtime();
+    let (alice, bob) = two_desks(&runtime);
+    let mallory = BuilderId([9; 32]);
+    let hers = Restored::fitting(vec![RestoredCrate {
+        crate_name: "derive".into(),
+        executes: true,
+        count: 2,
+    }]);
+    let restored = &alice.host.restored;
+    restored.lock().unwrap().insert(mallory, hers.clone());
+    let deadline = Instant::now() + SOON;
+    let ask = |builder: &BuilderId| bob.swarm.restored(&alice.peer, builder, deadline);
+    assert_eq!(ask(&mallory).expect("an answer"), hers);
+    let nothing = ask(&BuilderId([8; 32])).expect("an answer");
+    assert_eq!(nothing, Restored::default());
+    let stranger = bob.swarm.restored(&peer(7), &mallory, deadline);
+    assert!(matches!(stranger, Err(SwarmError::NotConnected(_))));
 }
 
 #[test]

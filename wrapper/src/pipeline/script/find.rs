@@ -149,13 +149,14 @@ impl Trip<'_> {
         let fresh = Beside(temporary(above, "out"));
         fs::create_dir(&fresh.0)?;
         self.unpack(&entry.outputs[0].object, &fresh.0, caller.umask)?;
-        if !(caller.waits)() {
+        if !(caller.waits)() || !self.cache.stands(entry) {
             return Err(io::Error::from(io::ErrorKind::BrokenPipe));
         }
         exchange(&fresh, place, above)?;
         Ok(Hit {
             replay: Replay { stdout, stderr },
             entry: entry.clone(),
+            kind: None,
             from: candidate.from,
             prediction: candidate.prediction.clone(),
         })

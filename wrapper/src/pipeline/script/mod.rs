@@ -26,7 +26,7 @@ use crate::ipc::protocol::{Finished, RunPlan};
 use crate::launcher;
 use crate::observer::Log;
 use crate::paths::{Roots, target_root};
-use quarry_trust::Entry;
+use quarry_trust::{Digest, Entry};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,13 @@ pub(crate) fn unpack_for_fuzzing(from: &mut dyn std::io::Read, dir: &Path) -> st
 #[must_use]
 pub fn is_run(entry: &Entry) -> bool {
     entry.outputs.len() == 1 && entry.outputs[0].name.as_str() == OUTPUT
+}
+
+/// The digest of the one output that the run of a script would have now whose OUT_DIR this is;
+/// `None` where the directory cannot be read, or holds what no run is kept with.
+#[must_use]
+pub fn digest_of_out(dir: &Path) -> Option<Digest> {
+    out::digest(dir).ok()
 }
 
 /// Why nobody else may have a run, where that stands in its description.

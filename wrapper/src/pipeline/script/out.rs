@@ -13,6 +13,8 @@
 use crate::compiler::Bypass;
 use crate::paths::Scanner;
 use crate::pipeline::record;
+use quarry_trust::Digest;
+use quarry_trust::digest::Hasher;
 use rustix::fs::Mode;
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -43,7 +45,32 @@ pub(super) struct Packed {
 }
 
 /// Writes all of a directory into a file.
-pub(super) fn pack(dir: &Path, to: &File, scanner: &Scanner) -> Result<Packed, Bypass> {
+pub(super) fn pack(dir: &Path, mut to: &File, scanner: &Scanner) -> Result<Packed, Bypass> {
+    pack_to(&mut to, dir, Some(scanner))
+}
+
+/// The digest of what [`pack`] writes.
+pub(super) fn digest(dir: &Path) -> Result<Digest, Bypass> {
+    let mut hashing = Hashing(Hasher::new());
+    pack_to(&mut hashing, dir, None)?;
+    Ok(hashing.0.finish())
+}
+
+struct Hashing(Hasher);
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Packs a directory; without a scanner nothing is looked for.
+fn pack_to(to: &mut dyn Write, dir: &Path, scanner: Option<&Scanner>) -> Result<Packed, Bypass> {
     let mut packing = Packing {
         to: BufWriter::new(to),
         scanner,
@@ -61,8 +88,8 @@ pub(super) fn pack(dir: &Path, to: &File, scanner: &Scanner) -> Result<Packed, B
 }
 
 struct Packing<'a> {
-    to: BufWriter<&'a File>,
-    scanner: &'a Scanner,
+    to: BufWriter<&'a mut dyn Write>,
+    scanner: Option<&'a Scanner>,
     bound: bool,
     entries: usize,
     bytes: u64,
@@ -118,8 +145,10 @@ impl Packing<'_> {
         if self.bytes > BYTES_MAX {
             return Err(Bypass::ScriptOutTooLarge);
         }
-        if !self.bound {
-            match record::scan(&file, self.scanner) {
+        if !self.bound
+            && let Some(scanner) = self.scanner
+        {
+            match record::scan(&file, scanner) {
                 Err(Bypass::PathInOutput) => self.bound = true,
                 other => other?,
             }
@@ -139,7 +168,7 @@ impl Packing<'_> {
     fn head(&mut self, kind: u8, below: &Path) -> Result<(), Bypass> {
         self.write(&[kind])?;
         let name = below.as_os_str().as_bytes();
-        self.bound |= self.scanner.found_in(name);
+        self.bound |= self.scanner.is_some_and(|s| s.found_in(name));
         self.short(name)
     }
 

@@ -1,0 +1,65 @@
+//! Members as people name them: by any unambiguous beginning.
+//!
+//! Enters: a roster, what was typed. Leaves: the one member that is meant. Must never happen here:
+//! a guess.
+
+use quarry_trust::roster::{Member, Roster};
+use thiserror::Error;
+
+/// Names that an ambiguous prefix lists: a line's worth.
+pub const FIND_SHOWN: usize = 5;
+
+/// Why [`Find::find`] names nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FindError {
+    /// No member begins like that.
+    #[error("no member's name, peer or builder begins with {0:?}; see `qnode members`")]
+    NotFound(String),
+    /// Several members begin like that.
+    #[error("{prefix:?} could be {}; give more of the name, peer or builder", names.join(", "))]
+    Ambiguous {
+        /// What was asked.
+        prefix: String,
+        /// Some of those that match, by name: at most [`FIND_SHOWN`].
+        names: Vec<String>,
+    },
+}
+
+/// Finding a member by what people type.
+pub trait Find {
+    /// The member in force whose whole name is `prefix`, or the only one whose name, peer or
+    /// builder (both in lower-case hexadecimal) begins with it.
+    ///
+    /// # Errors
+    /// [`FindError`].
+    fn find(&self, prefix: &str) -> Result<&Member, FindError>;
+}
+
+impl Find for Roster {
+    fn find(&self, prefix: &str) -> Result<&Member, FindError> {
+        let mut found: Vec<&Member> = self.members().filter(|m| m.name == prefix).collect();
+        if found.is_empty() && !prefix.is_empty() {
+            let begins = |text: &str| text.starts_with(prefix);
+            let fits = |m: &&Member| {
+                begins(&m.name) || begins(&m.peer.to_hex()) || begins(&m.builder.to_hex())
+            };
+            found = self.members().filter(fits).collect();
+        }
+        if found.len() > 1 {
+            let names = found.iter().take(FIND_SHOWN);
+            let names = names.map(|m| format!("{} ({})", m.name, &m.builder.to_hex()[..8]));
+            return Err(FindError::Ambiguous {
+                prefix: prefix.into(),
+                names: names.collect(),
+            });
+        }
+        found
+            .first()
+            .copied()
+            .ok_or_else(|| FindError::NotFound(prefix.into()))
+    }
+}
+
+#[cfg(test)]
+#[path = "find_tests.rs"]
+mod tests;

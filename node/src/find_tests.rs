@@ -1,0 +1,74 @@
+//! Who is meant by a beginning.
+
+use super::*;
+use quarry_trust::roster::{Op, Role};
+use quarry_trust::{BuilderId, BuilderKey, PeerId};
+
+const NOW: u64 = 1_800_000_000;
+const ALICE: u8 = 2;
+const BOB: u8 = 3;
+const CAROL: u8 = 4;
+const DAVE: u8 = 5;
+
+fn key(who: u8) -> BuilderKey {
+    BuilderKey::from_seed(&[who; 32])
+}
+
+fn id(who: u8) -> BuilderId {
+    key(who).id()
+}
+
+fn peer(who: u8) -> PeerId {
+    PeerId([who; 32])
+}
+
+fn member(who: u8, role: Role) -> Member {
+    let (name, builder, peer, joined) = (format!("user{who}"), id(who), peer(who), NOW);
+    Member {
+        name,
+        role,
+        peer,
+        builder,
+        joined,
+    }
+}
+
+fn desk() -> Roster {
+    Roster::found("desk", &key(1), member(ALICE, Role::Admin), NOW).unwrap()
+}
+
+#[test]
+fn a_member_is_found_by_the_beginning_of_name_peer_or_builder() {
+    let mut roster = desk();
+    for (who, name) in [(BOB, "bob"), (CAROL, "bobby"), (DAVE, "dave")] {
+        let member = Member {
+            name: name.into(),
+            ..member(who, Role::Builder)
+        };
+        roster.propose(Op::Add(member), &key(ALICE), NOW).unwrap();
+    }
+    assert_eq!(
+        roster.find("bob").unwrap().builder,
+        id(BOB),
+        "a whole name wins"
+    );
+    assert_eq!(roster.find("bobb").unwrap().builder, id(CAROL));
+    assert_eq!(roster.find("da").unwrap().builder, id(DAVE));
+    assert_eq!(
+        roster.find(&peer(DAVE).to_hex()[..6]).unwrap().builder,
+        id(DAVE)
+    );
+    assert_eq!(
+        roster.find(&id(DAVE).to_hex()[..12]).unwrap().builder,
+        id(DAVE)
+    );
+    assert!(
+        matches!(roster.find("bo"), Err(FindError::Ambiguous { names, .. }) if names.len() == 2)
+    );
+    assert!(matches!(roster.find("zoe"), Err(FindError::NotFound(_))));
+    assert!(matches!(roster.find(""), Err(FindError::NotFound(_))));
+    roster
+        .propose(Op::Retire(id(DAVE)), &key(ALICE), NOW)
+        .unwrap();
+    assert!(matches!(roster.find("dave"), Err(FindError::NotFound(_))));
+}

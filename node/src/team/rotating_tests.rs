@@ -1,0 +1,118 @@
+//! Rotation on disk: whatever is cut short, a key that the team knows is there.
+
+use super::*;
+use quarry_trust::Standing;
+
+fn home(dir: &Path) -> Home {
+    let home = Home::at(dir.join("home")).unwrap();
+    home.create().unwrap();
+    home
+}
+
+/// Alice, the founder, and Bob, a builder, each with a home.
+fn alice_and_bob(dir: &Path) -> (Team, Team) {
+    let alice = Team::load(&home(&dir.join("a"))).unwrap();
+    let bob = Team::load(&home(&dir.join("b"))).unwrap();
+    alice.found("desk", "alice").unwrap();
+    let member = quarry_trust::Member {
+        name: "bob".into(),
+        role: Role::Builder,
+        peer: bob.peer(),
+        builder: bob.builder(),
+        joined: now(),
+    };
+    alice
+        .propose(quarry_trust::roster::Op::Add(member))
+        .unwrap();
+    let wire = alice.roster(quarry_trust::Roster::to_wire).unwrap();
+    bob.enter(&wire, None, alice.secret()).unwrap();
+    (alice, bob)
+}
+
+fn exchange(a: &Team, b: &Team) {
+    for _ in 0..2 {
+        b.merge(&a.exchange(Some(&b.peer())).unwrap()).unwrap();
+        a.merge(&b.exchange(Some(&a.peer())).unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn bob_signs_with_his_old_key_until_the_chain_has_the_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = alice_and_bob(dir.path());
+    let old = bob.builder();
+    assert!(!bob.rotate(false, false).unwrap(), "no admin has heard yet");
+    assert!(bob.rotating().unwrap());
+    let again = Team::load(&bob.home).unwrap();
+    assert_eq!(again.builder(), old, "a restart meanwhile changes nothing");
+    exchange(&again, &alice);
+    assert_eq!(alice.roster(|r| r.standing(&old)), Some(Standing::Retired));
+    assert!(again.rotated().unwrap());
+    let renewed = Team::load(&bob.home).unwrap();
+    assert_ne!(renewed.builder(), old);
+    assert_eq!(renewed.peer(), bob.peer());
+    assert_eq!(renewed.own_record().unwrap().name, "bob");
+    assert!(
+        !rotation_file(&bob.home).exists(),
+        "and nothing is left over"
+    );
+}
+
+#[test]
+fn with_a_new_peer_a_crash_between_the_two_renames_is_mended_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = alice_and_bob(dir.path());
+    let (old, old_peer) = (bob.builder(), bob.peer());
+    assert!(!bob.rotate(true, true).unwrap());
+    exchange(&bob, &alice);
+    assert_eq!(alice.roster(|r| r.standing(&old)), Some(Standing::Stands));
+    // The builder key took its place, and then the power went.
+    promote(&bob.home.builder_key()).unwrap();
+    let renewed = Team::load(&bob.home).unwrap();
+    assert_ne!((renewed.builder(), renewed.peer()), (old, old_peer));
+    assert_ne!(renewed.peer(), old_peer);
+    assert!(renewed.own_record().is_some(), "the team knows both");
+    exchange(&renewed, &alice);
+    assert_eq!(alice.roster(|r| r.standing(&old)), Some(Standing::Revoked));
+    Team::load(&bob.home).unwrap();
+    assert!(!rotation_file(&bob.home).exists());
+}
+
+#[test]
+fn the_only_admin_rotates_with_a_new_peer_and_is_told_so_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = alice_and_bob(dir.path());
+    let old = alice.builder();
+    assert!(matches!(
+        alice.rotate(false, false),
+        Err(TeamError::SoleAdmin)
+    ));
+    assert!(alice.rotate(true, false).unwrap(), "it signs for itself");
+    let renewed = Team::load(&alice.home).unwrap();
+    assert_eq!(renewed.role(), Some(Role::Admin));
+    assert_eq!(
+        renewed.roster(|r| r.standing(&old)),
+        Some(Standing::Retired)
+    );
+    exchange(&bob, &renewed);
+    assert_eq!(bob.roster(|r| r.is_admin(&renewed.builder())), Some(true));
+}
+
+#[test]
+fn departures_are_what_they_were_and_a_word_of_a_newer_kind_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = alice_and_bob(dir.path());
+    bob.announce_departure().unwrap();
+    // Nodes from before rotations send departures alone, in the same bytes.
+    let wire = bob.roster(quarry_trust::Roster::to_wire).unwrap();
+    let departure = bob.words().values().next().unwrap().to_wire();
+    let mut w = Writer::default();
+    w.bytes(&wire);
+    w.count(2);
+    w.bytes(&[9, 0, 1, 2, 3]);
+    w.bytes(&departure);
+    crate::secrets::write(&mut w, [].iter());
+    alice.merge(&w.finish()).unwrap();
+    let stands = alice.roster(|r| r.standing(&bob.builder()));
+    assert_eq!(stands, Some(Standing::Retired));
+}

@@ -1,0 +1,192 @@
+//! Stories of an entry whose builder is revoked between two looks at it.
+
+use super::*;
+use crate::store::{MemoryStore, Store};
+use crate::swarm::memory::MemoryNet;
+use crate::team::Whom;
+use crate::worker::host::NodeHost;
+use quarry_trust::roster::{Member, Op, Role};
+use quarry_trust::{BuilderKey, Verified};
+use quarry_wrapper::home::Home;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// Alice's node, which holds an entry of Bob's.
+struct Desk {
+    _dir: tempfile::TempDir,
+    bob: BuilderKey,
+    team: Arc<Team>,
+    store: MemoryStore,
+    cache: Arc<NodeCache>,
+    hearing: Arc<Hearing>,
+    entry: Verified<Entry>,
+    offer: Offer,
+}
+
+impl Desk {
+    fn new(has_mates: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().to_owned()).unwrap();
+        home.create().unwrap();
+        let team = Arc::new(Team::load(&home).unwrap());
+        team.found("desk", "alice").unwrap();
+        let bob = BuilderKey::generate().unwrap();
+        team.propose(Op::Add(Member {
+            name: "bob".into(),
+            role: Role::Builder,
+            peer: PeerId([9; 32]),
+            builder: bob.id(),
+            joined: 0,
+        }))
+        .unwrap();
+        let store = MemoryStore::new();
+        let counters = Arc::new(Counters::resume(None));
+        let hearing = Arc::new(Hearing::new(has_mates));
+        let parts = (Arc::new(store.clone()), team.clone(), counters.clone());
+        let host = NodeHost::new(parts.0, parts.1, parts.2, hearing.clone());
+        let swarm = Arc::new(MemoryNet::new().join(team.peer(), Arc::new(host)));
+        let all: Arc<dyn Store> = Arc::new(store.clone());
+        let cache = NodeCache::new(all, swarm, team.clone(), counters, hearing.clone());
+        let (entry, offer) = signed(&team, &bob);
+        let mut stage = store.stage(100).unwrap();
+        stage.write_all(b"description").unwrap();
+        let _pin = stage.commit().unwrap();
+        store.put(&entry, &offer).unwrap();
+        Self {
+            _dir: dir,
+            bob,
+            team,
+            store,
+            cache: Arc::new(cache),
+            hearing,
+            entry,
+            offer,
+        }
+    }
+
+    fn revoke_bob(&self) {
+        self.team.propose(Op::Revoke(self.bob.id())).unwrap();
+    }
+}
+
+/// An entry of Bob's for the team.
+fn signed(team: &Team, bob: &BuilderKey) -> (Verified<Entry>, Offer) {
+    let object = |bytes: &[u8]| ObjectRef {
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
+    };
+    let entry = Entry {
+        scope: team.scope(),
+        builder: bob.id(),
+        lookup: LookupKey::of(b"lookup"),
+        action: ActionKey::of(b"action"),
+        description: object(b"description"),
+        crate_name: "words".into(),
+        outputs: Vec::new(),
+        stdout: object(b""),
+        stderr: object(b""),
+        width: None,
+        duration_ms: 1,
+        created: 1,
+    };
+    let signed = entry.sign(bob);
+    let verified = team.verify(&signed, Source::Store, None, None).unwrap();
+    let prediction = Vec::new();
+    (verified, Offer { prediction, signed })
+}
+
+/// What lies here under a key.
+fn local(cache: &NodeCache, action: &ActionKey) -> Vec<Candidate> {
+    let audience = cache.team.audience(&Whom::Team);
+    cache.get(action, Tier::Local, (&audience, &Reach::default()))
+}
+
+#[test]
+fn a_node_that_was_away_believes_a_teammate_only_after_it_heard_the_roster() {
+    let desk = Desk::new(true);
+    let (cache, action) = (desk.cache.clone(), desk.entry.action);
+    let (tell, told) = channel();
+    let looking = std::thread::spawn(move || tell.send(local(&cache, &action)).unwrap());
+    let early = told.recv_timeout(Duration::from_millis(300));
+    assert!(matches!(early, Err(RecvTimeoutError::Timeout)), "it waits");
+    desk.revoke_bob();
+    desk.hearing.heard();
+    let found = told.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(found.is_empty(), "what it heard is that Bob was revoked");
+    looking.join().unwrap();
+}
+
+#[test]
+fn an_entry_that_was_verified_before_the_revocation_does_not_stand_after_it() {
+    let desk = Desk::new(false);
+    let mut found = local(&desk.cache, &desk.entry.action);
+    let candidate = found.pop().unwrap();
+    assert!(desk.cache.stands(&candidate.entry));
+    desk.revoke_bob();
+    assert!(!desk.cache.stands(&candidate.entry));
+}
+
+#[test]
+fn members_hear_what_was_restored_and_others_and_private_things_are_not_told() {
+    use crate::store::{How, Kind};
+    use crate::swarm::Host;
+    let desk = Desk::new(false);
+    let placed = Placed {
+        how: How::Restored,
+        builder: desk.bob.id(),
+        action: desk.entry.action,
+        scope: desk.team.scope(),
+        crate_name: "derive".into(),
+        kind: Kind::Macro,
+        dir: "/home/alice/ws/target/debug/deps".into(),
+        files: Vec::new(),
+        at: 1,
+    };
+    let secret = Placed {
+        scope: Scope::Private,
+        crate_name: "secret".into(),
+        dir: "/elsewhere".into(),
+        ..placed.clone()
+    };
+    let compiled = Placed {
+        how: How::Compiled,
+        dir: "/compiled".into(),
+        ..placed.clone()
+    };
+    for row in [placed, secret, compiled] {
+        desk.cache.note(row);
+    }
+    let counters = Arc::new(Counters::resume(None));
+    let (store, team) = (Arc::new(desk.store.clone()), desk.team.clone());
+    let host = NodeHost::new(store, team, counters, desk.hearing.clone());
+    let told = host.restored(&PeerId([9; 32]), &desk.bob.id());
+    let names: Vec<_> = told
+        .crates
+        .iter()
+        .map(|c| (c.crate_name.as_str(), c.count))
+        .collect();
+    assert_eq!(names, [("derive", 1)]);
+    let stranger = host.restored(&PeerId([8; 32]), &desk.bob.id());
+    assert_eq!(stranger, crate::swarm::Restored::default());
+}
+
+#[test]
+fn what_a_fetch_brings_after_the_revocation_is_not_kept() {
+    let desk = Desk::new(false);
+    let (action, builder) = (desk.entry.action, desk.entry.builder);
+    assert!(desk.store.remove(&action, &builder).unwrap());
+    let candidate = Candidate {
+        prediction: Vec::new(),
+        signed: desk.offer.signed.clone(),
+        entry: desk.entry.clone(),
+        from: Some(PeerId([9; 32])),
+    };
+    assert!(
+        desk.cache.bring(&candidate, &[]),
+        "its objects are here already"
+    );
+    assert!(desk.store.remove(&action, &builder).unwrap());
+    desk.revoke_bob();
+    assert!(!desk.cache.bring(&candidate, &[]));
+    assert_eq!(desk.store.counts().unwrap().entries, 0);
+}
