@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// Alice, who founded the team, and Bob's key, which she revoked or not.
 fn team(dir: &Path, bob: &BuilderKey, revoked: bool) -> Arc<Team> {
-    let home = Home::at(dir.to_owned()).unwrap();
+    let home = Home::at(dir.join("home")).unwrap();
     home.create().unwrap();
     let team = Arc::new(Team::load(&home).unwrap());
     team.found("desk", "alice").unwrap();

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A founder's node with its door shut.
 fn founder(dir: &std::path::Path, runtime: &tokio::runtime::Runtime) -> Joining {
-    let home = Home::at(dir.to_owned()).unwrap();
+    let home = Home::at(dir.join("home")).unwrap();
     home.create().unwrap();
     let team = Arc::new(Team::load(&home).unwrap());
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());

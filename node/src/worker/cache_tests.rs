@@ -26,7 +26,7 @@ struct Desk {
 impl Desk {
     fn new(has_mates: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::at(dir.path().to_owned()).unwrap();
+        let home = Home::at(dir.path().join("home")).unwrap();
         home.create().unwrap();
         let team = Arc::new(Team::load(&home).unwrap());
         team.found("desk", "alice").unwrap();

@@ -184,9 +184,7 @@ impl Chain {
         if branches.is_empty() {
             return Ok((view, None));
         }
-        let beside: BTreeSet<usize> = (end + 1..self.links.len())
-            .filter(|node| self.is_behind(*node, end))
-            .collect();
+        let beside: BTreeSet<usize> = self.behind(end).skip(1).collect();
         view.strike(&self.ops(&beside));
         let heads = self.ends().filter(|node| beside.contains(node));
         let head = |node: usize| {
@@ -295,9 +293,10 @@ impl Chain {
             return None;
         };
         let base = self.parents[merge];
+        let beside: BTreeSet<usize> = self.behind(base).skip(1).collect();
         for head in heads {
             let mut node = *self.place.get(head)?;
-            if node == base || !self.is_behind(node, base) {
+            if !beside.contains(&node) {
                 return None;
             }
             while node != base && covered.insert(node) {
@@ -313,15 +312,18 @@ impl Chain {
     /// Whether `covered` has all that stands behind `branch`, itself included: a branch that
     /// went on after a merge is open again.
     fn is_within(&self, branch: usize, covered: &BTreeSet<usize>) -> bool {
-        (branch..self.links.len()).all(|n| covered.contains(&n) || !self.is_behind(n, branch))
+        self.behind(branch).all(|node| covered.contains(&node))
     }
 
-    /// Whether `node` is `ancestor` or stands behind it.
-    fn is_behind(&self, mut node: usize, ancestor: usize) -> bool {
-        while node > ancestor {
-            node = self.parents[node];
+    /// `ancestor` and the nodes that stand behind it, in order.
+    fn behind(&self, ancestor: usize) -> impl Iterator<Item = usize> {
+        let mut behind = vec![false; self.links.len()];
+        behind[ancestor] = true;
+        for node in ancestor + 1..behind.len() {
+            behind[node] = behind[self.parents[node]];
         }
-        node == ancestor
+        let found = behind.into_iter().enumerate();
+        found.filter_map(|(node, is)| is.then_some(node))
     }
 
     /// The nodes behind which nothing stands and that no merge names.
