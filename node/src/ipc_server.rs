@@ -311,7 +311,12 @@ async fn run_there(
     };
     match finished {
         Ok((ToNode::Finished(finished), sender)) => {
-            match tokio::task::block_in_place(|| node.hands.look_again(hand, sender)) {
+            // Of a compile that failed nothing is stored, and qwrap does not wait for an answer.
+            let again = || match finished.success {
+                true => node.hands.look_again(hand, sender),
+                false => Ok(()),
+            };
+            match tokio::task::block_in_place(again) {
                 Ok(()) => record_blocking(node, started, finished).await?,
                 Err(why) => disown(node, started, why),
             }

@@ -42,6 +42,15 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// The team within which it is shared, where it is.
+    #[must_use]
+    pub const fn team(&self) -> Option<TeamId> {
+        match self {
+            Self::Private => None,
+            Self::Team(team) | Self::Project(team, _) => Some(*team),
+        }
+    }
+
     /// The scope of a team's project, by the project's name.
     #[must_use]
     pub fn project(team: TeamId, name: &str) -> Self {

@@ -141,6 +141,9 @@ impl Verifier<'_> {
             (_, None) => return Err(Refusal::Untrusted("this node is in no team")),
             (_, Some(roster)) => roster,
         };
+        if entry.scope.team() != Some(roster.team()) {
+            return Err(Refusal::Untrusted("an entry of another team"));
+        }
         match roster.standing(&entry.builder) {
             Standing::Revoked => return Err(Refusal::Revoked),
             Standing::Unknown => return Err(Refusal::Untrusted("no builder of the roster")),
