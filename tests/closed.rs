@@ -106,6 +106,14 @@ fn bob_who_is_in_the_project_hits_and_carol_who_is_not_compiles() {
         doctor.out
     );
 
+    let mut why = carol.command(crate::harness::qnode());
+    let why = carol.run(why.current_dir(&apart).args(["why", "words"]));
+    assert!(
+        why.out.contains("project pay is not open to this node"),
+        "{}",
+        why.out
+    );
+
     // What Carol built for it stays with her, and was offered to nobody.
     carol.flush();
     let hers = entries(carol);

@@ -7,8 +7,10 @@
 
 use super::cache::NodeCache;
 use crate::belief::{self, Belief, Refused, Ruling};
+use crate::project::FILE;
 use crate::service::policy::Reach;
-use crate::team::Audience;
+use crate::team::{Audience, Team, Whom};
+use quarry_trust::policy::Why;
 use quarry_trust::{ActionKey, Entry, LookupKey, ObjectRef, Roster, Scope, Verified};
 use quarry_wrapper::pipeline::{Cache, Candidate, Object, Staged, Tier, UnsignedEntry};
 use std::fs::File;
@@ -35,6 +37,8 @@ pub struct Believing {
     rulings: Vec<Ruling>,
     reach: Reach,
     audience: Audience,
+    /// Why nobody is asked.
+    alone: Option<Refused>,
     heard: Mutex<Heard>,
 }
 
@@ -57,8 +61,10 @@ impl Believing {
         };
         let resolved = cache.team.roster(|roster| with(Some(roster)));
         let (rulings, reach) = resolved.unwrap_or_else(|| with(None));
+        let audience = cache.team.audience(&belief.whom);
         Self {
-            audience: cache.team.audience(&belief.whom),
+            alone: alone(&cache.team, belief, &rulings, &audience),
+            audience,
             cache,
             rulings,
             reach,
@@ -80,12 +86,30 @@ impl Believing {
         self.audience.publish
     }
 
-    /// What was come across.
+    /// What was come across. Where nobody may be asked, that is why nothing was.
     #[must_use]
     pub fn heard(self) -> Heard {
-        self.heard
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
+        let heard = self.heard.into_inner();
+        let mut heard = heard.unwrap_or_else(PoisonError::into_inner);
+        heard.refused = heard.refused.or(self.alone);
+        heard
+    }
+}
+
+/// Why nobody is asked, where a workspace is not for the team and not open to this node either.
+fn alone(team: &Team, belief: &Belief, rulings: &[Ruling], audience: &Audience) -> Option<Refused> {
+    if !audience.asked.is_empty() || team.role().is_none() {
+        return None;
+    }
+    let unread = || belief::judge(rulings, &[], false, &team.builder(), None).err();
+    match &belief.whom {
+        Whom::Project(name) => Some(Refused {
+            from: FILE.to_owned(),
+            why: Why::NotNamed,
+            problem: Some(format!("project {name} is not open to this node")),
+        }),
+        Whom::Unknown => unread(),
+        Whom::Team | Whom::Nowhere => None,
     }
 }
 

@@ -238,7 +238,8 @@ fn fork(stage: &Stage) -> Played {
     roster.propose(Op::Add(member), &admin.key, now()).unwrap();
     let wire = roster.to_wire();
     let length = u32::try_from(wire.len()).unwrap().to_le_bytes();
-    let exchange = [&length[..], &wire, &[0; 4]].concat();
+    // No words of members, no secrets.
+    let exchange = [&length[..], &wire, &[0; 8]].concat();
     let script = Script {
         roster: crate::attackers::wire::roster(&exchange),
         ..Script::default()
