@@ -131,10 +131,9 @@ impl Verifier<'_> {
     fn standing(&self, entry: &Entry, source: Source) -> Result<(), Refusal> {
         let own = entry.builder == self.own;
         let roster = match (entry.scope, self.roster) {
-            // What we compiled for ourselves or a project, whoever else may see it.
-            (Scope::Private | Scope::Project(..), _) if own && source == Source::Store => {
-                return Ok(());
-            }
+            // What we compiled for ourselves, or for a project, whoever else may see it now.
+            (Scope::Private, _) if own => return Ok(()),
+            (Scope::Project(..), _) if own && source == Source::Store => return Ok(()),
             (Scope::Private, _) => {
                 return Err(Refusal::Untrusted("a private entry of another node"));
             }
