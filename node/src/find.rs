@@ -8,6 +8,8 @@ use thiserror::Error;
 
 /// Names that an ambiguous prefix lists: a line's worth.
 pub const FIND_SHOWN: usize = 5;
+/// What is at least so long may be the beginning of a key, even where it is somebody's name.
+const KEY_LIKE: usize = 4;
 
 /// Why [`Find::find`] names nobody.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -37,12 +39,17 @@ pub trait Find {
 
 impl Find for Roster {
     fn find(&self, prefix: &str) -> Result<&Member, FindError> {
-        let mut found: Vec<&Member> = self.members().filter(|m| m.name == prefix).collect();
+        let is_named = |m: &&Member| m.name == prefix;
+        let begins = |text: &str| text.starts_with(prefix);
+        let has_key = |m: &&Member| begins(&m.peer.to_hex()) || begins(&m.builder.to_hex());
+        let mut found: Vec<&Member> = self.members().filter(is_named).collect();
+        if prefix.len() >= KEY_LIKE {
+            // A name that is the beginning of a key must not stand in that key's place.
+            let others = self.members().filter(has_key);
+            found.extend(others.filter(|m| m.name != prefix));
+        }
         if found.is_empty() && !prefix.is_empty() {
-            let begins = |text: &str| text.starts_with(prefix);
-            let fits = |m: &&Member| {
-                begins(&m.name) || begins(&m.peer.to_hex()) || begins(&m.builder.to_hex())
-            };
+            let fits = |m: &&Member| begins(&m.name) || has_key(m);
             found = self.members().filter(fits).collect();
         }
         if found.len() > 1 {

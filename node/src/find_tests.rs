@@ -72,3 +72,26 @@ fn a_member_is_found_by_the_beginning_of_name_peer_or_builder() {
         .unwrap();
     assert!(matches!(roster.find("dave"), Err(FindError::NotFound(_))));
 }
+
+#[test]
+fn a_name_that_is_another_s_key_stands_for_nobody() {
+    let mut roster = desk();
+    for (who, name) in [
+        (BOB, "bob".to_owned()),
+        (CAROL, id(BOB).to_hex()[..16].to_owned()),
+    ] {
+        let member = Member {
+            name,
+            ..member(who, Role::Builder)
+        };
+        roster.propose(Op::Add(member), &key(ALICE), NOW).unwrap();
+    }
+    let typed = &id(BOB).to_hex()[..16];
+    assert!(
+        matches!(roster.find(typed), Err(FindError::Ambiguous { names, .. }) if names.len() == 2)
+    );
+    assert_eq!(
+        roster.find(&id(BOB).to_hex()[..17]).unwrap().builder,
+        id(BOB)
+    );
+}

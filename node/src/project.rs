@@ -98,6 +98,21 @@ impl Projects {
     pub fn of(&self, inv: &Invocation, script: bool) -> Here {
         let root = self.root(inv, script);
         let said = root.as_deref().map(|root| self.read(root));
+        // A dependency's target directory may lie in another workspace than cargo was started in:
+        // then the one that is closed counts.
+        let is_closed = |said: &Said| !matches!(said.as_ref(), Ok(p) if p.scope.is_none());
+        let started = || locked_above(Path::new(inv.nonempty_var("PWD")?));
+        if root.as_deref() != Some(&inv.cwd)
+            && !said.as_ref().is_some_and(is_closed)
+            && let Some(other) = started().filter(|other| root.as_ref() != Some(other))
+            && let theirs = self.read(&other)
+            && is_closed(&theirs)
+        {
+            return Here {
+                root: Some(other),
+                said: theirs,
+            };
+        }
         Here {
             root,
             said: said.unwrap_or_else(|| Arc::new(Ok(Project::default()))),
@@ -110,7 +125,10 @@ impl Projects {
         let path = root.join(FILE);
         let identity = match fs::metadata(&path).as_ref().map(Identity::of) {
             Ok(identity) => identity,
-            Err(e) if is_absent(e.kind()) => return Arc::new(Ok(Project::default())),
+            // A link to nothing is no absence: what it named may be back tomorrow.
+            Err(e) if is_absent(e.kind()) && path.symlink_metadata().is_err() => {
+                return Arc::new(Ok(Project::default()));
+            }
             Err(e) => return Arc::new(Err(ProjectError::Read(path, e.kind()))),
         };
         let known = locked(&self.files).get(&path).cloned();

@@ -203,6 +203,9 @@ impl Node {
 
     fn renew_mark(&self) {
         let team = &self.team;
+        if team.settle_words() {
+            self.swarm.roster_changed();
+        }
         let admin = team.roster(|r| (r.is_admin(&team.builder()), r.freshness()));
         if let Some((true, last)) = admin
             && policy::mark_due(last, team::now())

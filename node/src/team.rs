@@ -152,6 +152,8 @@ pub struct Team {
     membership: std::sync::Mutex<Membership>,
     /// Members' words about themselves, until an admin has made them part of the chain.
     words: std::sync::Mutex<words::Words>,
+    /// Ticks of upkeep that each has waited.
+    waited: std::sync::Mutex<std::collections::BTreeMap<BuilderId, u32>>,
 }
 
 impl Team {
@@ -178,6 +180,7 @@ impl Team {
             state: RwLock::new(state),
             membership: std::sync::Mutex::new(membership),
             words: std::sync::Mutex::default(),
+            waited: std::sync::Mutex::default(),
         };
         team.say_last_word()?;
         Ok(team)

@@ -158,12 +158,11 @@ pub(super) fn entry_report(node: &Node, entry: &Entry, offer: &Offer) -> EntryRe
         description: entry.description.digest.to_hex(),
         signature: hex(&offer.signed.signature.0),
         others: others(node, entry),
-        scope: if entry.scope == Scope::Private {
-            "private"
-        } else {
-            "team"
-        }
-        .to_owned(),
+        scope: match entry.scope {
+            Scope::Private => "private".to_owned(),
+            Scope::Team(_) => "team".to_owned(),
+            Scope::Project(..) => node.team.project_name(&entry.scope),
+        },
         created: entry.created,
         duration_ms: entry.duration_ms,
         outputs: entry

@@ -71,6 +71,18 @@ impl Team {
         self.roster(shown).unwrap_or_default()
     }
 
+    /// What a project's scope is called, for people.
+    #[must_use]
+    pub fn project_name(&self, scope: &Scope) -> String {
+        let named = |r: &Roster| {
+            let mut projects = r.projects();
+            let found = projects.find(|(name, _)| Scope::project(r.team(), name) == *scope);
+            found.map(|(name, _)| format!("project {name}"))
+        };
+        let found = self.roster(named).flatten();
+        found.unwrap_or_else(|| "a project, this node alone".to_owned())
+    }
+
     /// Opens a project to members and closes it to others, as an admin. What does not exist yet
     /// begins with this node's own member; open to nobody, it is no more, and what was compiled
     /// for it stays where it lies. Members are named by any unambiguous prefix.

@@ -8,7 +8,7 @@
 use super::{Team, TeamError, now};
 use crate::rotation::{ROTATION_SCHEMA, Rotation};
 use quarry_trust::BuilderId;
-use quarry_trust::roster::{Departure, Roster, RosterError, Signed};
+use quarry_trust::roster::{Departure, Role, Roster, RosterError, Signed};
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 
@@ -77,6 +77,9 @@ impl Word {
     }
 }
 
+/// Ticks of upkeep that each admin has to itself.
+const TURN: u32 = 3;
+
 impl Team {
     pub(super) fn words(&self) -> MutexGuard<'_, Words> {
         self.words.lock().unwrap_or_else(PoisonError::into_inner)
@@ -108,11 +111,8 @@ impl Team {
         // An admin can add its own next key, but nobody signs its own going.
         let own_going =
             speaker == self.builder() && !matches!(&word, Word::Rotates(r) if !r.is_last());
-        if admin && !own_going {
-            self.change(|roster| match &word {
-                Word::Leaves(departure) => roster.depart(departure, &self.builder, now()),
-                Word::Rotates(rotation) => rotation.apply(roster, &self.builder, now()),
-            })?;
+        if admin && !own_going && self.admins_before(&speaker) == 0 {
+            self.make_part(&word)?;
             return Ok(true);
         }
         let mut words = self.words();
@@ -124,6 +124,65 @@ impl Team {
             words.insert(speaker, word);
         }
         Ok(news)
+    }
+
+    fn make_part(&self, word: &Word) -> Result<(), TeamError> {
+        self.change(|roster| match word {
+            Word::Leaves(departure) => roster.depart(departure, &self.builder, now()),
+            Word::Rotates(rotation) => rotation.apply(roster, &self.builder, now()),
+        })
+    }
+
+    /// Admins whose turn comes before ours: did all act at once, the chain would fork.
+    fn admins_before(&self, speaker: &BuilderId) -> u32 {
+        let own = self.builder();
+        let before = |r: &Roster| {
+            let admins = r.members().filter(|m| m.role == Role::Admin);
+            let others = admins.filter(|m| m.builder != *speaker && m.builder < own);
+            u32::try_from(others.count()).unwrap_or(u32::MAX)
+        };
+        // Our own next key: nobody else waits for it either.
+        let own_word = *speaker == own;
+        if own_word {
+            0
+        } else {
+            self.roster(before).unwrap_or(0)
+        }
+    }
+
+    /// Makes those words part of the chain that the admins before us did not, each in its turn.
+    /// Called at every tick of upkeep; true where the roster changed.
+    pub fn settle_words(&self) -> bool {
+        self.forget_done();
+        let admin = self.roster(|r| r.is_admin(&self.builder()));
+        if admin != Some(true) {
+            return false;
+        }
+        let due: Vec<Word> = {
+            let mut waited = self.waited.lock().unwrap_or_else(PoisonError::into_inner);
+            let words = self.words();
+            waited.retain(|speaker, _| words.contains_key(speaker));
+            let mut due = Vec::new();
+            for (speaker, word) in words.iter().filter(|(s, _)| **s != self.builder()) {
+                let ticks = waited.entry(*speaker).or_insert(0);
+                *ticks += 1;
+                if *ticks > self.admins_before(speaker).saturating_mul(TURN) {
+                    due.push(word.clone());
+                }
+            }
+            due
+        };
+        let mut changed = false;
+        for word in due {
+            match self.make_part(&word) {
+                Ok(()) => changed = true,
+                Err(error) => {
+                    tracing::debug!(%error, "a member's word was not made part of the chain")
+                }
+            }
+        }
+        self.forget_done();
+        changed
     }
 
     /// Forgets words that have become part of the chain.

@@ -3,7 +3,7 @@
 //! Plain data in canonical bytes. Whether a signer may say it is decided in the chain.
 
 use super::member::{Member, Role};
-use super::project::{self, Project};
+use super::project::{self, Project, TEAM_ITSELF};
 use super::signed::Statement;
 use crate::canon::{CanonError, Canonical, Reader, Writer, canonical};
 use crate::digest::Digest;
@@ -46,8 +46,13 @@ impl Op {
     }
 
     /// Whether it gives something: of a fork, that holds on no branch.
-    pub(super) const fn gives(&self) -> bool {
-        matches!(self, Self::Add(_) | Self::SetRole(..) | Self::Project(..))
+    pub(super) fn gives(&self) -> bool {
+        match self {
+            Self::Add(_) | Self::SetRole(..) => true,
+            // The team's own secret is renewed by who merges.
+            Self::Project(name, _) => name != TEAM_ITSELF,
+            Self::Retire(_) | Self::Revoke(_) | Self::Merge(_) => false,
+        }
     }
 }
 

@@ -328,3 +328,31 @@ fn merges_of_merges_cost_no_more_than_they_cover() {
     assert!(whole.as_secs() < 5, "{MERGES} merges took {whole:?}");
     assert!(roster.fork().is_none());
 }
+
+#[test]
+fn after_a_merge_every_project_waits_for_a_new_secret() {
+    let mut base = team_of_three();
+    add(&mut base, ALICE, DAVE, Role::Builder);
+    let (mut left, mut right) = (base.clone(), base);
+    let secret = |of: u8, who: &[u8]| Project {
+        members: who.iter().map(|w| id(*w)).collect(),
+        secret: Some(secret_digest(&[of; 32])),
+        stale: false,
+    };
+    // Two admins hear of one departure, and both renew what Dave knew.
+    for (roster, who, new) in [(&mut left, ALICE, 1), (&mut right, CAROL, 2)] {
+        roster
+            .propose(Op::Retire(id(DAVE)), &key(who), NOW)
+            .unwrap();
+        let team = Op::Project(TEAM_ITSELF.into(), secret(new, &[]));
+        roster.propose(team, &key(who), NOW).unwrap();
+    }
+    let pay = Op::Project("pay".into(), secret(3, &[ALICE, CAROL]));
+    right.propose(pay, &key(CAROL), NOW).unwrap();
+    left.merge(&right.to_wire()).unwrap();
+    assert_eq!(left.fork().unwrap().waiting.len(), 1, "pay alone");
+    left.merge_fork(&key(ALICE), NOW).unwrap();
+    let stale = |r: &Roster| r.projects().filter(|p| p.1.stale).count();
+    assert_eq!((left.projects().count(), stale(&left)), (2, 2));
+    assert!(left.projects().all(|(_, p)| p.secret.is_none()));
+}

@@ -372,7 +372,11 @@ impl Roster {
         let mut next = self.clone();
         let heads = fork.heads.iter().map(|h| h.link).collect();
         next.append(fork.base, Op::Merge(heads), signer, now)?;
-        for op in fork.waiting {
+        for mut op in fork.waiting {
+            if let Op::Project(_, project) = &mut op {
+                // Who merges may not know it, and names a new one.
+                project.secret = None;
+            }
             next.propose(op, signer, now)?;
         }
         *self = next;
