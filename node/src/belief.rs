@@ -215,6 +215,17 @@ pub fn judge(
     Ok(believed)
 }
 
+/// The rule that cannot be read or used, as why nothing was asked.
+#[must_use]
+pub fn unusable(rulings: &[Ruling]) -> Option<Refused> {
+    let ruling = rulings.iter().find(|ruling| ruling.problem.is_some())?;
+    Some(Refused {
+        from: ruling.from.clone(),
+        why: Why::NotNamed,
+        problem: ruling.problem.clone(),
+    })
+}
+
 /// Whether one builder's word is enough, whoever it is.
 #[must_use]
 pub fn is_widest(rulings: &[Ruling]) -> bool {

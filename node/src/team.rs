@@ -129,6 +129,8 @@ struct State {
     /// Under these keys are announced.
     secrets: Secrets,
     tags: Tags,
+    /// The tags before these.
+    tags_before: Tags,
 }
 
 impl State {
@@ -136,6 +138,7 @@ impl State {
         let tags = roster.as_ref().map(|r| secrets.tags(r, own, &secret));
         Self {
             tags: tags.unwrap_or_default(),
+            tags_before: Tags::default(),
             roster,
             secret,
             secrets,
@@ -471,7 +474,13 @@ impl Team {
         secrets.keep_named(roster.as_ref());
         let bytes = written(&secret, roster.as_ref(), &secrets);
         write_private(&team_file(&self.home), &bytes)?;
-        *state = State::new(roster, Zeroizing::new(secret), secrets, &self.builder());
+        let mut next = State::new(roster, Zeroizing::new(secret), secrets, &self.builder());
+        next.tags_before = if next.tags.fingerprint() == state.tags.fingerprint() {
+            std::mem::take(&mut state.tags_before)
+        } else {
+            std::mem::take(&mut state.tags)
+        };
+        *state = next;
         Ok(())
     }
 

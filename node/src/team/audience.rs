@@ -60,11 +60,15 @@ impl Team {
         let shown = |r: &Roster| {
             let projects = r.projects().filter(|(name, _)| *name != TEAM_ITSELF);
             let name_of = |b: &BuilderId| r.member_by_builder(b).map(|m| m.name.clone());
-            let shown = projects.map(|(name, project)| Shown {
-                name: name.to_owned(),
-                members: project.members.iter().filter_map(name_of).collect(),
-                here: project.members.contains(&own),
-                known: self.tag(&Scope::project(r.team(), name), &PROBE).is_some(),
+            let shown = projects.map(|(name, project)| {
+                let mut members: Vec<_> = project.members.iter().filter_map(name_of).collect();
+                members.sort();
+                Shown {
+                    name: name.to_owned(),
+                    members,
+                    here: project.members.contains(&own),
+                    known: self.tag(&Scope::project(r.team(), name), &PROBE).is_some(),
+                }
             });
             shown.collect()
         };
@@ -192,6 +196,17 @@ impl Team {
     #[must_use]
     pub fn tag(&self, scope: &Scope, key: &Digest) -> Option<Digest> {
         self.read().tags.tag(scope, key)
+    }
+
+    /// The tags under which a member may have announced a key of this scope: of now, and of before
+    /// the last renewal, since filters are made anew one after the other.
+    #[must_use]
+    pub fn sought(&self, scope: &Scope, key: &Digest) -> Vec<Digest> {
+        let state = self.read();
+        let tags = [&state.tags, &state.tags_before].map(|tags| tags.tag(scope, key));
+        let mut sought: Vec<Digest> = tags.into_iter().flatten().collect();
+        sought.dedup();
+        sought
     }
 
     /// A digest that differs whenever tags do.

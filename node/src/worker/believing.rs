@@ -101,14 +101,13 @@ fn alone(team: &Team, belief: &Belief, rulings: &[Ruling], audience: &Audience) 
     if !audience.asked.is_empty() || team.role().is_none() {
         return None;
     }
-    let unread = || belief::judge(rulings, &[], false, &team.builder(), None).err();
     match &belief.whom {
         Whom::Project(name) => Some(Refused {
             from: FILE.to_owned(),
             why: Why::NotNamed,
             problem: Some(format!("project {name} is not open to this node")),
         }),
-        Whom::Unknown => unread(),
+        Whom::Unknown => belief::unusable(rulings),
         Whom::Team | Whom::Nowhere => None,
     }
 }

@@ -205,7 +205,7 @@ impl NodeCache {
 
     /// Members that may hold a key within one of the scopes asked, and that may be asked.
     fn candidates(&self, audience: &Audience, key: &Digest) -> Vec<PeerId> {
-        let tags = audience.asked.iter().filter_map(|s| self.team.tag(s, key));
+        let tags = audience.asked.iter().flat_map(|s| self.team.sought(s, key));
         let mut found = Vec::new();
         for peer in tags.flat_map(|tag| self.swarm.candidates(&tag)) {
             let asked = audience.within.as_ref();
@@ -226,9 +226,9 @@ impl NodeCache {
         let bytes = missing.iter().map(|o| o.size).sum();
         let deadline = Instant::now() + policy::fetch_within(bytes);
         let mut peers = vec![first];
-        let tag = self.team.tag(&entry.scope, &entry.action.digest());
-        let others = tag.map(|tag| self.swarm.candidates(&tag));
-        peers.extend(others.into_iter().flatten().filter(|p| *p != first));
+        let tags = self.team.sought(&entry.scope, &entry.action.digest());
+        let others = tags.iter().flat_map(|tag| self.swarm.candidates(tag));
+        peers.extend(others.filter(|p| *p != first));
         let mut pins = Vec::with_capacity(missing.len());
         for object in &missing {
             let fetched = policy::ask_order(peers.clone())
