@@ -412,7 +412,7 @@ async fn run_here(
     let record = spawn.plan.record;
     let child = Arc::new(AtomicU64::new(0));
     let (pid, gone) = (child.clone(), child);
-    write(stream, &FromNode::Spawned).await?;
+    write(stream, &FromNode::Spawned(spawn.plan.clone())).await?;
     let mut running = tokio::task::spawn_blocking(move || run_dressed(&spawn, &pid));
     let mut byte = [0];
     let outcome = tokio::select! {

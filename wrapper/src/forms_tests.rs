@@ -282,7 +282,6 @@ fn from_node() -> impl Strategy<Value = FromNode> {
     prop_oneof![
         Just(FromNode::Working),
         Just(FromNode::Descriptors),
-        Just(FromNode::Spawned),
         Just(FromNode::Untouched),
         Just(FromNode::Recorded),
         Just(FromNode::Busy),

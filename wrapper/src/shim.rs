@@ -58,7 +58,8 @@ pub fn main() -> ExitCode {
     let (mut client, answer) = match ask(&wanted) {
         Asked::Answered(client, answer) => (client, answer),
         Asked::Nobody => return wanted.plain(),
-        Asked::LostWhileCompiling => return compile_again(&wanted),
+        Asked::LostWhileCompiling(plan) if plan.argv.is_empty() => return wanted.plain(),
+        Asked::LostWhileCompiling(plan) => return compile_again(&plan, &wanted),
     };
     match answer {
         FromNode::Replay(replay) => show(&replay),
@@ -124,8 +125,8 @@ enum Asked {
     Answered(Client, FromNode),
     /// Nobody did: the command is to be run as if we were not here.
     Nobody,
-    /// The node died while it ran the compiler for us: some of what that said may have been shown.
-    LostWhileCompiling,
+    /// The node died while it ran this for us: some of what it said may have been shown.
+    LostWhileCompiling(RunPlan),
 }
 
 /// One round trip.
@@ -147,10 +148,10 @@ fn ask(wanted: &Wanted) -> Asked {
                 }
             }
             // The answer comes when the compile has ended; a node that dies closes the socket.
-            Ok(FromNode::Spawned) => {
+            Ok(FromNode::Spawned(plan)) => {
                 return match client.receive(None) {
                     Ok(answer) => Asked::Answered(client, answer),
-                    Err(_) => Asked::LostWhileCompiling,
+                    Err(_) => Asked::LostWhileCompiling(plan),
                 };
             }
             Ok(answer) => return Asked::Answered(client, answer),
@@ -169,18 +170,32 @@ fn send(wanted: &Wanted) -> Option<Client> {
     Some(client)
 }
 
-/// Runs the caller's command after a compile that the node ran was lost, without repeating
-/// notifications that cargo may have seen.
-fn compile_again(wanted: &Wanted) -> ExitCode {
-    let mut command = wanted.command(&wanted.argv);
+/// Runs what the node ran when it was lost, to the letter (another command would give other
+/// metadata than dependents may have read), without repeating notifications that cargo may have
+/// seen.
+fn compile_again(plan: &RunPlan, wanted: &Wanted) -> ExitCode {
+    let (mut command, showing) = planned(plan, wanted);
     let showing = Showing {
         swallow_notifications: true,
-        ..Showing::default()
+        ..showing
     };
     match run::run(&mut command, &showing, &mut io::stdout(), &mut io::stderr()) {
         Ok(outcome) => exit_as(outcome.status),
-        Err(error) => cannot_run(&wanted.argv[0], &error),
+        Err(error) => cannot_run(command.get_program(), &error),
     }
+}
+
+/// A plan's command, and how to show what it says.
+fn planned(plan: &RunPlan, wanted: &Wanted) -> (Command, Showing) {
+    let argv: Vec<&OsStr> = plan.argv.iter().map(|a| OsStr::from_bytes(a)).collect();
+    let mut command = wanted.command(&argv);
+    let env = plan.env.iter();
+    command.envs(env.map(|(k, v)| (OsStr::from_bytes(k), OsStr::from_bytes(v))));
+    let showing = Showing {
+        rewrites: Rewrites::new(&plan.rewrites),
+        swallow_notifications: false,
+    };
+    (command, showing)
 }
 
 /// What the node needs to know. `None` in a working directory that is gone.
@@ -242,14 +257,7 @@ fn run_plan(client: &mut Client, plan: &RunPlan, wanted: &Wanted) -> ExitCode {
     if plan.argv.is_empty() {
         return wanted.plain();
     }
-    let argv: Vec<&OsStr> = plan.argv.iter().map(|a| OsStr::from_bytes(a)).collect();
-    let mut command = wanted.command(&argv);
-    let env = plan.env.iter();
-    command.envs(env.map(|(k, v)| (OsStr::from_bytes(k), OsStr::from_bytes(v))));
-    let showing = Showing {
-        rewrites: Rewrites::new(&plan.rewrites),
-        swallow_notifications: false,
-    };
+    let (mut command, showing) = planned(plan, wanted);
     let outcome = match run::run(&mut command, &showing, &mut io::stdout(), &mut io::stderr()) {
         Ok(outcome) => outcome,
         Err(error) => return cannot_run(command.get_program(), &error),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Version of this protocol. It stands in every frame's header, so that a node and a wrapper of
 /// different ages notice before they decode.
-pub const PROTOCOL: u16 = 3;
+pub const PROTOCOL: u16 = 4;
 
 /// How often a node that looks says that it is alive.
 pub const WORKING_EVERY: Duration = Duration::from_secs(1);
@@ -127,8 +127,9 @@ pub enum FromNode {
     Working,
     /// The node will run the compiler: send the descriptors.
     Descriptors,
-    /// The node runs the compiler now: from here on its messages may be shown.
-    Spawned,
+    /// The node runs this now: from here on its messages may be shown. Where the node is lost, it
+    /// is what is to be run again.
+    Spawned(RunPlan),
     /// The outputs are in place: show this, exit 0.
     Replay(Replay),
     /// Run the caller's command as it came.
