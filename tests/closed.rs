@@ -114,6 +114,10 @@ fn bob_who_is_in_the_project_hits_and_carol_who_is_not_compiles() {
         why.out
     );
 
+    let mut show = bob.command(crate::harness::qnode());
+    let show = bob.run(show.args(["show", "words", "--format", "json"]));
+    assert!(show.out.contains("project pay"), "{}", show.out);
+
     // What Carol built for it stays with her, and was offered to nobody.
     carol.flush();
     let hers = entries(carol);
@@ -182,6 +186,22 @@ fn bob_is_shut_out_and_what_alice_builds_next_is_no_longer_his() {
     assert_ne!(before, after);
     let projects = alice.json(&["projects"]);
     assert_eq!(projects[0]["members"], serde_json::json!(["alice"]));
+}
+
+#[test]
+fn a_quarry_toml_that_is_a_link_to_nothing_shares_nothing() {
+    let devs = team(&["alice", "bob"]);
+    let (alice, bob) = (&devs[0], &devs[1]);
+    let here = alice.path("checkout");
+    projects::small(&here);
+    std::os::unix::fs::symlink("/nowhere/quarry.toml", here.join("quarry.toml")).unwrap();
+    alice.build(&here, &["build"]).succeeded();
+    assert_eq!(shared_with(alice, &here), "nobody");
+    alice.flush();
+    let there = bob.path("there");
+    projects::small(&there);
+    bob.build(&there, &["build"]).succeeded();
+    assert_eq!(bob.count("hits.peer"), 0, "{}", bob.stats());
 }
 
 #[test]

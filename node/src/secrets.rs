@@ -6,7 +6,7 @@
 //! what somebody knows who must not any more. Must never happen here: a secret for who may not
 //! see the project, or one that the roster does not name.
 
-use quarry_trust::canon::{CanonError, Reader, Writer};
+use quarry_trust::canon::{CanonError, Canonical, Reader, Writer};
 use quarry_trust::roster::{MAX_PROJECTS, Op, Project, Roster, TEAM_ITSELF, secret_digest};
 use quarry_trust::{BuilderId, Digest, Scope};
 use std::collections::BTreeMap;
@@ -39,18 +39,10 @@ impl Tags {
     pub fn fingerprint(&self) -> Digest {
         let mut w = Writer::default();
         for (scope, secret) in &self.0 {
-            w.fixed(scope_name(scope).as_bytes());
+            scope.write(&mut w);
             w.fixed(secret_digest(secret).as_bytes());
         }
         Digest::of(&w.finish())
-    }
-}
-
-fn scope_name(scope: &Scope) -> Digest {
-    match scope {
-        Scope::Private => Digest::of(b""),
-        Scope::Team(team) => team.0,
-        Scope::Project(_, project) => *project,
     }
 }
 
@@ -100,7 +92,6 @@ impl Secrets {
     #[must_use]
     pub fn tags(&self, roster: &Roster, own: &BuilderId, first: &[u8; 32]) -> Tags {
         let mut tags = BTreeMap::new();
-        let team = roster.team();
         for (name, project) in roster.projects() {
             let secret = match &project.secret {
                 Some(digest) => self.0.get(digest).cloned(),
@@ -109,12 +100,8 @@ impl Secrets {
                 }
                 None => None,
             };
-            let scope = match name {
-                TEAM_ITSELF => Scope::Team(team),
-                name => Scope::project(team, name),
-            };
             if let Some(secret) = secret.filter(|_| sees(roster, own, name)) {
-                tags.insert(scope, secret);
+                tags.insert(scope_of(roster, name), secret);
             }
         }
         Tags(tags)
@@ -160,12 +147,17 @@ impl Secrets {
     }
 }
 
-fn sees(roster: &Roster, member: &BuilderId, name: &str) -> bool {
-    let scope = match name {
+/// The scope of a project, or of [`TEAM_ITSELF`].
+#[must_use]
+pub fn scope_of(roster: &Roster, name: &str) -> Scope {
+    match name {
         TEAM_ITSELF => Scope::Team(roster.team()),
         name => Scope::project(roster.team(), name),
-    };
-    roster.sees(member, &scope)
+    }
+}
+
+fn sees(roster: &Roster, member: &BuilderId, name: &str) -> bool {
+    roster.sees(member, &scope_of(roster, name))
 }
 
 /// Writes secrets that one member is told, or that are kept: count, then 32 bytes each.

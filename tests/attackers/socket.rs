@@ -17,7 +17,7 @@ fn connect(dev: &Dev) -> UnixStream {
 }
 
 /// A frame's header, with a version and a length of one's choice.
-fn header(version: u16, length: u32) -> Vec<u8> {
+pub fn header(version: u16, length: u32) -> Vec<u8> {
     [b"QRY\0", &version.to_le_bytes()[..], &length.to_le_bytes()].concat()
 }
 
@@ -37,7 +37,7 @@ fn all_is_well(dev: &Dev, pid: u32) {
 }
 
 /// Says something and hears the node hang up.
-fn say(dev: &Dev, bytes: &[u8]) -> Vec<u8> {
+pub fn say(dev: &Dev, bytes: &[u8]) -> Vec<u8> {
     let mut stream = connect(dev);
     stream.set_read_timeout(Some(SOON)).unwrap();
     stream.set_write_timeout(Some(SOON)).unwrap();

@@ -5,7 +5,7 @@
 
 use super::{Team, TeamError};
 use crate::find::Find;
-use crate::secrets::Secret;
+use crate::secrets::{Secret, scope_of};
 use quarry_trust::roster::{Op, Project, Role, Roster, TEAM_ITSELF, check_typed};
 use quarry_trust::{BuilderId, Digest, Entry, PeerId, Scope, TeamId};
 use std::collections::BTreeSet;
@@ -57,22 +57,24 @@ impl Team {
     #[must_use]
     pub fn projects(&self) -> Vec<Shown> {
         let own = self.builder();
-        let shown = |r: &Roster| {
-            let projects = r.projects().filter(|(name, _)| *name != TEAM_ITSELF);
-            let name_of = |b: &BuilderId| r.member_by_builder(b).map(|m| m.name.clone());
-            let shown = projects.map(|(name, project)| {
-                let mut members: Vec<_> = project.members.iter().filter_map(name_of).collect();
-                members.sort();
-                Shown {
-                    name: name.to_owned(),
-                    members,
-                    here: project.members.contains(&own),
-                    known: self.tag(&Scope::project(r.team(), name), &PROBE).is_some(),
-                }
-            });
-            shown.collect()
+        // One look at the state: a second one within it could wait for a writer that waits for us.
+        let state = self.read();
+        let Some(r) = &state.roster else {
+            return Vec::new();
         };
-        self.roster(shown).unwrap_or_default()
+        let projects = r.projects().filter(|(name, _)| *name != TEAM_ITSELF);
+        let name_of = |b: &BuilderId| r.member_by_builder(b).map(|m| m.name.clone());
+        let shown = projects.map(|(name, project)| {
+            let mut members: Vec<_> = project.members.iter().filter_map(name_of).collect();
+            members.sort();
+            Shown {
+                name: name.to_owned(),
+                members,
+                here: project.members.contains(&own),
+                known: state.tags.tag(&scope_of(r, name), &PROBE).is_some(),
+            }
+        });
+        shown.collect()
     }
 
     /// What a project's scope is called, for people.
@@ -80,7 +82,7 @@ impl Team {
     pub fn project_name(&self, scope: &Scope) -> String {
         let named = |r: &Roster| {
             let mut projects = r.projects();
-            let found = projects.find(|(name, _)| Scope::project(r.team(), name) == *scope);
+            let found = projects.find(|(name, _)| scope_of(r, name) == *scope);
             found.map(|(name, _)| format!("project {name}"))
         };
         let found = self.roster(named).flatten();
@@ -150,10 +152,10 @@ impl Team {
         let signs = matches!(self.role(), Some(Role::Admin | Role::Builder));
         let own = self.builder();
         let of = |r: &Roster, whom: &Whom| match whom {
-            Whom::Team => Some(Scope::Team(r.team())),
-            Whom::Project(name) => Some(Scope::project(r.team(), name)),
+            Whom::Team => Some(scope_of(r, TEAM_ITSELF)),
+            Whom::Project(name) => Some(scope_of(r, name)),
             Whom::Nowhere if r.projects().all(|(name, _)| name == TEAM_ITSELF) => {
-                Some(Scope::Team(r.team()))
+                Some(scope_of(r, TEAM_ITSELF))
             }
             Whom::Nowhere | Whom::Unknown => None,
         };

@@ -5,6 +5,7 @@
 
 use super::stage::Stage;
 use super::{Noticed, Played, Row, Who, times};
+use crate::attackers::socket::{header, say};
 use crate::harness::{Dev, SOON};
 use quarry_wrapper::ipc::protocol::PROTOCOL;
 use rustix::io::Errno;
@@ -24,29 +25,6 @@ const NOBODY: u32 = 65534;
 
 fn socket(dev: &Dev) -> PathBuf {
     dev.home().join("node.sock")
-}
-
-/// A frame's header, with a version and a length of one's choice.
-fn header(version: u16, length: u32) -> Vec<u8> {
-    [b"QRY\0", &version.to_le_bytes()[..], &length.to_le_bytes()].concat()
-}
-
-/// Says something, and hears the node hang up.
-fn say(dev: &Dev, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = UnixStream::connect(socket(dev)).unwrap();
-    stream.set_read_timeout(Some(SOON)).unwrap();
-    stream.set_write_timeout(Some(SOON)).unwrap();
-    // The node may hang up in the middle of it.
-    let _ = stream.write_all(bytes);
-    let mut back = Vec::new();
-    let ended = stream.read_to_end(&mut back);
-    let waits = ended.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock);
-    assert!(
-        !waits,
-        "{} bytes of garbage are not hung up on",
-        bytes.len()
-    );
-    back
 }
 
 /// What another user gets from the node's socket: bytes, or what went wrong. A thread of its own
