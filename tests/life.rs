@@ -502,4 +502,14 @@ fn a_fork_is_shown_everywhere_and_an_admin_ends_it() {
         wait_standing(dev, "dave", &["stands"]);
     }
     assert!(alice.json(&["status"])["fork"].is_null());
+
+    // What is built from now on is found by the other, under secrets that both know.
+    let (hers, his) = (alice.path("checkout"), bob.path("there"));
+    projects::small(&hers);
+    projects::small(&his);
+    alice.build(&hers, &["build"]).succeeded();
+    wait_connected(bob, 1);
+    wait_keys(bob, alice);
+    bob.build(&his, &["build"]).succeeded();
+    assert_eq!(bob.count("hits.peer"), 3, "{}", bob.stats());
 }

@@ -96,6 +96,18 @@ fn with_a_target_directory_elsewhere_a_member_or_the_shell_tells() {
 }
 
 #[test]
+fn a_dependency_belongs_to_the_closed_workspace_that_cargo_was_started_in() {
+    let desk = Desk::new();
+    desk.write("ws/pay/Cargo.lock", "");
+    desk.write("ws/pay/quarry.toml", "scope = \"pay\"\n");
+    // The target directory lies in the open workspace around it.
+    let mut started = desk.dependency("ws/target");
+    assert_eq!(desk.root(&started), Some(desk.path("ws")));
+    started.env.push(("PWD".into(), desk.path("ws/pay").into()));
+    assert_eq!(desk.root(&started), Some(desk.path("ws/pay")));
+}
+
+#[test]
 fn the_run_of_a_build_script_belongs_to_its_workspace() {
     let desk = Desk::new();
     desk.write("ws/app/Cargo.toml", "");

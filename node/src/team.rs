@@ -122,6 +122,10 @@ pub fn random() -> Result<[u8; 32], TeamError> {
     Ok(bytes)
 }
 
+/// Renewals of secrets within the time that members take to make their filters anew: those of a
+/// few seconds.
+const MAX_TAGS_BEFORE: usize = 8;
+
 struct State {
     roster: Option<Roster>,
     /// Under it values are digested; who joins is given it.
@@ -129,8 +133,8 @@ struct State {
     /// Under these keys are announced.
     secrets: Secrets,
     tags: Tags,
-    /// The tags before these.
-    tags_before: Tags,
+    /// The tags before these, the last first: at most [`MAX_TAGS_BEFORE`].
+    tags_before: Vec<Tags>,
 }
 
 impl State {
@@ -138,7 +142,7 @@ impl State {
         let tags = roster.as_ref().map(|r| secrets.tags(r, own, &secret));
         Self {
             tags: tags.unwrap_or_default(),
-            tags_before: Tags::default(),
+            tags_before: Vec::new(),
             roster,
             secret,
             secrets,
@@ -475,11 +479,11 @@ impl Team {
         let bytes = written(&secret, roster.as_ref(), &secrets);
         write_private(&team_file(&self.home), &bytes)?;
         let mut next = State::new(roster, Zeroizing::new(secret), secrets, &self.builder());
-        next.tags_before = if next.tags.fingerprint() == state.tags.fingerprint() {
-            std::mem::take(&mut state.tags_before)
-        } else {
-            std::mem::take(&mut state.tags)
-        };
+        next.tags_before = std::mem::take(&mut state.tags_before);
+        if next.tags.fingerprint() != state.tags.fingerprint() {
+            next.tags_before.insert(0, std::mem::take(&mut state.tags));
+            next.tags_before.truncate(MAX_TAGS_BEFORE);
+        }
         *state = next;
         Ok(())
     }

@@ -201,12 +201,12 @@ impl Team {
     }
 
     /// The tags under which a member may have announced a key of this scope: of now, and of before
-    /// the last renewal, since filters are made anew one after the other.
+    /// the last renewals, since filters are made anew one after the other.
     #[must_use]
     pub fn sought(&self, scope: &Scope, key: &Digest) -> Vec<Digest> {
         let state = self.read();
-        let tags = [&state.tags, &state.tags_before].map(|tags| tags.tag(scope, key));
-        let mut sought: Vec<Digest> = tags.into_iter().flatten().collect();
+        let tags = std::iter::once(&state.tags).chain(&state.tags_before);
+        let mut sought: Vec<Digest> = tags.filter_map(|tags| tags.tag(scope, key)).collect();
         sought.dedup();
         sought
     }

@@ -37,6 +37,85 @@ fn exchange(a: &Team, b: &Team) {
 }
 
 #[test]
+fn what_was_announced_before_some_renewals_in_a_row_is_still_sought() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = alice_and_bob(dir.path());
+    let (scope, key) = (alice.scope(), quarry_trust::Digest::of(b"a key"));
+    exchange(&alice, &bob);
+    let mut announced = vec![alice.tag(&scope, &key).unwrap()];
+    for byte in 1..=3 {
+        let seed = quarry_trust::BuilderKey::from_seed(&[byte; 32]).id();
+        let foe = quarry_trust::Member {
+            name: format!("mallory-{byte}"),
+            role: Role::Reader,
+            peer: quarry_trust::PeerId(seed.0),
+            builder: seed,
+            joined: now(),
+        };
+        alice.propose(quarry_trust::roster::Op::Add(foe)).unwrap();
+        alice
+            .propose(quarry_trust::roster::Op::Revoke(seed))
+            .unwrap();
+        // Without the secret at first, as where a third member passes the roster on.
+        bob.merge(&alice.exchange(None).unwrap()).unwrap();
+        exchange(&alice, &bob);
+        announced.push(alice.tag(&scope, &key).unwrap());
+        let sought = bob.sought(&scope, &key);
+        assert!(announced.iter().all(|tag| sought.contains(tag)));
+    }
+    announced.dedup();
+    assert_eq!(announced.len(), 4, "each revocation renews the secret");
+}
+
+#[test]
+fn of_two_admins_one_acts_on_a_word_and_the_other_only_where_it_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = alice_and_bob(dir.path());
+    let carol = Team::load(&home(&dir.path().join("c"))).unwrap();
+    let member = quarry_trust::Member {
+        name: "carol".into(),
+        role: Role::Builder,
+        peer: carol.peer(),
+        builder: carol.builder(),
+        joined: now(),
+    };
+    for op in [
+        quarry_trust::roster::Op::Add(member),
+        quarry_trust::roster::Op::SetRole(bob.builder(), Role::Admin),
+    ] {
+        alice.propose(op).unwrap();
+    }
+    exchange(&alice, &bob);
+    let wire = alice.roster(quarry_trust::Roster::to_wire).unwrap();
+    carol.enter(&wire, None, alice.secret()).unwrap();
+    carol.announce_departure().unwrap();
+    let word = |to: &Team| carol.exchange(Some(&to.peer())).unwrap();
+    let (first, second) = match alice.builder() < bob.builder() {
+        true => (&alice, &bob),
+        false => (&bob, &alice),
+    };
+    let is_gone =
+        |team: &Team| team.roster(|r| r.standing(&carol.builder())) == Some(Standing::Retired);
+    second.merge(&word(second)).unwrap();
+    assert!(
+        !is_gone(second) && !second.settle_words(),
+        "its turn comes later"
+    );
+    first.merge(&word(first)).unwrap();
+    assert!(is_gone(first));
+    // Had the first been away, the second would have acted in its turn.
+    let alone = Team::load(&second.home).unwrap();
+    alone.merge(&word(&alone)).unwrap();
+    let ticks = (1..10).find(|_| alone.settle_words());
+    assert_eq!(ticks, Some(4));
+    assert!(is_gone(&alone));
+    // The first's word reaches the second before its turn: nobody forks.
+    exchange(first, second);
+    assert!(is_gone(second) && !second.settle_words());
+    assert_eq!(second.roster(|r| r.fork().is_some()), Some(false));
+}
+
+#[test]
 fn bob_signs_with_his_old_key_until_the_chain_has_the_new_one() {
     let dir = tempfile::tempdir().unwrap();
     let (alice, bob) = alice_and_bob(dir.path());
