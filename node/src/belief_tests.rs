@@ -21,7 +21,7 @@ fn desk() -> Roster {
         joined: NOW,
     };
     let alice = member(1, "alice", Role::Admin);
-    let mut roster = Roster::found("desk", &key(90), alice, NOW).unwrap();
+    let mut roster = crate::charter::found("desk", &key(90), alice, NOW);
     let mallory = Op::Add(member(2, "mallory", Role::Builder));
     roster.propose(mallory, &key(1), NOW).unwrap();
     roster

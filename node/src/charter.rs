@@ -6,7 +6,10 @@
 //! carried the file. Must never happen here: a key, a file, a change of the roster.
 
 use quarry_trust::canon::{CanonError, Canonical, Reader, Writer};
-use quarry_trust::roster::{Charter, Gone, MAX_WIRE, Member, Role, Roster, RosterError, Signed};
+use quarry_trust::roster::{
+    Charter, Gone, MAX_FORMER, MAX_MEMBERS, MAX_WIRE, Member, Role, Roster, RosterError, Signed,
+    check_typed,
+};
 use quarry_trust::{BuilderId, Digest};
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -172,6 +175,99 @@ fn body<'b>(bytes: &'b [u8], magic: &[u8], kind: &'static str) -> Result<&'b [u8
         return Err(CharterError::Form(kind, CanonError::Limit));
     }
     bytes.strip_prefix(magic).ok_or(CharterError::Kind(kind))
+}
+
+/// A team's first charter, to be signed by `root`: its only member, an admin whatever role it came
+/// with, is `founder`.
+///
+/// # Errors
+/// [`RosterError::Name`].
+pub fn first(
+    name: &str,
+    root: BuilderId,
+    founder: Member,
+    now: u64,
+) -> Result<Charter, RosterError> {
+    check_typed(name)?;
+    check_typed(&founder.name)?;
+    let role = Role::Admin;
+    Ok(Charter {
+        name: name.to_owned(),
+        root,
+        epoch: 1,
+        members: vec![Member { role, ..founder }],
+        former: vec![],
+        created: now,
+    })
+}
+
+/// The roster of a team with one member, whose root's key is at hand.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn found(name: &str, root: &quarry_trust::BuilderKey, founder: Member, now: u64) -> Roster {
+    let charter = first(name, root.id(), founder, now).expect("names that can be used");
+    Roster::chartered(Signed::new(charter, root)).expect("a charter that holds")
+}
+
+/// The charter of the next epoch, to be signed by the root: the members of today, of whom
+/// those in `admins` are the admins (they need not have been members), the admins of before
+/// are builders, and those in `revoked` are revoked. An open fork stays suspended for ever:
+/// what waited for a merge is dropped.
+///
+/// # Errors
+/// [`RosterError::Charter`] or [`RosterError::Name`] for lists that do not make a charter.
+pub fn next(
+    roster: &Roster,
+    admins: Vec<Member>,
+    revoked: &[BuilderId],
+    now: u64,
+) -> Result<Charter, RosterError> {
+    let mut members = BTreeMap::new();
+    let mut former = BTreeMap::new();
+    for (member, gone) in roster.former() {
+        let gone = match revoked.contains(&member.builder) {
+            true => Gone::Revoked,
+            false => gone,
+        };
+        former.insert(member.builder, (member.clone(), gone));
+    }
+    for member in roster.members().cloned() {
+        if revoked.contains(&member.builder) {
+            former.insert(member.builder, (member, Gone::Revoked));
+        } else {
+            let role = member.role.min(Role::Builder);
+            members.insert(member.builder, Member { role, ..member });
+        }
+    }
+    for admin in admins {
+        check_typed(&admin.name)?;
+        if let Some((_, Gone::Revoked)) = former.remove(&admin.builder) {
+            return Err(RosterError::RevokedBuilder(admin.builder));
+        }
+        members.insert(
+            admin.builder,
+            Member {
+                role: Role::Admin,
+                ..admin
+            },
+        );
+    }
+    if members.len() > MAX_MEMBERS {
+        return Err(RosterError::Full("members"));
+    }
+    let mut former: Vec<_> = former.into_values().collect();
+    former.sort_by_key(|(m, gone)| std::cmp::Reverse((*gone, m.joined)));
+    former.truncate(MAX_FORMER);
+    former.sort_by_key(|(m, _)| m.builder);
+    let charter = Charter {
+        name: roster.name().to_owned(),
+        root: roster.root(),
+        epoch: roster.epoch().saturating_add(1),
+        members: members.into_values().collect(),
+        former,
+        created: now,
+    };
+    Charter::from_canon(&charter.to_canon())
+        .map_err(|_| RosterError::Charter("its lists do not fit together"))
 }
 
 /// What `charter` changes in `before`.

@@ -20,7 +20,7 @@ fn member(name: &str, n: u8, role: Role) -> Member {
 /// Alice is admin, Bob builder, Carol reader.
 fn team() -> Roster {
     use quarry_trust::roster::Op;
-    let mut roster = Roster::found("desk", &key(9), member("alice", 1, Role::Admin), 1).unwrap();
+    let mut roster = crate::charter::found("desk", &key(9), member("alice", 1, Role::Admin), 1);
     for m in [
         member("bob", 2, Role::Builder),
         member("carol", 3, Role::Reader),
@@ -33,7 +33,7 @@ fn team() -> Roster {
 fn draft() -> Draft {
     let before = team();
     let bob = member("bob", 2, Role::Builder);
-    let charter = before.next_charter(vec![bob], &[key(1).id()], 3).unwrap();
+    let charter = next(&before, vec![bob], &[key(1).id()], 3).unwrap();
     Draft {
         charter,
         before: Some(before),
@@ -129,4 +129,36 @@ fn a_signed_charter_is_read_whole_or_not_at_all() {
         read_signed(&draft().to_bytes()),
         Err(CharterError::Kind("signed charter"))
     );
+}
+
+#[test]
+fn the_next_charter_carries_everybody_on_and_brings_no_revoked_key_back() {
+    use quarry_trust::roster::Op;
+    use quarry_trust::{RosterError, Standing};
+    let mut before = team();
+    let dave = member("dave", 4, Role::Admin);
+    before.propose(Op::Add(dave), &key(1), 3).unwrap();
+    let retire = Op::Retire(key(2).id());
+    before.propose(retire, &key(1), 3).unwrap();
+    let alice = vec![member("alice", 1, Role::Admin)];
+    let charter = next(&before, alice.clone(), &[key(3).id()], 4).unwrap();
+    let after = Roster::chartered(Signed::new(charter, &key(9))).unwrap();
+    assert_eq!((after.team(), after.epoch()), (before.team(), 2));
+    let standing = |n| after.standing(&key(n).id());
+    assert!(after.is_admin(&key(1).id()) && !after.is_admin(&key(4).id()));
+    assert_eq!(standing(4), Standing::Stands, "a builder still");
+    assert_eq!(after.member_by_builder(&key(3).id()), None);
+    assert_eq!(standing(2), Standing::Retired);
+    let revoked = |m: &Member, gone: Gone| m.builder == key(3).id() && gone == Gone::Revoked;
+    assert!(after.former().any(|(m, gone)| revoked(m, gone)));
+
+    let back = [alice, vec![member("carol", 3, Role::Admin)]].concat();
+    assert_eq!(
+        next(&after, back, &[], 5),
+        Err(RosterError::RevokedBuilder(key(3).id()))
+    );
+    assert!(matches!(
+        next(&after, vec![], &[], 5),
+        Err(RosterError::Charter(_))
+    ));
 }

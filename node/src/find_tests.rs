@@ -34,7 +34,7 @@ fn member(who: u8, role: Role) -> Member {
 }
 
 fn desk() -> Roster {
-    Roster::found("desk", &key(1), member(ALICE, Role::Admin), NOW).unwrap()
+    crate::charter::found("desk", &key(1), member(ALICE, Role::Admin), NOW)
 }
 
 #[test]

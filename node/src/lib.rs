@@ -12,6 +12,7 @@ mod charter;
 pub mod cli;
 pub mod config;
 pub mod control;
+mod departure;
 pub mod find;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

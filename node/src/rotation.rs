@@ -4,10 +4,10 @@
 //! hold, and what an admin makes of it: ordinary changes of the chain, which alone count. Must
 //! never happen here: I/O, a clock, a right that the old key did not have.
 
-use quarry_trust::canon::{CanonError, Canonical, Reader, Writer};
+use quarry_trust::canon::{Canonical, Reader, Writer};
 use quarry_trust::key::{SIGNATURE_LEN, Signature};
 use quarry_trust::roster::{Op, Roster, RosterError};
-use quarry_trust::{BuilderId, BuilderKey, Member, PeerId, TeamId};
+use quarry_trust::{BuilderId, BuilderKey, Member, PeerId, TeamId, canonical};
 
 /// The schema of a rotation's bytes, and its kind among the words that travel with rosters (a
 /// departure's first two bytes say 1).
@@ -48,39 +48,7 @@ pub struct Keys<'a> {
     pub peer: &'a BuilderKey,
 }
 
-impl Canonical for Said {
-    fn write(&self, w: &mut Writer) {
-        w.u16(ROTATION_SCHEMA);
-        self.team.write(w);
-        self.old.write(w);
-        self.new.write(w);
-        self.peer.write(w);
-        w.u64(self.at);
-        w.u8(u8::from(self.compromised));
-        w.u8(u8::from(self.last));
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        match r.u16()? {
-            ROTATION_SCHEMA => {}
-            other => return Err(CanonError::Schema(other)),
-        }
-        let flag = |byte| match byte {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(CanonError::Value("a flag that is neither yes nor no")),
-        };
-        Ok(Self {
-            team: TeamId::read(r)?,
-            old: BuilderId::read(r)?,
-            new: BuilderId::read(r)?,
-            peer: PeerId::read(r)?,
-            at: r.u64()?,
-            compromised: flag(r.u8()?)?,
-            last: flag(r.u8()?)?,
-        })
-    }
-}
+canonical!(Said, ROTATION_SCHEMA => { team, old, new, peer, at, compromised, last });
 
 impl Rotation {
     /// Signs that a member of `team` rotates. `last` is whether the old key may go: not yet where

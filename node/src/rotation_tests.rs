@@ -16,7 +16,7 @@ fn team() -> Roster {
         builder: key(n).id(),
         joined: 10,
     };
-    let mut roster = Roster::found("desk", &key(9), member("alice", 1, Role::Admin), 10).unwrap();
+    let mut roster = crate::charter::found("desk", &key(9), member("alice", 1, Role::Admin), 10);
     let bob = member("bob", 2, Role::Builder);
     roster.propose(Op::Add(bob), &key(1), 10).unwrap();
     roster

@@ -26,7 +26,7 @@ fn desk() -> Roster {
         role: Role::Admin,
         ..member(1, "alice", 1)
     };
-    let mut roster = Roster::found("desk", &key(90), alice, NOW).unwrap();
+    let mut roster = crate::charter::found("desk", &key(90), alice, NOW);
     let mut sign = |op| roster.propose(op, &key(1), NOW).unwrap();
     sign(Op::Add(member(2, "ci", 2)));
     sign(Op::Retire(key(2).id()));

@@ -25,7 +25,7 @@ fn member(who: u8, role: Role) -> Member {
 
 /// Alice (2) is the admin, Bob (3) and Carol (4) build; project "pay" is open to Alice and Bob.
 fn team() -> (Roster, Secrets) {
-    let mut roster = Roster::found("desk", &key(1), member(2, Role::Admin), NOW).unwrap();
+    let mut roster = crate::charter::found("desk", &key(1), member(2, Role::Admin), NOW);
     for who in [3, 4] {
         let op = Op::Add(member(who, Role::Builder));
         roster.propose(op, &key(2), NOW).unwrap();

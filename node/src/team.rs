@@ -21,7 +21,7 @@ use crate::secrets::{self, Secret, Secrets, Tags};
 use crate::service::membership::Membership;
 use files::{read_bounded, write_private};
 use quarry_trust::canon::{CanonError, Reader, Writer};
-use quarry_trust::roster::{MAX_WIRE, Member, Merge, Op, Role, Roster, RosterError};
+use quarry_trust::roster::{MAX_WIRE, Member, Merge, Op, Role, Roster, RosterError, Signed};
 use quarry_trust::verify::{Source, Verifier};
 use quarry_trust::{
     ActionKey, BuilderId, BuilderKey, Entry, LookupKey, PeerId, Refusal, SignedEntry, Verified,
@@ -314,7 +314,8 @@ impl Team {
             builder: self.builder(),
             joined: now,
         };
-        let roster = Roster::found(name, &root, founder, now)?;
+        let charter = crate::charter::first(name, root.id(), founder, now)?;
+        let roster = Roster::chartered(Signed::new(charter, &root))?;
         self.replace(&mut state, Some(roster), random()?)
     }
 

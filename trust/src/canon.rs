@@ -62,6 +62,7 @@ pub trait Canonical: Sized {
 /// Implements [`Canonical`] for a struct: the schema where one is named, then the fields in the
 /// order given, each in its own form or in the two that are named (how to write it, how to read
 /// it); then what `check` refuses.
+#[macro_export]
 macro_rules! canonical {
     (@write $w:ident, $value:expr) => { $crate::canon::Canonical::write($value, $w) };
     (@write $w:ident, $value:expr, $write:expr) => { $write($w, $value) };
@@ -73,13 +74,13 @@ macro_rules! canonical {
         impl $crate::canon::Canonical for $type {
             fn write(&self, w: &mut $crate::canon::Writer) {
                 $(w.u16($schema);)?
-                $($crate::canon::canonical!(@write w, &self.$field $(, $write)?);)*
+                $($crate::canonical!(@write w, &self.$field $(, $write)?);)*
             }
 
             fn read(r: &mut $crate::canon::Reader<'_>) -> Result<Self, $crate::canon::CanonError> {
                 $(r.schema($schema)?;)?
                 let value = Self {
-                    $($field: $crate::canon::canonical!(@read r $(, $r, $read)?)),*
+                    $($field: $crate::canonical!(@read r $(, $r, $read)?)),*
                 };
                 $($check(&value)?;)?
                 Ok(value)
@@ -88,52 +89,43 @@ macro_rules! canonical {
     };
 }
 
-/// Implements [`Canonical`] for an enum without data: one byte, the variant's number.
+/// Implements [`Canonical`] for an enum: one byte that stands for the variant, then its values,
+/// each in its own form or in the two that are named.
+#[macro_export]
 macro_rules! canonical_enum {
-    ($type:ty { $($variant:ident),* $(,)? } $what:literal) => {
+    ($type:ty {
+        $($tag:literal => $variant:ident $((
+            $($value:ident $(: ($write:expr, $r:ident => $read:expr))?),+
+        ))?),* $(,)?
+    } $what:literal) => {
         impl $crate::canon::Canonical for $type {
             fn write(&self, w: &mut $crate::canon::Writer) {
-                w.u8(*self as u8);
+                match self {
+                    $(Self::$variant $(($($value),+))? => {
+                        w.u8($tag);
+                        $($($crate::canonical!(@write w, $value $(, $write)?);)+)?
+                    })*
+                }
             }
 
             fn read(r: &mut $crate::canon::Reader<'_>) -> Result<Self, $crate::canon::CanonError> {
-                let byte = r.u8()?;
-                $(if byte == Self::$variant as u8 {
-                    return Ok(Self::$variant);
-                })*
-                Err($crate::canon::CanonError::Value($what))
+                match r.u8()? {
+                    $($tag => {
+                        $($(let $value = $crate::canonical!(@read r $(, $r, $read)?);)+)?
+                        Ok(Self::$variant $(($($value),+))?)
+                    })*
+                    _ => Err($crate::canon::CanonError::Value($what)),
+                }
             }
         }
     };
 }
-
-pub(crate) use {canonical, canonical_enum};
 
 /// Builds canonical bytes.
 #[derive(Default)]
 pub struct Writer(Vec<u8>);
 
 impl Writer {
-    /// One byte.
-    pub fn u8(&mut self, v: u8) {
-        self.0.push(v);
-    }
-
-    /// Two bytes, little-endian.
-    pub fn u16(&mut self, v: u16) {
-        self.0.extend_from_slice(&v.to_le_bytes());
-    }
-
-    /// Four bytes, little-endian.
-    pub fn u32(&mut self, v: u32) {
-        self.0.extend_from_slice(&v.to_le_bytes());
-    }
-
-    /// Eight bytes, little-endian.
-    pub fn u64(&mut self, v: u64) {
-        self.0.extend_from_slice(&v.to_le_bytes());
-    }
-
     /// Bytes of a length that the form fixes: no length is written.
     pub fn fixed(&mut self, v: &[u8]) {
         self.0.extend_from_slice(v);
@@ -170,18 +162,17 @@ impl Writer {
 
     /// A list of canonical values: count, then each.
     pub fn list<T: Canonical>(&mut self, items: &[T]) {
-        self.count(items.len());
-        for item in items {
-            item.write(self);
-        }
+        self.each(items.iter());
     }
 
     /// A set of canonical values: count, then each, in ascending order.
     pub fn set<T: Canonical + Ord>(&mut self, items: &BTreeSet<T>) {
+        self.each(items.iter());
+    }
+
+    fn each<'t, T: Canonical + 't>(&mut self, items: impl ExactSizeIterator<Item = &'t T>) {
         self.count(items.len());
-        for item in items {
-            item.write(self);
-        }
+        items.for_each(|item| item.write(self));
     }
 
     /// The bytes.
@@ -219,38 +210,6 @@ impl<'a> Reader<'a> {
         let mut out = [0; N];
         out.copy_from_slice(self.fixed(N)?);
         Ok(out)
-    }
-
-    /// One byte.
-    ///
-    /// # Errors
-    /// [`CanonError::Short`].
-    pub fn u8(&mut self) -> Result<u8, CanonError> {
-        Ok(u8::from_le_bytes(self.array()?))
-    }
-
-    /// Two bytes, little-endian.
-    ///
-    /// # Errors
-    /// [`CanonError::Short`].
-    pub fn u16(&mut self) -> Result<u16, CanonError> {
-        Ok(u16::from_le_bytes(self.array()?))
-    }
-
-    /// Four bytes, little-endian.
-    ///
-    /// # Errors
-    /// [`CanonError::Short`].
-    pub fn u32(&mut self) -> Result<u32, CanonError> {
-        Ok(u32::from_le_bytes(self.array()?))
-    }
-
-    /// Eight bytes, little-endian.
-    ///
-    /// # Errors
-    /// [`CanonError::Short`].
-    pub fn u64(&mut self) -> Result<u64, CanonError> {
-        Ok(u64::from_le_bytes(self.array()?))
     }
 
     /// A length of at most `max`, then that many bytes.
@@ -295,11 +254,7 @@ impl<'a> Reader<'a> {
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, CanonError>,
     ) -> Result<Option<T>, CanonError> {
-        if bool::read(self)? {
-            read(self).map(Some)
-        } else {
-            Ok(None)
-        }
+        bool::read(self)?.then(|| read(self)).transpose()
     }
 
     /// A list of at most `max` canonical values.
@@ -336,14 +291,33 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`CanonError::Trailing`].
-    pub const fn finish(self) -> Result<(), CanonError> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(CanonError::Trailing)
-        }
+    pub fn finish(self) -> Result<(), CanonError> {
+        self.0.is_empty().then_some(()).ok_or(CanonError::Trailing)
     }
 }
+
+macro_rules! integers {
+    ($($int:ident)*) => {
+        impl Writer {
+            $(/// An integer of this width, little-endian.
+            pub fn $int(&mut self, v: $int) {
+                self.fixed(&v.to_le_bytes());
+            })*
+        }
+
+        impl Reader<'_> {
+            $(/// An integer of this width, little-endian.
+            ///
+            /// # Errors
+            /// [`CanonError::Short`].
+            pub fn $int(&mut self) -> Result<$int, CanonError> {
+                Ok($int::from_le_bytes(self.array()?))
+            })*
+        }
+    };
+}
+
+integers!(u8 u16 u32 u64);
 
 /// Refuses a sequence that is not strictly ascending: the canonical form of a set.
 ///
@@ -383,16 +357,6 @@ impl Canonical for bool {
             1 => Ok(true),
             _ => Err(CanonError::Value("a flag is neither 0 nor 1")),
         }
-    }
-}
-
-impl Canonical for crate::Digest {
-    fn write(&self, w: &mut Writer) {
-        w.fixed(self.as_bytes());
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        Ok(Self::from_bytes(r.array()?))
     }
 }
 

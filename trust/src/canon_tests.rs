@@ -74,15 +74,9 @@ fn a_count_is_checked_before_anything_is_allocated() {
 
 #[test]
 fn flags_text_order_and_the_end_are_strict() {
-    assert!(matches!(
-        Reader::new(&[2]).option(Reader::u8),
-        Err(CanonError::Value(_))
-    ));
+    assert!(matches!(Reader::new(&[2]).option(Reader::u8), Err(CanonError::Value(_))));
     assert_eq!(Reader::new(&[0]).option(Reader::u8), Ok(None));
-    assert!(matches!(
-        Reader::new(&[1, 0, 0, 0, 0xff]).text(4),
-        Err(CanonError::Value(_))
-    ));
+    assert!(matches!(Reader::new(&[1, 0, 0, 0, 0xff]).text(4), Err(CanonError::Value(_))));
     assert_eq!(Reader::new(&[0]).finish(), Err(CanonError::Trailing));
     assert!(strictly_ascending([1, 2, 3]).is_ok());
     assert!(strictly_ascending([1, 1]).is_err() && strictly_ascending([2, 1]).is_err());

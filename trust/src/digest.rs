@@ -67,28 +67,47 @@ impl Digest {
         head.copy_from_slice(&self.0[..8]);
         u64::from_le_bytes(head)
     }
-
-    /// Lower-case hexadecimal, 64 characters.
-    #[must_use]
-    pub fn to_hex(&self) -> String {
-        data_encoding::HEXLOWER.encode(&self.0)
-    }
-
-    /// Reads 64 hexadecimal characters, either case. `None` for anything else.
-    #[must_use]
-    pub fn from_hex(text: &str) -> Option<Self> {
-        let bytes = data_encoding::HEXLOWER_PERMISSIVE
-            .decode(text.as_bytes())
-            .ok()?;
-        Some(Self(bytes.try_into().ok()?))
-    }
 }
 
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.to_hex())
-    }
+/// What 32 bytes in a type of their own have in common: their canonical form and hexadecimal.
+macro_rules! thirty_two_bytes {
+    ($name:ident) => {
+        impl $name {
+            /// Lower-case hexadecimal, 64 characters.
+            #[must_use]
+            pub fn to_hex(&self) -> String {
+                data_encoding::HEXLOWER.encode(&self.0)
+            }
+
+            /// Reads 64 hexadecimal characters, either case. `None` for anything else.
+            #[must_use]
+            pub fn from_hex(text: &str) -> Option<Self> {
+                let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes());
+                Some(Self(bytes.ok()?.try_into().ok()?))
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.to_hex())
+            }
+        }
+
+        impl $crate::canon::Canonical for $name {
+            fn write(&self, w: &mut $crate::canon::Writer) {
+                w.fixed(&self.0);
+            }
+
+            fn read(r: &mut $crate::canon::Reader<'_>) -> Result<Self, $crate::canon::CanonError> {
+                Ok(Self(r.array()?))
+            }
+        }
+    };
 }
+
+pub(crate) use thirty_two_bytes;
+
+thirty_two_bytes!(Digest);
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -153,7 +172,7 @@ macro_rules! key_type {
 
 
 
-        crate::canon::canonical!($name { 0 });
+        crate::canonical!($name { 0 });
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,11 +5,10 @@
 //! [`crate::Verified`] entry, which verification alone makes. Output names are plain file names
 //! by construction: a name that could leave the output directory does not decode.
 
-use crate::canon::{
-    CanonError, Canonical, Reader, Writer, canonical, canonical_enum, strictly_ascending,
-};
+use crate::canon::{CanonError, Canonical, Reader, Writer, strictly_ascending};
 use crate::digest::{ActionKey, Digest, LookupKey, PROJECT};
 use crate::key::{BuilderId, BuilderKey, SIGNATURE_LEN, Signature};
+use crate::{canonical, canonical_enum};
 
 /// The schema of [`Entry`]'s canonical bytes. An entry of another schema is unreachable.
 pub const ENTRY_SCHEMA: u16 = 1;
@@ -72,10 +71,7 @@ pub struct ObjectRef {
 
 impl ObjectRef {
     fn check(&self) -> Result<(), CanonError> {
-        if self.size > MAX_OBJECT {
-            return Err(CanonError::Limit);
-        }
-        Ok(())
+        (self.size <= MAX_OBJECT).then_some(()).ok_or(CanonError::Limit)
     }
 }
 
@@ -94,9 +90,7 @@ impl OutputName {
             return Err(CanonError::Limit);
         }
         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\\', '\0']) {
-            return Err(CanonError::Value(
-                "an output's name is not a plain file name",
-            ));
+            return Err(CanonError::Value("an output's name is not a plain file name"));
         }
         Ok(Self(name))
     }
@@ -110,14 +104,13 @@ impl OutputName {
 
 /// What an output is to the restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
 pub enum OutputKind {
     /// Bytes restored as they are: an rlib, an object file.
-    Plain = 0,
+    Plain,
     /// An rmeta: its notification goes out once the whole entry is in place.
-    Metadata = 1,
+    Metadata,
     /// A dep-info file: stored with placeholders, rewritten token by token for the checkout.
-    DepInfo = 2,
+    DepInfo,
 }
 
 /// One file that the compile wrote.
@@ -187,11 +180,7 @@ impl Entry {
     /// If `key` is not the entry's builder: a mistake of the caller that must not be stored.
     #[must_use]
     pub fn sign(&self, key: &BuilderKey) -> SignedEntry {
-        assert_eq!(
-            key.id(),
-            self.builder,
-            "an entry is signed by the builder it names"
-        );
+        assert_eq!(key.id(), self.builder, "an entry is signed by the builder it names");
         let bytes = self.to_canon();
         let signature = key.sign(ENTRY_DOMAIN, &bytes);
         SignedEntry { bytes, signature }
@@ -227,43 +216,19 @@ impl SignedEntry {
         }
         let mut r = Reader::new(wire);
         let signature = Signature(r.array()?);
-        Ok(Self {
-            bytes: wire[SIGNATURE_LEN..].to_vec(),
-            signature,
-        })
+        Ok(Self { bytes: wire[SIGNATURE_LEN..].to_vec(), signature })
     }
 }
 
 canonical!(TeamId { 0 });
 
-impl Canonical for Scope {
-    fn write(&self, w: &mut Writer) {
-        match self {
-            Self::Private => w.u8(0),
-            Self::Team(team) => {
-                w.u8(1);
-                team.write(w);
-            }
-            Self::Project(team, project) => {
-                w.u8(2);
-                team.write(w);
-                project.write(w);
-            }
-        }
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        match r.u8()? {
-            0 => Ok(Self::Private),
-            1 => TeamId::read(r).map(Self::Team),
-            2 => Ok(Self::Project(TeamId::read(r)?, Digest::read(r)?)),
-            _ => Err(CanonError::Value("an unknown scope")),
-        }
-    }
-}
-
+canonical_enum!(Scope {
+    0 => Private,
+    1 => Team(team),
+    2 => Project(team, project),
+} "an unknown scope");
 canonical!(ObjectRef { digest, size } check ObjectRef::check);
-canonical_enum!(OutputKind { Plain, Metadata, DepInfo } "an unknown kind of output");
+canonical_enum!(OutputKind { 0 => Plain, 1 => Metadata, 2 => DepInfo } "an unknown kind of output");
 fn write_name(w: &mut Writer, name: &OutputName) {
     w.text(name.as_str());
 }

@@ -7,7 +7,7 @@
 use super::tests::{bends, holds_canonical};
 use super::{CanonError, Canonical, Reader, Writer};
 use crate::entry::{MAX_OBJECT, ObjectRef, Output, OutputKind, OutputName, Scope, TeamId};
-use crate::roster::{Change, Charter, Departure, FreshMark, Gone, Member, Op, Project, Role};
+use crate::roster::{Change, Charter, FreshMark, Gone, Member, Op, Project, Role};
 use crate::{BuilderId, Digest, Entry, PeerId, SignedEntry};
 use proptest::collection::{btree_set, vec};
 use proptest::option;
@@ -38,11 +38,8 @@ fn objects() -> impl Strategy<Value = ObjectRef> {
 }
 
 fn outputs() -> impl Strategy<Value = Output> {
-    let kinds = prop_oneof![
-        Just(OutputKind::Plain),
-        Just(OutputKind::Metadata),
-        Just(OutputKind::DepInfo)
-    ];
+    let kinds =
+        prop_oneof![Just(OutputKind::Plain), Just(OutputKind::Metadata), Just(OutputKind::DepInfo)];
     ("[a-z0-9_.ä-]{0,20}\\.o", kinds, any::<bool>(), objects()).prop_map(
         |(name, kind, executable, object)| Output {
             name: OutputName::new(name).unwrap(),
@@ -65,11 +62,7 @@ fn ops() -> impl Strategy<Value = Op> {
         btree_set(digests(), 1..4).prop_map(Op::Merge),
         (names, members, option::of(digests())).prop_map(|(name, members, secret)| {
             let stale = false;
-            let project = Project {
-                members,
-                secret,
-                stale,
-            };
+            let project = Project { members, secret, stale };
             Op::Project(name, project)
         }),
     ]
@@ -186,7 +179,6 @@ proptest! {
         read_is_written::<Op>(&bytes);
         read_is_written::<Change>(&bytes);
         read_is_written::<FreshMark>(&bytes);
-        read_is_written::<Departure>(&bytes);
         read_is_written::<Charter>(&bytes);
         read_is_written::<Both>(&bytes);
         if let Ok(signed) = SignedEntry::from_wire(&bytes) {

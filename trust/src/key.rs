@@ -4,7 +4,8 @@
 //! ed25519 public keys; they are two types and never mixed. Secret bytes are zeroized on drop
 //! and never printed.
 
-use crate::canon::{CanonError, Canonical, Reader, Writer};
+use crate::canon::Writer;
+use crate::digest::thirty_two_bytes;
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -15,14 +16,8 @@ pub const SIGNATURE_LEN: usize = 64;
 pub const KEY_LEN: usize = 32;
 
 /// An ed25519 signature over a domain tag and canonical bytes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signature(pub [u8; SIGNATURE_LEN]);
-
-impl fmt::Debug for Signature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Signature(..)")
-    }
-}
 
 macro_rules! public_name {
     ($(#[$doc:meta])* $name:ident) => {
@@ -30,40 +25,11 @@ macro_rules! public_name {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub [u8; KEY_LEN]);
 
-        impl $name {
-            /// Lower-case hexadecimal, 64 characters.
-            #[must_use]
-            pub fn to_hex(&self) -> String {
-                data_encoding::HEXLOWER.encode(&self.0)
-            }
-
-            /// Reads 64 hexadecimal characters. `None` for anything else.
-            #[must_use]
-            pub fn from_hex(text: &str) -> Option<Self> {
-                let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
-                Some(Self(bytes.try_into().ok()?))
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.to_hex())
-            }
-        }
+        thirty_two_bytes!($name);
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, concat!(stringify!($name), "({})"), &self.to_hex()[..12])
-            }
-        }
-
-        impl Canonical for $name {
-            fn write(&self, w: &mut Writer) {
-                w.fixed(&self.0);
-            }
-
-            fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-                Ok(Self(r.array()?))
             }
         }
     };
@@ -84,37 +50,27 @@ impl BuilderId {
     /// signature and no weak key passes).
     #[must_use]
     pub fn verifies(&self, domain: &str, bytes: &[u8], signature: &Signature) -> bool {
-        let Ok(key) = VerifyingKey::from_bytes(&self.0) else {
-            return false;
-        };
-        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        key.verify_strict(&signed_message(domain, bytes), &signature)
-            .is_ok()
+        self.signed(&signed_message(domain, bytes), signature)
     }
-}
 
-impl BuilderId {
     /// Whether `signature` is this builder's over a DSSE payload (strict).
     #[must_use]
     pub fn verifies_dsse(&self, payload_type: &str, body: &[u8], signature: &Signature) -> bool {
-        let Ok(key) = VerifyingKey::from_bytes(&self.0) else {
-            return false;
-        };
+        self.signed(&dsse_message(payload_type, body), signature)
+    }
+
+    fn signed(&self, message: &[u8], signature: &Signature) -> bool {
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        key.verify_strict(&dsse_message(payload_type, body), &signature)
-            .is_ok()
+        VerifyingKey::from_bytes(&self.0)
+            .is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
     }
 }
 
 /// The pre-authentication encoding of DSSE v1 (secure-systems-lab/dsse, protocol.md). It begins
 /// with `DSSE`, which as the length of a tag would be a gigabyte: it is no [`signed_message`].
 fn dsse_message(payload_type: &str, body: &[u8]) -> Vec<u8> {
-    let mut message = format!(
-        "DSSEv1 {} {payload_type} {} ",
-        payload_type.len(),
-        body.len()
-    )
-    .into_bytes();
+    let mut message =
+        format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), body.len()).into_bytes();
     message.extend_from_slice(body);
     message
 }

@@ -1,7 +1,7 @@
 //! What Quarry believes, and why.
 //!
 //! Digests, canonical bytes, keys, signed entries, the roster of a team and the verdict over
-//! them. Bytes enter; only verified values leave. No I/O but the key file, no clock (times are
+//! them. Bytes enter; only verified values leave. No I/O, no clock (times are
 //! arguments), no unsafe code. Nothing here knows a compiler, a store or a socket.
 #![forbid(unsafe_code)]
 

@@ -28,20 +28,14 @@ pub struct Rule {
 
 impl Rule {
     /// Every builder's word is enough: what holds where nothing narrower was asked for.
-    pub const WIDEST: Self = Self {
-        builders: None,
-        agree: NonZeroU8::MIN,
-    };
+    pub const WIDEST: Self = Self { builders: None, agree: NonZeroU8::MIN };
 
     fn narrow(&self, other: &Self) -> Self {
         let builders = match (&self.builders, &other.builders) {
             (Some(these), Some(those)) => Some(these & those),
             (these, those) => these.clone().or_else(|| those.clone()),
         };
-        Self {
-            builders,
-            agree: self.agree.max(other.agree),
-        }
+        Self { builders, agree: self.agree.max(other.agree) }
     }
 }
 
@@ -89,11 +83,8 @@ impl Policy {
     /// Nothing of anybody else is believed.
     #[must_use]
     pub fn own_only() -> Self {
-        let nobody = Rule {
-            builders: Some(BTreeSet::new()),
-            ..Rule::WIDEST
-        };
-        Self::new(nobody, &Rule::WIDEST)
+        let builders = Some(BTreeSet::new());
+        Self::new(Rule { builders, ..Rule::WIDEST }, &Rule::WIDEST)
     }
 
     /// What both believe, or less: only builders that count in both, and as many members as the
@@ -129,15 +120,10 @@ impl Policy {
         roster: Option<&Roster>,
     ) -> Result<Vec<usize>, Why> {
         let rule = self.rule(executes);
-        let named = |builder| {
-            rule.builders
-                .as_ref()
-                .is_none_or(|all| all.contains(builder))
-        };
+        let named = |builder| rule.builders.as_ref().is_none_or(|all| all.contains(builder));
         let alike = |first: usize| -> Vec<usize> {
             let all = 0..entries.len();
-            all.filter(|at| agree(entries[first], entries[*at]))
-                .collect()
+            all.filter(|at| agree(entries[first], entries[*at])).collect()
         };
         if let Some(ours) = entries.iter().position(|e| e.builder == *own) {
             return Ok(alike(ours));
@@ -157,10 +143,7 @@ impl Policy {
         }
         believed.ok_or(match most {
             0 => Why::NotNamed,
-            have => Why::Awaiting {
-                have,
-                of: usize::from(rule.agree.get()),
-            },
+            have => Why::Awaiting { have, of: usize::from(rule.agree.get()) },
         })
     }
 }

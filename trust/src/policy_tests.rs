@@ -4,6 +4,7 @@ use super::*;
 use crate::digest::{ActionKey, Digest, LookupKey};
 use crate::entry::{ObjectRef, Output, OutputKind, OutputName, Scope};
 use crate::key::{BuilderKey, PeerId};
+use crate::roster::tests::found;
 use crate::roster::{Member, Op, Role};
 use crate::verify::{Source, Verifier};
 use proptest::prelude::*;
@@ -30,11 +31,8 @@ fn member(who: u8, name: &str, peer: u8) -> Member {
 
 /// The root's own member, and builders 2 to 9, each a person of its own.
 fn desk() -> Roster {
-    let founder = Member {
-        role: Role::Admin,
-        ..member(1, "founder", 1)
-    };
-    let mut roster = Roster::found("desk", &key(1), founder, NOW).unwrap();
+    let founder = Member { role: Role::Admin, ..member(1, "founder", 1) };
+    let mut roster = found("desk", &key(1), founder, NOW);
     for who in ALICE..=US {
         let newcomer = member(who, &format!("user{who}"), who);
         roster.propose(Op::Add(newcomer), &key(1), NOW).unwrap();
@@ -44,10 +42,7 @@ fn desk() -> Roster {
 
 /// What `who` says came out: `result` stands for the bytes.
 fn entry(roster: &Roster, who: u8, result: u8) -> Verified<Entry> {
-    let object = |bytes: &[u8]| ObjectRef {
-        digest: Digest::of(bytes),
-        size: 1,
-    };
+    let object = |bytes: &[u8]| ObjectRef { digest: Digest::of(bytes), size: 1 };
     let entry = Entry {
         scope: Scope::Team(roster.team()),
         builder: key(who).id(),
@@ -68,11 +63,7 @@ fn entry(roster: &Roster, who: u8, result: u8) -> Verified<Entry> {
         duration_ms: u64::from(who),
         created: NOW + u64::from(who),
     };
-    let verifier = Verifier {
-        own: key(US).id(),
-        roster: Some(roster),
-        now: NOW,
-    };
+    let verifier = Verifier { own: key(US).id(), roster: Some(roster), now: NOW };
     let signed = entry.sign(&key(who));
     verifier.entry(&signed, Source::Store, None, None).unwrap()
 }
@@ -109,27 +100,16 @@ fn by_the_widest_policy_one_word_is_enough_and_two_that_differ_are_none() {
     let widest = Policy::widest();
     assert_eq!(judged(&widest, &[(BOB, 1)]), Ok(vec![0]));
     assert_eq!(judged(&widest, &[(BOB, 1), (ALICE, 1)]), Ok(vec![0, 1]));
-    assert_eq!(
-        judged(&widest, &[(BOB, 1), (ALICE, 2), (CI, 1)]),
-        Err(Why::Disputed)
-    );
+    assert_eq!(judged(&widest, &[(BOB, 1), (ALICE, 2), (CI, 1)]), Err(Why::Disputed));
     assert_eq!(judged(&widest, &[]), Err(Why::NotNamed));
 }
 
 #[test]
 fn only_the_named_builder_counts() {
     let ci = general(Some(&[CI]), 1);
-    assert_eq!(
-        judged(&ci, &[(ALICE, 1), (BOB, 1)]),
-        Err(Why::NotNamed),
-        "however many agree"
-    );
+    assert_eq!(judged(&ci, &[(ALICE, 1), (BOB, 1)]), Err(Why::NotNamed), "however many agree");
     assert_eq!(judged(&ci, &[(ALICE, 2), (CI, 1)]), Ok(vec![1]));
-    assert_eq!(
-        judged(&ci, &[(ALICE, 1), (CI, 1)]),
-        Ok(vec![1]),
-        "and it alone is named"
-    );
+    assert_eq!(judged(&ci, &[(ALICE, 1), (CI, 1)]), Ok(vec![1]), "and it alone is named");
 }
 
 #[test]
@@ -147,18 +127,11 @@ fn two_members_must_agree_on_all_of_the_result() {
 
 #[test]
 fn what_we_compiled_ourselves_is_believed_whatever_others_say() {
-    for policy in [
-        Policy::own_only(),
-        general(None, 8),
-        general(Some(&[CI]), 1),
-    ] {
+    for policy in [Policy::own_only(), general(None, 8), general(Some(&[CI]), 1)] {
         let signed = [(ALICE, 2), (BOB, 2), (US, 1), (CI, 1)];
         assert_eq!(judged(&policy, &signed), Ok(vec![2, 3]));
     }
-    assert_eq!(
-        judged(&Policy::own_only(), &[(ALICE, 1), (BOB, 1), (CI, 1)]),
-        Err(Why::NotNamed)
-    );
+    assert_eq!(judged(&Policy::own_only(), &[(ALICE, 1), (BOB, 1), (CI, 1)]), Err(Why::NotNamed));
 }
 
 #[test]
@@ -189,11 +162,9 @@ fn a_member_that_changed_its_key_or_its_machine_counts_once() {
         }
     }
     let two = general(None, 2);
-    for signed in [
-        [(20, 1), (21, 1), (21, 1)],
-        [(20, 1), (22, 1), (22, 1)],
-        [(21, 1), (22, 1), (20, 1)],
-    ] {
+    for signed in
+        [[(20, 1), (21, 1), (21, 1)], [(20, 1), (22, 1), (22, 1)], [(21, 1), (22, 1), (20, 1)]]
+    {
         assert_eq!(
             judged_by(&two, &signed, false, &roster),
             Err(Why::Awaiting { have: 1, of: 2 }),
@@ -240,11 +211,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
 
 /// Whether a policy would believe this entry if nobody contradicted it.
 fn believes(policy: &Policy, signed: &[(u8, u8)], at: usize, executes: bool) -> bool {
-    let same: Vec<_> = signed
-        .iter()
-        .copied()
-        .filter(|s| s.1 == signed[at].1)
-        .collect();
+    let same: Vec<_> = signed.iter().copied().filter(|s| s.1 == signed[at].1).collect();
     judged_by(policy, &same, executes, &desk()).is_ok()
 }
 

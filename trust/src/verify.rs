@@ -113,10 +113,7 @@ impl Verifier<'_> {
             return Err(Refusal::Oversize);
         }
         let entry = Entry::from_canon(&signed.bytes)?;
-        if !entry
-            .builder
-            .verifies(ENTRY_DOMAIN, &signed.bytes, &signed.signature)
-        {
+        if !entry.builder.verifies(ENTRY_DOMAIN, &signed.bytes, &signed.signature) {
             return Err(Refusal::Unsigned);
         }
         if action.is_some_and(|key| *key != entry.action)

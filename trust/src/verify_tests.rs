@@ -5,6 +5,7 @@ use crate::canon::Writer;
 use crate::digest::Digest;
 use crate::entry::{ObjectRef, Output, OutputKind, OutputName, TeamId};
 use crate::key::{BuilderKey, PeerId};
+use crate::roster::tests::found;
 use crate::roster::{Member, Op, Project, ROSTER_MAX_AGE, Role};
 
 const NOW: u64 = 1_800_000_000;
@@ -19,31 +20,20 @@ fn key(who: u8) -> BuilderKey {
 
 fn member(who: u8, role: Role) -> Member {
     let name = format!("user{who}");
-    Member {
-        name,
-        role,
-        peer: PeerId([who; 32]),
-        builder: key(who).id(),
-        joined: NOW,
-    }
+    Member { name, role, peer: PeerId([who; 32]), builder: key(who).id(), joined: NOW }
 }
 
 /// Alice is the admin, Bob a builder, Carol a reader; Eve is outside.
 fn desk() -> Roster {
-    let mut roster = Roster::found("desk", &key(1), member(ALICE, Role::Admin), NOW).unwrap();
+    let mut roster = found("desk", &key(1), member(ALICE, Role::Admin), NOW);
     for (who, role) in [(BOB, Role::Builder), (CAROL, Role::Reader)] {
-        roster
-            .propose(Op::Add(member(who, role)), &key(ALICE), NOW)
-            .unwrap();
+        roster.propose(Op::Add(member(who, role)), &key(ALICE), NOW).unwrap();
     }
     roster
 }
 
 fn entry(by: u8, scope: Scope) -> Entry {
-    let object = ObjectRef {
-        digest: Digest::of(b"rlib"),
-        size: 4,
-    };
+    let object = ObjectRef { digest: Digest::of(b"rlib"), size: 4 };
     Entry {
         scope,
         builder: key(by).id(),
@@ -71,11 +61,7 @@ fn team_entry(by: u8) -> SignedEntry {
 
 /// What Bob thinks of an entry that a peer sent him.
 fn bob_asks(signed: &SignedEntry, roster: Option<&Roster>, source: Source) -> Result<(), Refusal> {
-    let verifier = Verifier {
-        own: key(BOB).id(),
-        roster,
-        now: NOW,
-    };
+    let verifier = Verifier { own: key(BOB).id(), roster, now: NOW };
     verifier.entry(signed, source, None, None).map(|_| ())
 }
 
@@ -87,15 +73,9 @@ fn from_peer(signed: &SignedEntry) -> Result<(), Refusal> {
 fn alice_signs_and_bob_believes() {
     let signed = team_entry(ALICE);
     let roster = desk();
-    let verifier = Verifier {
-        own: key(BOB).id(),
-        roster: Some(&roster),
-        now: NOW,
-    };
+    let verifier = Verifier { own: key(BOB).id(), roster: Some(&roster), now: NOW };
     let (action, lookup) = (ActionKey::of(b"action"), LookupKey::of(b"lookup"));
-    let verified = verifier
-        .entry(&signed, Source::Peer, Some(&action), Some(&lookup))
-        .unwrap();
+    let verified = verifier.entry(&signed, Source::Peer, Some(&action), Some(&lookup)).unwrap();
     assert_eq!(*verified, entry(ALICE, Scope::Team(roster.team())));
 }
 
@@ -135,27 +115,16 @@ fn eve_signs_under_alices_name() {
 #[test]
 fn who_is_outside_the_roster_or_reads_only_is_untrusted() {
     for who in [EVE, CAROL, 1] {
-        assert!(matches!(
-            from_peer(&team_entry(who)),
-            Err(Refusal::Untrusted(_))
-        ));
+        assert!(matches!(from_peer(&team_entry(who)), Err(Refusal::Untrusted(_))));
     }
 }
 
 #[test]
 fn a_true_entry_for_another_key_is_misplaced() {
     let (signed, roster) = (team_entry(ALICE), desk());
-    let verifier = Verifier {
-        own: key(BOB).id(),
-        roster: Some(&roster),
-        now: NOW,
-    };
+    let verifier = Verifier { own: key(BOB).id(), roster: Some(&roster), now: NOW };
     let other = (ActionKey::of(b"other"), LookupKey::of(b"other"));
-    let ask = |action, lookup| {
-        verifier
-            .entry(&signed, Source::Peer, action, lookup)
-            .unwrap_err()
-    };
+    let ask = |action, lookup| verifier.entry(&signed, Source::Peer, action, lookup).unwrap_err();
     assert_eq!(ask(Some(&other.0), None), Refusal::Misplaced);
     assert_eq!(ask(None, Some(&other.1)), Refusal::Misplaced);
     let action = ActionKey::of(b"action");
@@ -165,32 +134,20 @@ fn a_true_entry_for_another_key_is_misplaced() {
 #[test]
 fn of_a_retired_builder_counts_what_lies_here_already() {
     let mut roster = desk();
-    roster
-        .propose(Op::Add(member(EVE, Role::Builder)), &key(ALICE), NOW)
-        .unwrap();
+    roster.propose(Op::Add(member(EVE, Role::Builder)), &key(ALICE), NOW).unwrap();
     let signed = team_entry(EVE);
     assert_eq!(bob_asks(&signed, Some(&roster), Source::Peer), Ok(()));
-    roster
-        .propose(Op::Retire(key(EVE).id()), &key(ALICE), NOW)
-        .unwrap();
+    roster.propose(Op::Retire(key(EVE).id()), &key(ALICE), NOW).unwrap();
     assert_eq!(bob_asks(&signed, Some(&roster), Source::Store), Ok(()));
-    assert!(matches!(
-        bob_asks(&signed, Some(&roster), Source::Peer),
-        Err(Refusal::Untrusted(_))
-    ));
+    assert!(matches!(bob_asks(&signed, Some(&roster), Source::Peer), Err(Refusal::Untrusted(_))));
 }
 
 #[test]
 fn of_a_revoked_builder_nothing_counts() {
     let mut roster = desk();
-    roster
-        .propose(Op::Revoke(key(BOB).id()), &key(ALICE), NOW)
-        .unwrap();
+    roster.propose(Op::Revoke(key(BOB).id()), &key(ALICE), NOW).unwrap();
     for source in [Source::Store, Source::Peer] {
-        assert_eq!(
-            bob_asks(&team_entry(BOB), Some(&roster), source),
-            Err(Refusal::Revoked)
-        );
+        assert_eq!(bob_asks(&team_entry(BOB), Some(&roster), source), Err(Refusal::Revoked));
     }
 }
 
@@ -199,10 +156,7 @@ fn another_teams_entry_is_untrusted_and_so_is_any_without_a_team() {
     let other = entry(ALICE, Scope::Team(TeamId(Digest::of(b"other")))).sign(&key(ALICE));
     assert!(matches!(from_peer(&other), Err(Refusal::Untrusted(_))));
     let ours = team_entry(ALICE);
-    assert!(matches!(
-        bob_asks(&ours, None, Source::Peer),
-        Err(Refusal::Untrusted(_))
-    ));
+    assert!(matches!(bob_asks(&ours, None, Source::Peer), Err(Refusal::Untrusted(_))));
 }
 
 #[test]
@@ -213,10 +167,7 @@ fn a_private_entry_is_believed_by_its_maker_alone() {
     );
     for roster in [None, Some(&desk())] {
         assert_eq!(bob_asks(&bobs, roster, Source::Store), Ok(()));
-        assert!(matches!(
-            bob_asks(&alices, roster, Source::Peer),
-            Err(Refusal::Untrusted(_))
-        ));
+        assert!(matches!(bob_asks(&alices, roster, Source::Peer), Err(Refusal::Untrusted(_))));
     }
 }
 
@@ -225,14 +176,8 @@ fn behind_a_stale_mark_only_ones_own_word_counts() {
     let mut roster = desk();
     let later = NOW + ROSTER_MAX_AGE + 1;
     let ask = |roster: &Roster, by| {
-        let verifier = Verifier {
-            own: key(BOB).id(),
-            roster: Some(roster),
-            now: later,
-        };
-        verifier
-            .entry(&team_entry(by), Source::Store, None, None)
-            .map(|_| ())
+        let verifier = Verifier { own: key(BOB).id(), roster: Some(roster), now: later };
+        verifier.entry(&team_entry(by), Source::Store, None, None).map(|_| ())
     };
     assert!(matches!(ask(&roster, ALICE), Err(Refusal::Untrusted(_))));
     assert_eq!(ask(&roster, BOB), Ok(()));
@@ -243,11 +188,7 @@ fn behind_a_stale_mark_only_ones_own_word_counts() {
 #[test]
 fn a_path_that_climbs_is_corrupt_even_if_a_member_signed_it() {
     let plain = team_entry(ALICE);
-    let at = plain
-        .bytes
-        .windows(12)
-        .position(|w| w == b"libdemo.rlib")
-        .unwrap();
+    let at = plain.bytes.windows(12).position(|w| w == b"libdemo.rlib").unwrap();
     for name in [b"../demo.rlib", b"/etc/passwd.", b"a/../../b.rs"] {
         let mut bytes = plain.bytes.clone();
         bytes[at..at + 12].copy_from_slice(name);
@@ -276,9 +217,7 @@ fn what_is_too_large_is_oversize() {
 fn what_is_not_the_form_is_corrupt() {
     let sign = |bytes: Vec<u8>| {
         let signature = key(ALICE).sign(ENTRY_DOMAIN, &bytes);
-        from_peer(&SignedEntry { bytes, signature })
-            .unwrap_err()
-            .name()
+        from_peer(&SignedEntry { bytes, signature }).unwrap_err().name()
     };
     let good = team_entry(ALICE).bytes;
     assert_eq!(sign([&good[..], &[0]].concat()), "corrupt");

@@ -7,6 +7,7 @@
 use super::roster::{NOW, key, member, team};
 use super::roster_bytes::rich;
 use super::{Feed, Probe};
+use crate::departure;
 use crate::team::Team;
 use quarry_trust::canon::Writer;
 use quarry_trust::roster::Op;
@@ -91,7 +92,7 @@ fn exchange_of(roster: &Roster, words: &[Vec<u8>]) -> Vec<u8> {
 /// Exchanges with news, with departures, and with a bit of both.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let word = |who: usize| {
-        let departure = rich().departure(key(who), NOW).expect("a member");
+        let departure = departure::leave(&rich(), key(who), NOW).expect("a member");
         departure.to_wire()
     };
     vec![

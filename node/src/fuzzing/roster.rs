@@ -8,6 +8,7 @@
 //! it. Every signature here is a real one.
 
 use super::{Feed, Probe, bounds};
+use crate::{charter, departure};
 use quarry_trust::canon::{Canonical, Reader, Writer};
 use quarry_trust::digest::CHANGE;
 use quarry_trust::roster::{
@@ -58,7 +59,7 @@ pub(super) fn team() -> Roster {
     static TEAM: OnceLock<Roster> = OnceLock::new();
     let found = || {
         let founder = member(2, 2, Role::Admin);
-        let mut roster = Roster::found("desk", key(1), founder, NOW).expect("a founder");
+        let mut roster = crate::charter::found("desk", key(1), founder, NOW);
         for who in [3, 4] {
             let add = Op::Add(member(who, who, Role::Admin));
             roster.propose(add, key(2), NOW).expect("an admin adds");
@@ -154,11 +155,12 @@ impl Story<'_> {
                 // One node has the root key: two charters of one epoch are a conflict by design.
                 let admins = vec![member(subject, subject, Role::Admin)];
                 let thrown_out = [key(2 + detail % 8).id()];
-                roster.recharter(key(1), admins, &thrown_out[..detail % 2], at)
+                charter::next(roster, admins, &thrown_out[..detail % 2], at)
+                    .and_then(|next| Roster::chartered(Signed::new(next, key(1))))
+                    .map(|next| *roster = next)
             }
-            9 => roster
-                .departure(key(subject), at)
-                .and_then(|word| roster.depart(&word, signer, at)),
+            9 => departure::leave(roster, key(subject), at)
+                .and_then(|word| departure::retire(roster, &word, signer, at)),
             _ => roster.propose(op, signer, at),
         };
         match done {

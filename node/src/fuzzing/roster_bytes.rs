@@ -5,8 +5,9 @@
 
 use super::roster::{NOW, key, member, team};
 use super::{Feed, Probe, bounds};
+use crate::departure::{self, Departure};
 use quarry_trust::canon::Canonical;
-use quarry_trust::roster::{Change, Charter, Departure, FreshMark, Op, Project};
+use quarry_trust::roster::{Change, Charter, FreshMark, Op, Project};
 use quarry_trust::{Digest, Role, Roster};
 
 /// A roster with a bit of everything: changes, a fork, its merge, two marks.
@@ -40,7 +41,7 @@ pub(super) fn rich() -> Roster {
 /// Whole rosters, and edits of one.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let whole = |roster: Roster| [vec![0], roster.to_wire()].concat();
-    let word = rich().departure(key(6), NOW).expect("a member leaves");
+    let word = departure::leave(&rich(), key(6), NOW).expect("a member leaves");
     let word = [vec![2], word.to_canon()].concat();
     vec![
         whole(team()),

@@ -55,7 +55,7 @@ impl Team {
             builder: self.builder(),
             joined: now(),
         };
-        let charter = Roster::founding(name, root, founder, now())?;
+        let charter = charter::first(name, root, founder, now())?;
         Ok(Draft {
             charter,
             before: None,
@@ -162,7 +162,7 @@ fn next(roster: &Roster, wanted: &Wanted) -> Result<Draft, TeamError> {
     if admins.is_empty() {
         return Err(RosterError::LastAdmin.into());
     }
-    let mut charter = roster.next_charter(admins, &revoked, now())?;
+    let mut charter = charter::next(roster, admins, &revoked, now())?;
     for member in &mut charter.members {
         if builders.contains(&member.builder) && member.role == Role::Reader {
             member.role = Role::Builder;

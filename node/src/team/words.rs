@@ -6,9 +6,10 @@
 //! one that reaches further than its speaker.
 
 use super::{Team, TeamError, now};
+use crate::departure::{self, DEPARTURE_SCHEMA, Departure};
 use crate::rotation::{ROTATION_SCHEMA, Rotation};
 use quarry_trust::BuilderId;
-use quarry_trust::roster::{Departure, Role, Roster, RosterError, Signed};
+use quarry_trust::roster::{Role, Roster, RosterError, Signed};
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 
@@ -16,8 +17,6 @@ use std::sync::{MutexGuard, PoisonError};
 pub(super) const WORDS_MAX: usize = 64;
 /// The size of one such word, bytes.
 pub(super) const WORD_BYTES_MAX: usize = 512;
-/// What a departure's bytes begin with: its schema.
-const DEPARTURE_SCHEMA: u16 = 1;
 
 /// A member's word about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +90,7 @@ impl Team {
     /// [`TeamError`].
     pub fn announce_departure(&self) -> Result<(), TeamError> {
         let departure = self
-            .roster(|r| r.departure(&self.builder, now()))
+            .roster(|r| departure::leave(r, &self.builder, now()))
             .ok_or(TeamError::None)??;
         self.note(Word::Leaves(departure))?;
         Ok(())
@@ -128,7 +127,7 @@ impl Team {
 
     fn make_part(&self, word: &Word) -> Result<(), TeamError> {
         self.change(|roster| match word {
-            Word::Leaves(departure) => roster.depart(departure, &self.builder, now()),
+            Word::Leaves(word) => departure::retire(roster, word, &self.builder, now()),
             Word::Rotates(rotation) => rotation.apply(roster, &self.builder, now()),
         })
     }

@@ -85,14 +85,7 @@ impl Chain {
             }
         }
         let (changes, links, parents, place) = Default::default();
-        let mut chain = Self {
-            charter,
-            team,
-            changes,
-            links,
-            parents,
-            place,
-        };
+        let mut chain = Self { charter, team, changes, links, parents, place };
         chain.order(known)?;
         Ok(chain)
     }
@@ -136,11 +129,7 @@ impl Chain {
                 }
             }
         }
-        if known.is_empty() {
-            Ok(())
-        } else {
-            Err(RosterError::Orphan)
-        }
+        if known.is_empty() { Ok(()) } else { Err(RosterError::Orphan) }
     }
 
     pub const fn team(&self) -> TeamId {
@@ -196,14 +185,7 @@ impl Chain {
         heads.sort_by_key(|h| h.link);
         let base = self.links[end];
         let waiting = self.waiting(&view, &beside);
-        Ok((
-            view,
-            Some(Fork {
-                base,
-                heads,
-                waiting,
-            }),
-        ))
+        Ok((view, Some(Fork { base, heads, waiting })))
     }
 
     /// What of the branches' gifts can be given again.

@@ -1,24 +1,22 @@
-//! What admins sign (changes of the membership, freshness marks) and what a leaving member signs.
+//! What admins sign: changes of the membership, and freshness marks.
 //!
 //! Plain data in canonical bytes. Whether a signer may say it is decided in the chain.
 
 use super::member::{Member, Role};
 use super::project::{self, Project, TEAM_ITSELF};
-use super::signed::Statement;
-use crate::canon::{CanonError, Canonical, Reader, Writer, canonical};
+use crate::canon::{CanonError, Reader, Writer};
 use crate::digest::Digest;
 use crate::entry::TeamId;
 use crate::key::BuilderId;
+use crate::{canonical, canonical_enum, statement};
 use std::collections::BTreeSet;
 
-/// The schema of the canonical bytes of changes, marks and departures.
+/// The schema of the canonical bytes of changes and marks.
 pub const CHANGE_SCHEMA: u16 = 1;
 /// The tag under which admins sign changes.
 pub const CHANGE_DOMAIN: &str = "quarry 2026-11 change v1";
 /// The tag under which admins sign freshness marks.
 pub const MARK_DOMAIN: &str = "quarry 2026-11 freshness mark v1";
-/// The tag under which a leaving member signs its departure.
-pub const DEPARTURE_DOMAIN: &str = "quarry 2026-11 departure v1";
 /// Heads that one merge or mark names: every branch and every merge may end in one.
 pub const MAX_HEADS: usize = 2 * super::chain::MAX_FORKS + 2;
 
@@ -91,85 +89,22 @@ pub struct FreshMark {
     pub heads: BTreeSet<Digest>,
 }
 
-/// A member's word that it leaves: an admin turns it into [`Op::Retire`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Departure {
-    /// The team that is left.
-    pub team: TeamId,
-    /// Who leaves, and signs.
-    pub builder: BuilderId,
-    /// When, seconds since 1970; never before the joining, so that an old departure does not
-    /// undo a return.
-    pub at: u64,
-}
-
-macro_rules! statement {
-    ($name:ident, $domain:expr, $kind:literal, $signer:ident) => {
-        impl Statement for $name {
-            const DOMAIN: &'static str = $domain;
-            const KIND: &'static str = $kind;
-
-            fn signer(&self) -> BuilderId {
-                self.$signer
-            }
-        }
-    };
-}
-
 statement!(Change, CHANGE_DOMAIN, "change", signer);
 statement!(FreshMark, MARK_DOMAIN, "freshness mark", signer);
-statement!(Departure, DEPARTURE_DOMAIN, "departure", builder);
 
-impl Canonical for Op {
-    fn write(&self, w: &mut Writer) {
-        match self {
-            Self::Add(member) => {
-                w.u8(0);
-                member.write(w);
-            }
-            Self::SetRole(builder, role) => {
-                w.u8(1);
-                builder.write(w);
-                role.write(w);
-            }
-            Self::Retire(builder) => {
-                w.u8(2);
-                builder.write(w);
-            }
-            Self::Revoke(builder) => {
-                w.u8(3);
-                builder.write(w);
-            }
-            Self::Merge(heads) => {
-                w.u8(5);
-                w.set(heads);
-            }
-            Self::Project(name, project) => {
-                w.u8(6);
-                project::write(w, name, project);
-            }
-        }
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
-        match r.u8()? {
-            0 => Member::read(r).map(Self::Add),
-            1 => Ok(Self::SetRole(BuilderId::read(r)?, Role::read(r)?)),
-            2 => BuilderId::read(r).map(Self::Retire),
-            3 => BuilderId::read(r).map(Self::Revoke),
-            // 4 was a merge that stood behind one of the heads; what it meant is not known here.
-            5 => read_heads(r).map(Self::Merge),
-            6 => project::read(r).map(|(name, project)| Self::Project(name, project)),
-            _ => Err(CanonError::Value("an unknown change")),
-        }
-    }
-}
-
+// 4 was a merge that stood behind one of the heads; what it meant is not known here.
+canonical_enum!(Op {
+    0 => Add(member),
+    1 => SetRole(builder, role),
+    2 => Retire(builder),
+    3 => Revoke(builder),
+    5 => Merge(heads: (Writer::set, r => read_heads(r))),
+    6 => Project(name: (Writer::text, r => project::read_name(r)), project),
+} "an unknown change");
 canonical!(Change, CHANGE_SCHEMA => { team, epoch, prev, at, signer, op });
 canonical!(FreshMark, CHANGE_SCHEMA => {
     team, serial, at, signer, heads: (Writer::set, r => read_heads(r)),
 });
-canonical!(Departure, CHANGE_SCHEMA => { team, builder, at });
 
 fn read_heads(r: &mut Reader<'_>) -> Result<BTreeSet<Digest>, CanonError> {
     let heads = r.set(MAX_HEADS)?;

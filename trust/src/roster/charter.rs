@@ -6,11 +6,11 @@
 //! overlong chain can be folded. Contradictory lists do not decode.
 
 use super::member::{Gone, Member, Role, read_name};
-use super::signed::Statement;
-use crate::canon::{CanonError, Canonical, Reader, Writer, canonical, strictly_ascending};
+use crate::canon::{CanonError, Canonical, Reader, Writer, strictly_ascending};
 use crate::digest::{Digest, TEAM};
 use crate::entry::TeamId;
 use crate::key::BuilderId;
+use crate::{canonical, statement};
 use std::collections::BTreeSet;
 
 /// The schema of [`Charter`]'s canonical bytes.
@@ -65,27 +65,14 @@ impl Charter {
             return Err(CanonError::Value("a charter gives one peer to two members"));
         }
         let builders: BTreeSet<_> = self.members.iter().map(|m| m.builder).collect();
-        if self
-            .former
-            .iter()
-            .any(|(m, _)| builders.contains(&m.builder))
-        {
-            return Err(CanonError::Value(
-                "a charter has a member both here and gone",
-            ));
+        if self.former.iter().any(|(m, _)| builders.contains(&m.builder)) {
+            return Err(CanonError::Value("a charter has a member both here and gone"));
         }
         Ok(())
     }
 }
 
-impl Statement for Charter {
-    const DOMAIN: &'static str = CHARTER_DOMAIN;
-    const KIND: &'static str = "charter";
-
-    fn signer(&self) -> BuilderId {
-        self.root
-    }
-}
+statement!(Charter, CHARTER_DOMAIN, "charter", root);
 
 impl Canonical for (Member, Gone) {
     fn write(&self, w: &mut Writer) {

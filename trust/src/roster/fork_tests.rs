@@ -10,13 +10,9 @@ fn two_admins_fork_and_a_merge_unites_them() {
     add(&mut alices, ALICE, EVE, Role::Builder);
     let mut carols = alices.clone();
     add(&mut alices, ALICE, DAVE, Role::Builder);
-    alices
-        .propose(Op::Revoke(id(BOB)), &key(ALICE), NOW)
-        .unwrap();
+    alices.propose(Op::Revoke(id(BOB)), &key(ALICE), NOW).unwrap();
     add(&mut carols, CAROL, ERIN, Role::Builder);
-    carols
-        .propose(Op::Retire(id(EVE)), &key(CAROL), NOW)
-        .unwrap();
+    carols.propose(Op::Retire(id(EVE)), &key(CAROL), NOW).unwrap();
 
     let (from_alice, from_carol) = (alices.to_wire(), carols.to_wire());
     let outcome = alices.merge(&from_carol).unwrap();
@@ -28,12 +24,7 @@ fn two_admins_fork_and_a_merge_unites_them() {
     );
     carols.merge(&from_alice).unwrap();
     assert_eq!(alices.to_wire(), carols.to_wire());
-    assert_eq!(
-        Roster::from_wire(&alices.to_wire(), None)
-            .unwrap()
-            .to_wire(),
-        alices.to_wire()
-    );
+    assert_eq!(Roster::from_wire(&alices.to_wire(), None).unwrap().to_wire(), alices.to_wire());
 
     assert_eq!(alices.standing(&id(BOB)), Standing::Revoked);
     assert_eq!(alices.standing(&id(EVE)), Standing::Retired);
@@ -46,15 +37,9 @@ fn two_admins_fork_and_a_merge_unites_them() {
     assert!(fork.waiting.len() == 2 && waits(DAVE) && waits(ERIN));
 
     let more = Op::Add(member(MALLORY, Role::Builder));
-    assert_eq!(
-        alices.propose(more, &key(ALICE), NOW).unwrap_err(),
-        RosterError::Forked(2)
-    );
+    assert_eq!(alices.propose(more, &key(ALICE), NOW).unwrap_err(), RosterError::Forked(2));
     let blind = Op::Merge(BTreeSet::from([Digest::of(b"some head")]));
-    assert_eq!(
-        alices.propose(blind, &key(ALICE), NOW).unwrap_err(),
-        RosterError::Forked(2)
-    );
+    assert_eq!(alices.propose(blind, &key(ALICE), NOW).unwrap_err(), RosterError::Forked(2));
     alices.merge_fork(&key(ALICE), NOW).unwrap();
     assert!(alices.fork().is_none());
     assert_eq!(alices.standing(&id(DAVE)), Standing::Stands);
@@ -79,17 +64,11 @@ fn of_what_two_branches_decided_the_stricter_holds() {
     ] {
         left.propose(op, &alice, NOW).unwrap();
     }
-    right
-        .propose(Op::SetRole(id(BOB), Role::Reader), &carol, NOW)
-        .unwrap();
+    right.propose(Op::SetRole(id(BOB), Role::Reader), &carol, NOW).unwrap();
     right.propose(Op::Revoke(id(DAVE)), &carol, NOW).unwrap();
     left.merge(&right.to_wire()).unwrap();
     let role = |r: &Roster, who| r.member_by_builder(&id(who)).map(|m| m.role);
-    assert_eq!(
-        role(&left, BOB),
-        Some(Role::Reader),
-        "what takes away holds"
-    );
+    assert_eq!(role(&left, BOB), Some(Role::Reader), "what takes away holds");
     assert_eq!(role(&left, ERIN), Some(Role::Reader), "as before the fork");
     assert_eq!(left.standing(&id(DAVE)), Standing::Revoked);
 
@@ -103,10 +82,7 @@ fn of_what_two_branches_decided_the_stricter_holds() {
 fn one_peer_added_on_two_branches_is_one_member_after_the_merge() {
     let (mut left, mut right) = (team_of_three(), team_of_three());
     add(&mut left, ALICE, DAVE, Role::Builder);
-    let same_peer = Member {
-        peer: peer(DAVE),
-        ..member(ERIN, Role::Builder)
-    };
+    let same_peer = Member { peer: peer(DAVE), ..member(ERIN, Role::Builder) };
     right.propose(Op::Add(same_peer), &key(CAROL), NOW).unwrap();
     left.merge(&right.to_wire()).unwrap();
     left.merge_fork(&key(ALICE), NOW).unwrap();
@@ -140,10 +116,7 @@ fn a_stolen_key_that_forks_from_before_its_revocation_lets_nobody_in() {
     let base = team.fork().unwrap().base;
     for accomplice in [EVE, MALLORY, 99] {
         let wire = wire_with(&team, accomplice, base, Op::Merge(heads.clone()));
-        assert_eq!(
-            team.merge(&wire).unwrap_err(),
-            RosterError::NotAdmin(id(accomplice))
-        );
+        assert_eq!(team.merge(&wire).unwrap_err(), RosterError::NotAdmin(id(accomplice)));
     }
 
     team.merge_fork(&key(ALICE), NOW).unwrap();
@@ -188,9 +161,7 @@ fn a_thief_who_merges_without_naming_her_revocation_wins_nothing() {
         .iter()
         .find(|h| {
             let signers = known.fork().unwrap().heads.iter();
-            signers
-                .clone()
-                .any(|s| s.link == **h && s.signer == id(EVE))
+            signers.clone().any(|s| s.link == **h && s.signer == id(EVE))
         })
         .unwrap();
     let wire = wire_with(&known, EVE, merged, Op::Add(member(99, Role::Admin)));
@@ -218,11 +189,7 @@ fn two_merges_of_one_fork_are_a_fork_that_a_third_ends() {
         assert!(roster.fork().is_none());
     }
     left.merge(&right.to_wire()).unwrap();
-    assert_eq!(
-        left.standing(&id(DAVE)),
-        Standing::Unknown,
-        "each gave it on its own"
-    );
+    assert_eq!(left.standing(&id(DAVE)), Standing::Unknown, "each gave it on its own");
     left.merge_fork(&key(ALICE), NOW).unwrap();
     assert!(left.fork().is_none());
     for who in [DAVE, ERIN] {
@@ -230,8 +197,7 @@ fn two_merges_of_one_fork_are_a_fork_that_a_third_ends() {
     }
 
     // An admin who slept through it all revokes Bob.
-    late.propose(Op::Revoke(id(BOB)), &key(CAROL), NOW + 1)
-        .unwrap();
+    late.propose(Op::Revoke(id(BOB)), &key(CAROL), NOW + 1).unwrap();
     let outcome = left.merge(&late.to_wire()).unwrap();
     assert_eq!(outcome.revoked, [id(BOB)]);
     left.merge_fork(&key(CAROL), NOW + 2).unwrap();
@@ -239,12 +205,7 @@ fn two_merges_of_one_fork_are_a_fork_that_a_third_ends() {
     assert_eq!(left.standing(&id(BOB)), Standing::Revoked);
     // A merge of what it stands behind itself merges nothing.
     let behind = left.chain.changes()[0].link();
-    let wire = wire_with(
-        &left,
-        ALICE,
-        head(&left),
-        Op::Merge(BTreeSet::from([behind])),
-    );
+    let wire = wire_with(&left, ALICE, head(&left), Op::Merge(BTreeSet::from([behind])));
     assert_eq!(left.merge(&wire).unwrap_err(), RosterError::BadMerge);
 }
 
@@ -263,9 +224,7 @@ fn who_leaves_a_project_leaves_a_stale_secret_behind() {
     assert!(roster.sees(&id(BOB), &scope) && !roster.sees(&id(CAROL), &scope));
     let (mut left, mut right) = (roster.clone(), roster.clone());
 
-    roster
-        .propose(Op::Retire(id(BOB)), &key(ALICE), NOW)
-        .unwrap();
+    roster.propose(Op::Retire(id(BOB)), &key(ALICE), NOW).unwrap();
     assert!(!roster.sees(&id(BOB), &scope) && roster.sees(&id(ALICE), &scope));
     assert!(project(&roster, "pay").unwrap().stale && project(&roster, "").unwrap().stale);
     let op = Op::Project("pay".into(), open_to(&[ALICE], 2));
@@ -282,11 +241,7 @@ fn who_leaves_a_project_leaves_a_stale_secret_behind() {
     assert!(project(&shrunk, "pay").unwrap().stale);
     let op = Op::Project("pay".into(), open_to(&[], 1));
     shrunk.propose(op, &key(ALICE), NOW).unwrap();
-    assert_eq!(
-        project(&shrunk, "pay"),
-        None,
-        "closed to everybody, it is no more"
-    );
+    assert_eq!(project(&shrunk, "pay"), None, "closed to everybody, it is no more");
 
     // Of a fork, those see it whom both branches let.
     let op = Op::Project("pay".into(), open_to(&[ALICE, BOB, CAROL], 3));
@@ -294,13 +249,7 @@ fn who_leaves_a_project_leaves_a_stale_secret_behind() {
     let op = Op::Project("pay".into(), open_to(&[BOB, CAROL], 4));
     right.propose(op, &key(CAROL), NOW).unwrap();
     left.merge(&right.to_wire()).unwrap();
-    assert_eq!(
-        project(&left, "pay").unwrap(),
-        Project {
-            stale: true,
-            ..open_to(&[BOB], 1)
-        }
-    );
+    assert_eq!(project(&left, "pay").unwrap(), Project { stale: true, ..open_to(&[BOB], 1) });
     let stranger = Op::Project("new".into(), open_to(&[99], 1));
     assert_eq!(
         roster.propose(stranger, &key(ALICE), NOW).unwrap_err(),
@@ -341,9 +290,7 @@ fn after_a_merge_every_project_waits_for_a_new_secret() {
     };
     // Two admins hear of one departure, and both renew what Dave knew.
     for (roster, who, new) in [(&mut left, ALICE, 1), (&mut right, CAROL, 2)] {
-        roster
-            .propose(Op::Retire(id(DAVE)), &key(who), NOW)
-            .unwrap();
+        roster.propose(Op::Retire(id(DAVE)), &key(who), NOW).unwrap();
         let team = Op::Project(TEAM_ITSELF.into(), secret(new, &[]));
         roster.propose(team, &key(who), NOW).unwrap();
     }
@@ -355,4 +302,15 @@ fn after_a_merge_every_project_waits_for_a_new_secret() {
     let stale = |r: &Roster| r.projects().filter(|p| p.1.stale).count();
     assert_eq!((left.projects().count(), stale(&left)), (2, 2));
     assert!(left.projects().all(|(_, p)| p.secret.is_none()));
+}
+
+#[test]
+fn the_team_itself_names_no_members() {
+    let mut roster = team_of_three();
+    let named = Project { members: BTreeSet::from([id(BOB)]), ..Project::default() };
+    let op = Op::Project(TEAM_ITSELF.into(), named);
+    let refused = Err(RosterError::Name("the team itself names no members"));
+    assert_eq!(roster.propose(op.clone(), &key(ALICE), NOW), refused);
+    let wire = wire_with(&roster, ALICE, roster.chain.end(), op);
+    assert_eq!(roster.merge(&wire).map(|_| ()), refused);
 }

@@ -4,22 +4,22 @@
 //! terminals and logs: a name that could break a line or reorder its neighbours does not decode.
 
 use super::error::RosterError;
-use crate::canon::{CanonError, Reader, Writer, canonical, canonical_enum};
+use crate::canon::{CanonError, Reader, Writer};
 use crate::key::{BuilderId, PeerId};
+use crate::{canonical, canonical_enum};
 
 /// Length of a member's or team's name in bytes: `user@host` fits.
 pub const MAX_MEMBER_NAME: usize = 64;
 
 /// What a member may do. The order is that of power: of two, the smaller is the stricter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
 pub enum Role {
     /// Uses what others built; its own entries count for nobody else.
-    Reader = 0,
+    Reader,
     /// Its entries count.
-    Builder = 1,
+    Builder,
     /// A builder that signs membership changes too.
-    Admin = 2,
+    Admin,
 }
 
 impl Role {
@@ -51,12 +51,11 @@ pub struct Member {
 
 /// How somebody ceased to be a member. The greater is the stricter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
 pub enum Gone {
     /// Left: what was verified from it before still counts.
-    Retired = 0,
+    Retired,
     /// Thrown out: nothing that it signed counts.
-    Revoked = 1,
+    Revoked,
 }
 
 /// Refuses a name that is empty, too long, padded, or not printable on one line.
@@ -68,9 +67,7 @@ pub fn check_name(name: &str) -> Result<(), CanonError> {
         return Err(CanonError::Limit);
     }
     if name.is_empty() || name.trim() != name {
-        return Err(CanonError::Value(
-            "it is empty, or begins or ends with a blank",
-        ));
+        return Err(CanonError::Value("it is empty, or begins or ends with a blank"));
     }
     // Besides control characters: the invisible ones, and those that turn the line's direction.
     let hidden = |c: char| {
@@ -103,6 +100,6 @@ pub(super) fn read_name(r: &mut Reader<'_>) -> Result<String, CanonError> {
     Ok(name)
 }
 
-canonical_enum!(Role { Reader, Builder, Admin } "an unknown role");
-canonical_enum!(Gone { Retired, Revoked } "an unknown way to be gone");
+canonical_enum!(Role { 0 => Reader, 1 => Builder, 2 => Admin } "an unknown role");
+canonical_enum!(Gone { 0 => Retired, 1 => Revoked } "an unknown way to be gone");
 canonical!(Member { name: (Writer::text, r => read_name(r)), role, peer, builder, joined });

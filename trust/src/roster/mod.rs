@@ -17,7 +17,7 @@ mod state;
 mod wire;
 
 pub use chain::{Fork, Head, MAX_CHANGES, MAX_FORKS};
-pub use change::{Change, Departure, FreshMark, MAX_HEADS, Op};
+pub use change::{Change, FreshMark, MAX_HEADS, Op};
 pub use charter::{Charter, MAX_FORMER, MAX_MEMBERS};
 pub use error::RosterError;
 pub use member::{Gone, MAX_MEMBER_NAME, Member, Role, check_name, check_typed};
@@ -65,137 +65,12 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Founds a team: the root signs [`Roster::founding`].
-    ///
-    /// # Errors
-    /// [`RosterError::Name`].
-    pub fn found(
-        name: &str,
-        root: &BuilderKey,
-        founder: Member,
-        now: u64,
-    ) -> Result<Self, RosterError> {
-        let charter = Self::founding(name, root.id(), founder, now)?;
-        Self::chartered(Signed::new(charter, root))
-    }
-
-    /// A team's first charter, to be signed by `root`: its only member, an admin whatever role it
-    /// came with, is `founder`.
-    ///
-    /// # Errors
-    /// [`RosterError::Name`].
-    pub fn founding(
-        name: &str,
-        root: BuilderId,
-        founder: Member,
-        now: u64,
-    ) -> Result<Charter, RosterError> {
-        member::check_typed(name)?;
-        member::check_typed(&founder.name)?;
-        let members = vec![Member {
-            role: Role::Admin,
-            ..founder
-        }];
-        let name = name.to_owned();
-        Ok(Charter {
-            name,
-            root,
-            epoch: 1,
-            members,
-            former: vec![],
-            created: now,
-        })
-    }
-
     /// The roster that a signed charter alone makes.
     ///
     /// # Errors
     /// [`RosterError`] for lists that do not make a state.
     pub fn chartered(charter: Signed<Charter>) -> Result<Self, RosterError> {
         Self::assemble(Chain::new(charter, [])?, BTreeMap::new())
-    }
-
-    /// Begins the next epoch: the root signs [`Roster::next_charter`].
-    ///
-    /// # Errors
-    /// [`RosterError::OtherRoot`] for another key, and as [`Roster::next_charter`].
-    pub fn recharter(
-        &mut self,
-        root: &BuilderKey,
-        admins: Vec<Member>,
-        revoked: &[BuilderId],
-        now: u64,
-    ) -> Result<(), RosterError> {
-        if root.id() != self.root() {
-            return Err(RosterError::OtherRoot(root.id()));
-        }
-        let charter = self.next_charter(admins, revoked, now)?;
-        *self = Self::chartered(Signed::new(charter, root))?;
-        Ok(())
-    }
-
-    /// The charter of the next epoch, to be signed by the root: the members of today, of whom
-    /// those in `admins` are the admins (they need not have been members), the admins of before
-    /// are builders, and those in `revoked` are revoked. An open fork stays suspended for ever:
-    /// what waited for a merge is dropped.
-    ///
-    /// # Errors
-    /// [`RosterError::Charter`] or [`RosterError::Name`] for lists that do not make a charter.
-    pub fn next_charter(
-        &self,
-        admins: Vec<Member>,
-        revoked: &[BuilderId],
-        now: u64,
-    ) -> Result<Charter, RosterError> {
-        let mut members = BTreeMap::new();
-        let mut former = BTreeMap::new();
-        for record in self.state.records() {
-            let member = record.member.clone();
-            match record.gone {
-                _ if revoked.contains(&member.builder) => {
-                    former.insert(member.builder, (member, Gone::Revoked));
-                }
-                Some(gone) => {
-                    former.insert(member.builder, (member, gone));
-                }
-                None => {
-                    let role = member.role.min(Role::Builder);
-                    members.insert(member.builder, Member { role, ..member });
-                }
-            }
-        }
-        for admin in admins {
-            member::check_typed(&admin.name)?;
-            if let Some((_, Gone::Revoked)) = former.remove(&admin.builder) {
-                return Err(RosterError::RevokedBuilder(admin.builder));
-            }
-            members.insert(
-                admin.builder,
-                Member {
-                    role: Role::Admin,
-                    ..admin
-                },
-            );
-        }
-        if members.len() > MAX_MEMBERS {
-            return Err(RosterError::Full("members"));
-        }
-        let mut former: Vec<_> = former.into_values().collect();
-        former.sort_by_key(|(m, gone)| std::cmp::Reverse((*gone, m.joined)));
-        former.truncate(MAX_FORMER);
-        former.sort_by_key(|(m, _)| m.builder);
-        let charter = Charter {
-            name: self.name().to_owned(),
-            root: self.root(),
-            epoch: self.epoch().saturating_add(1),
-            members: members.into_values().collect(),
-            former,
-            created: now,
-        };
-        charter
-            .check()
-            .map_err(|_| RosterError::Charter("its lists do not fit together"))?;
-        Ok(charter)
     }
 
     /// Computes what the chain amounts to. Of the marks those are kept that an admin of now
@@ -213,13 +88,7 @@ impl Roster {
         evidence.push(chain.charter().created);
         evidence.extend(marks.values().map(|m| m.at));
         evidence.sort_unstable();
-        Ok(Self {
-            chain,
-            marks,
-            state,
-            fork,
-            evidence,
-        })
+        Ok(Self { chain, marks, state, fork, evidence })
     }
 
     /// The team's id.
@@ -259,9 +128,7 @@ impl Roster {
 
     /// Those that left or were thrown out, as they last were.
     pub fn former(&self) -> impl Iterator<Item = (&Member, Gone)> {
-        self.state
-            .records()
-            .filter_map(|r| Some((&r.member, r.gone?)))
+        self.state.records().filter_map(|r| Some((&r.member, r.gone?)))
     }
 
     /// The member in force that speaks as `peer`.
@@ -300,23 +167,15 @@ impl Roster {
         self.evidence.last().copied().unwrap_or(0)
     }
 
-    /// [`Roster::is_fresh_for`] over [`ROSTER_MAX_AGE`].
-    #[must_use]
-    pub fn is_fresh(&self, now: u64) -> bool {
-        self.is_fresh_for(now, ROSTER_MAX_AGE)
-    }
-
-    /// Whether the root or one of today's admins signed something within `max_age` seconds
+    /// Whether the root or one of today's admins signed something within [`ROSTER_MAX_AGE`]
     /// before `now`. What lies up to [`MAX_SKEW`] ahead counts as a clock that runs ahead, what
     /// lies further counts nothing: so no signature keeps a roster fresh for longer than
-    /// `max_age + MAX_SKEW` in one stretch, and a mark that is dated far ahead hides no sound one.
+    /// `ROSTER_MAX_AGE + MAX_SKEW` in one stretch, and a mark that is dated far ahead hides no sound one.
     #[must_use]
-    pub fn is_fresh_for(&self, now: u64, max_age: u64) -> bool {
-        let past = self
-            .evidence
-            .partition_point(|at| *at <= now.saturating_add(MAX_SKEW));
+    pub fn is_fresh(&self, now: u64) -> bool {
+        let past = self.evidence.partition_point(|at| *at <= now.saturating_add(MAX_SKEW));
         let newest = past.checked_sub(1).and_then(|i| self.evidence.get(i));
-        newest.is_some_and(|at| now <= at.saturating_add(max_age))
+        newest.is_some_and(|at| now <= at.saturating_add(ROSTER_MAX_AGE))
     }
 
     /// The projects that admins made, by name, [`TEAM_ITSELF`] among them.
@@ -390,14 +249,8 @@ impl Roster {
         signer: &BuilderKey,
         at: u64,
     ) -> Result<(), RosterError> {
-        let change = Change {
-            team: self.team(),
-            epoch: self.epoch(),
-            prev,
-            at,
-            signer: signer.id(),
-            op,
-        };
+        let change =
+            Change { team: self.team(), epoch: self.epoch(), prev, at, signer: signer.id(), op };
         let changes = self.chain.changes().iter().cloned();
         let changes = changes.chain([Signed::new(change, signer)]);
         let chain = Chain::new(self.chain.charter().clone(), changes)?;
@@ -429,75 +282,19 @@ impl Roster {
         if !self.is_admin(&id) {
             return Err(RosterError::NotAdmin(id));
         }
-        let serial = self
-            .marks
-            .get(&id)
-            .map_or(0, |m| m.serial.saturating_add(1));
+        let serial = self.marks.get(&id).map_or(0, |m| m.serial.saturating_add(1));
         let heads = self.chain.heads();
-        let mark = FreshMark {
-            team: self.team(),
-            serial,
-            at: now,
-            signer: id,
-            heads,
-        };
+        let mark = FreshMark { team: self.team(), serial, at: now, signer: id, heads };
         let mut marks = self.marks.clone();
         marks.insert(id, Signed::new(mark, signer));
         *self = Self::assemble(self.chain.clone(), marks)?.bounded()?;
         Ok(())
     }
-
-    /// Signs, as a member, that it leaves.
-    ///
-    /// # Errors
-    /// [`RosterError::NotMember`].
-    pub fn departure(
-        &self,
-        leaver: &BuilderKey,
-        now: u64,
-    ) -> Result<Signed<Departure>, RosterError> {
-        let builder = leaver.id();
-        let member = self
-            .state
-            .member(&builder)
-            .ok_or(RosterError::NotMember(builder))?;
-        let departure = Departure {
-            team: self.team(),
-            builder,
-            at: now.max(member.joined),
-        };
-        Ok(Signed::new(departure, leaver))
-    }
-
-    /// Turns a member's departure into its retirement, as an admin. Who is gone already stays so.
-    ///
-    /// # Errors
-    /// [`RosterError::OtherTeam`], [`RosterError::StaleDeparture`] for one from before the
-    /// member's latest joining, and as [`Roster::propose`].
-    pub fn depart(
-        &mut self,
-        departure: &Signed<Departure>,
-        signer: &BuilderKey,
-        now: u64,
-    ) -> Result<(), RosterError> {
-        if departure.team != self.team() {
-            return Err(RosterError::OtherTeam);
-        }
-        let builder = departure.builder;
-        if self
-            .state
-            .member(&builder)
-            .is_some_and(|m| departure.at < m.joined)
-        {
-            return Err(RosterError::StaleDeparture(builder));
-        }
-        self.propose(Op::Retire(builder), signer, now)
-    }
 }
 
 #[cfg(test)]
 #[path = "roster_tests.rs"]
-mod tests;
+pub(crate) mod tests;
 
 #[cfg(test)]
 #[path = "fork_tests.rs"]

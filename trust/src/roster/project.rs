@@ -36,24 +36,23 @@ pub fn secret_digest(secret: &[u8; 32]) -> Digest {
     Digest::tagged(SECRET, secret)
 }
 
-pub(super) fn write(w: &mut Writer, name: &str, project: &Project) {
-    w.text(name);
-    w.set(&project.members);
-    w.option(project.secret.as_ref(), |w, d| d.write(w));
+impl Canonical for Project {
+    fn write(&self, w: &mut Writer) {
+        w.set(&self.members);
+        w.option(self.secret.as_ref(), |w, d| d.write(w));
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        let members = r.set(super::MAX_MEMBERS)?;
+        let secret = r.option(Digest::read)?;
+        Ok(Self { members, secret, stale: false })
+    }
 }
 
-pub(super) fn read(r: &mut Reader<'_>) -> Result<(String, Project), CanonError> {
+pub(super) fn read_name(r: &mut Reader<'_>) -> Result<String, CanonError> {
     let name = r.text(super::MAX_MEMBER_NAME)?;
     if name != TEAM_ITSELF {
         check_name(&name)?;
     }
-    let project = Project {
-        members: r.set(super::MAX_MEMBERS)?,
-        secret: r.option(Digest::read)?,
-        stale: false,
-    };
-    if name == TEAM_ITSELF && !project.members.is_empty() {
-        return Err(CanonError::Value("the team itself names no members"));
-    }
-    Ok((name, project))
+    Ok(name)
 }

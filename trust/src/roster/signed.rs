@@ -21,6 +21,21 @@ pub trait Statement: Canonical {
     fn signer(&self) -> BuilderId;
 }
 
+/// Implements [`Statement`]: its tag, its name, and the field that says who signs.
+#[macro_export]
+macro_rules! statement {
+    ($type:ty, $domain:expr, $kind:literal, $signer:ident) => {
+        impl $crate::roster::Statement for $type {
+            const DOMAIN: &'static str = $domain;
+            const KIND: &'static str = $kind;
+
+            fn signer(&self) -> $crate::BuilderId {
+                self.$signer
+            }
+        }
+    };
+}
+
 /// A statement whose signature holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed<T> {
@@ -43,11 +58,7 @@ impl<T: Statement> Signed<T> {
     /// If `key` is not the signer that the statement names: a mistake of the caller.
     #[must_use]
     pub fn new(value: T, key: &BuilderKey) -> Self {
-        assert_eq!(
-            key.id(),
-            value.signer(),
-            "a statement is signed by whom it names"
-        );
+        assert_eq!(key.id(), value.signer(), "a statement is signed by whom it names");
         let signature = key.sign(T::DOMAIN, &value.to_canon());
         Self { value, signature }
     }
@@ -85,15 +96,9 @@ impl<T: Statement> Signed<T> {
         let value = T::read(r)?;
         let signature = Signature(r.array()?);
         let signed = Self { value, signature };
-        if known(&signed)
-            || signed
-                .signer()
-                .verifies(T::DOMAIN, &signed.to_canon(), &signature)
-        {
-            Ok(signed)
-        } else {
-            Err(RosterError::Signature(T::KIND))
-        }
+        let holds =
+            known(&signed) || signed.signer().verifies(T::DOMAIN, &signed.to_canon(), &signature);
+        holds.then_some(signed).ok_or(RosterError::Signature(T::KIND))
     }
 
     /// The digest by which a successor names this statement: over the tag and the signed bytes,

@@ -35,10 +35,7 @@ impl State {
             (m.builder, Record { member, gone })
         };
         // Who is gone when a charter begins may know the secret of before.
-        let team = Project {
-            stale: !charter.former.is_empty(),
-            ..Project::default()
-        };
+        let team = Project { stale: !charter.former.is_empty(), ..Project::default() };
         Self {
             people: here.chain(gone).map(record).collect(),
             projects: BTreeMap::from([(TEAM_ITSELF.to_owned(), team)]),
@@ -118,6 +115,9 @@ impl State {
     fn set_project(&mut self, name: &str, project: &Project) -> Result<(), RosterError> {
         if let Some(stranger) = project.members.iter().find(|b| self.member(b).is_none()) {
             return Err(RosterError::NotMember(*stranger));
+        }
+        if name == TEAM_ITSELF && !project.members.is_empty() {
+            return Err(RosterError::Name("the team itself names no members"));
         }
         let before = self.projects.get(name);
         // Who was taken out knows the secret that is named still.

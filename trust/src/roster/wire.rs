@@ -67,10 +67,7 @@ impl Roster {
     pub fn merge(&mut self, wire: &[u8]) -> Result<Merge, RosterError> {
         if wire == self.to_wire() {
             let forked = self.fork().is_some();
-            return Ok(Merge {
-                forked,
-                ..Merge::default()
-            });
+            return Ok(Merge { forked, ..Merge::default() });
         }
         let theirs = Self::read(wire, Some(&self.root()), Some(self))?;
         let (here, there) = (self.chain.charter(), theirs.chain.charter());
@@ -78,30 +75,19 @@ impl Roster {
             return Err(RosterError::OtherTeam);
         }
         if there.epoch < here.epoch {
-            return Err(RosterError::Rollback {
-                ours: here.epoch,
-                theirs: there.epoch,
-            });
+            return Err(RosterError::Rollback { ours: here.epoch, theirs: there.epoch });
         }
         let united = if there.epoch > here.epoch {
             theirs
         } else if **here != **there {
             return Err(RosterError::CharterConflict(here.epoch));
         } else {
-            let changes = self
-                .chain
-                .changes()
-                .iter()
-                .chain(theirs.chain.changes())
-                .cloned();
+            let changes = self.chain.changes().iter().chain(theirs.chain.changes()).cloned();
             let chain = Chain::new(here.clone(), changes)?;
             let mut marks = self.marks.clone();
             for (signer, mark) in theirs.marks {
                 let order = |m: &Signed<FreshMark>| (m.serial, m.link());
-                if marks
-                    .get(&signer)
-                    .is_none_or(|ours| order(ours) < order(&mark))
-                {
+                if marks.get(&signer).is_none_or(|ours| order(ours) < order(&mark)) {
                     marks.insert(signer, mark);
                 }
             }
@@ -115,10 +101,7 @@ impl Roster {
     /// What is different in `next`.
     fn compare(&self, next: &Self) -> Merge {
         let revoked = |r: &Self| -> BTreeSet<BuilderId> {
-            r.former()
-                .filter(|(_, g)| *g == Gone::Revoked)
-                .map(|(m, _)| m.builder)
-                .collect()
+            r.former().filter(|(_, g)| *g == Gone::Revoked).map(|(m, _)| m.builder).collect()
         };
         let peers = |r: &Self| -> BTreeSet<PeerId> { r.members().map(|m| m.peer).collect() };
         Merge {
@@ -131,11 +114,7 @@ impl Roster {
 
     /// Refuses to grow beyond what others would read.
     pub(super) fn bounded(self) -> Result<Self, RosterError> {
-        if self.to_wire().len() > MAX_WIRE {
-            Err(RosterError::Full("bytes"))
-        } else {
-            Ok(self)
-        }
+        if self.to_wire().len() > MAX_WIRE { Err(RosterError::Full("bytes")) } else { Ok(self) }
     }
 
     fn read(
@@ -155,9 +134,7 @@ impl Roster {
         // What is here already was verified, and is not verified on every connection again.
         let mut changes: Vec<Signed<Change>> = Vec::new();
         for _ in 0..r.count(MAX_CHANGES)? {
-            changes.push(Signed::read(&mut r, |c| {
-                ours.is_some_and(|o| o.chain.holds(c))
-            })?);
+            changes.push(Signed::read(&mut r, |c| ours.is_some_and(|o| o.chain.holds(c)))?);
         }
         let mut marks: BTreeMap<BuilderId, Signed<FreshMark>> = BTreeMap::new();
         for _ in 0..r.count(MAX_MEMBERS)? {

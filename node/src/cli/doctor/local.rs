@@ -363,11 +363,18 @@ fn last_error(home: &Home) -> Option<String> {
 
 /// What a qwrap says of its version. It answers that without a node.
 fn version_of(wrap: &Path) -> Option<String> {
-    let out = Command::new(wrap)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+    let mut asked = Command::new(wrap);
+    asked.arg("--version").stdin(Stdio::null());
+    let mut said = asked.output();
+    for _ in 0..20 {
+        // An installation under way, or a child that still holds a copy of a file just written.
+        if !matches!(&said, Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        said = asked.output();
+    }
+    let out = said.ok()?;
     let said = String::from_utf8(out.stdout).ok()?;
     said.trim().strip_prefix("qwrap ").map(str::to_owned)
 }
