@@ -61,6 +61,18 @@ fn a_node_that_cannot_start_is_tried_once_and_doctor_says_why() {
 }
 
 #[test]
+fn an_error_says_its_cause_and_a_name_is_refused_before_anybody_is_asked() {
+    let alice = Dev::new("alice");
+    let said = alice.qnode(&["team", "sign", "/"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("not a regular file"), "{}", said.err);
+    let said = alice.qnode(&["join", "127.0.0.1:1", "--name", " bob"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("choose another"), "{}", said.err);
+    assert!(!said.err.contains("approve"), "{}", said.err);
+}
+
+#[test]
 fn an_unknown_key_in_the_settings_is_named_with_its_line() {
     let alice = Dev::new("alice");
     fs::write(

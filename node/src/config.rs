@@ -7,10 +7,10 @@
 use crate::rules::{RuleText, TrustSettings};
 use crate::worker::recheck;
 use libp2p::Multiaddr;
+use quarry_wrapper::digests::open_regular;
 use quarry_wrapper::home::Home;
 use serde::Deserialize;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -274,9 +274,12 @@ fn read_bounded(path: &Path) -> Result<Option<String>, ConfigError> {
         path: path.to_owned(),
         source,
     };
-    let file = match File::open(path) {
+    let file = match open_regular(path) {
         Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A link to nothing is a mistake, not an absent file.
+        Err(e) if e.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {
+            return Ok(None);
+        }
         Err(e) => return Err(failed(e)),
     };
     let mut bytes = Vec::new();

@@ -155,3 +155,21 @@ fn sizes_are_read_as_people_write_them() {
         assert!(parse_size(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn a_file_that_is_none_is_refused_and_never_waited_for() {
+    for make in [
+        (|path: &Path| std::os::unix::fs::symlink("/nowhere/at/all", path).unwrap()) as fn(&Path),
+        |path| std::fs::create_dir(path).unwrap(),
+        |path| {
+            let made = std::process::Command::new("mkfifo").arg(path).status();
+            assert!(made.unwrap().success());
+        },
+    ] {
+        let (_dir, home) = home_with("");
+        std::fs::remove_file(home.config()).unwrap();
+        make(&home.config());
+        let refused = Config::load_with(&home, |_| None).unwrap_err();
+        assert!(refused.to_string().contains("config.toml"), "{refused}");
+    }
+}

@@ -3,6 +3,7 @@
 //! Enters: a roster, what was typed. Leaves: the one member that is meant. Must never happen here:
 //! a guess.
 
+use crate::swarm::identity::display;
 use quarry_trust::roster::{Member, Roster};
 use thiserror::Error;
 
@@ -29,8 +30,8 @@ pub enum FindError {
 
 /// Finding a member by what people type.
 pub trait Find {
-    /// The member in force whose whole name is `prefix`, or the only one whose name, peer or
-    /// builder (both in lower-case hexadecimal) begins with it.
+    /// The member in force whose whole name is `prefix`, or the only one whose name, peer (as
+    /// it is printed, or in hexadecimal) or builder (in hexadecimal) begins with it.
     ///
     /// # Errors
     /// [`FindError`].
@@ -41,7 +42,10 @@ impl Find for Roster {
     fn find(&self, prefix: &str) -> Result<&Member, FindError> {
         let is_named = |m: &&Member| m.name == prefix;
         let begins = |text: &str| text.starts_with(prefix);
-        let has_key = |m: &&Member| begins(&m.peer.to_hex()) || begins(&m.builder.to_hex());
+        let has_key = |m: &&Member| {
+            let keys = [m.peer.to_hex(), m.builder.to_hex(), display(&m.peer)];
+            keys.iter().any(|key| begins(key))
+        };
         let mut found: Vec<&Member> = self.members().filter(is_named).collect();
         if prefix.len() >= KEY_LIKE {
             // A name that is the beginning of a key must not stand in that key's place.

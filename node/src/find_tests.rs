@@ -38,6 +38,20 @@ fn desk() -> Roster {
 }
 
 #[test]
+fn a_member_is_found_by_its_peer_as_it_is_printed() {
+    let mut roster = desk();
+    let bob = Member {
+        peer: PeerId(key(BOB).id().0),
+        ..member(BOB, Role::Builder)
+    };
+    roster.propose(Op::Add(bob), &key(ALICE), NOW).unwrap();
+    let printed = display(&PeerId(key(BOB).id().0));
+    assert!(printed.starts_with("12D3KooW"));
+    assert_eq!(roster.find(&printed).unwrap().builder, id(BOB));
+    assert_eq!(roster.find(&printed[..16]).unwrap().builder, id(BOB));
+}
+
+#[test]
 fn a_member_is_found_by_the_beginning_of_name_peer_or_builder() {
     let mut roster = desk();
     for (who, name) in [(BOB, "bob"), (CAROL, "bobby"), (DAVE, "dave")] {

@@ -15,6 +15,7 @@ use crate::rootkey::{self, RootKeyError};
 use anyhow::{Context, Result, anyhow, bail};
 use quarry_trust::roster::{Member, Role, Signed};
 use quarry_trust::{BuilderId, BuilderKey};
+use quarry_wrapper::digests::open_regular;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -315,7 +316,7 @@ fn beside(file: &Path) -> PathBuf {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     let said = || format!("reading {}", path.display());
-    let file = File::open(path).with_context(said)?;
+    let file = open_regular(path).with_context(said)?;
     let mut bytes = Vec::new();
     file.take(FILE_MAX as u64 + 1)
         .read_to_end(&mut bytes)

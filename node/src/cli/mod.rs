@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
         // Whoever read our output has seen enough.
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            print::note(format!("qnode: {}", print::clean(&e.to_string())));
+            print::note(format!("qnode: {}", print::clean(&whole(&e))));
             ExitCode::FAILURE
         }
     }
@@ -114,6 +114,17 @@ fn dispatch_team(command: TeamCommand) -> Result<()> {
         TeamCommand::Sign(sign) => charters::sign(&sign),
         TeamCommand::Adopt { file, yes } => charters::adopt(&file, yes),
     }
+}
+
+/// An error with its causes, each once: many say their own cause already.
+fn whole(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -13,6 +13,7 @@ use crate::control::{
 };
 use crate::ticket::Ticket;
 use anyhow::{Result, bail};
+use quarry_trust::roster::check_typed;
 use std::time::Duration;
 
 /// How long to try with a ticket: its node is there and answers, or is not.
@@ -99,9 +100,10 @@ pub fn join(args: JoinArgs) -> Result<()> {
         );
     };
     let to = to.trim().to_owned();
+    let member = args.member.name.unwrap_or_else(default_name);
+    check_typed(&member)?;
     let home = ask::home()?;
     lifecycle::ensure(&home)?;
-    let member = args.member.name.unwrap_or_else(default_name);
     let within_s = if Ticket::looks_like(&to) {
         TICKET_WITHIN_S
     } else {

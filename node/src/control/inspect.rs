@@ -334,6 +334,14 @@ pub(super) fn health(node: &Node) -> Health {
                 .to_owned(),
         );
     }
+    for (root, _) in &node.config.trust.projects {
+        if !root.is_dir() {
+            health.notes.push(format!(
+                "`[[trust.project]]` in config.toml names {}, which is no directory: its rules hold nowhere",
+                root.display()
+            ));
+        }
+    }
     let now = team::now();
     let facts = node.team.roster(|r| {
         (
