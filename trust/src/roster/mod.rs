@@ -30,7 +30,7 @@ use crate::entry::{Scope, TeamId};
 use crate::key::{BuilderId, BuilderKey, PeerId};
 use chain::Chain;
 use state::State;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How old the newest evidence of an admin at work may be, in seconds: 30 days. Long enough for a holiday, short enough that who is kept in
 /// the dark does not believe a revoked builder for ever.
@@ -62,6 +62,8 @@ pub struct Roster {
     fork: Option<Fork>,
     /// When the root and today's admins signed something, ascending.
     evidence: Vec<u64>,
+    /// The members of each project, by the scope of its entries.
+    scopes: BTreeMap<Scope, BTreeSet<BuilderId>>,
 }
 
 impl Roster {
@@ -88,7 +90,11 @@ impl Roster {
         evidence.push(chain.charter().created);
         evidence.extend(marks.values().map(|m| m.at));
         evidence.sort_unstable();
-        Ok(Self { chain, marks, state, fork, evidence })
+        let scope = |(name, project): (&String, &Project)| {
+            (Scope::project(chain.team(), name), project.members.clone())
+        };
+        let scopes = state.projects().iter().map(scope).collect();
+        Ok(Self { chain, marks, state, fork, evidence, scopes })
     }
 
     /// The team's id.
@@ -187,14 +193,11 @@ impl Roster {
     /// Whether `builder` may see what is scoped to the whole team, or to one of its projects.
     #[must_use]
     pub fn sees(&self, builder: &BuilderId, scope: &Scope) -> bool {
-        let team = self.team();
         self.state.member(builder).is_some()
             && match scope {
                 Scope::Private => false,
-                Scope::Team(theirs) => *theirs == team,
-                Scope::Project(..) => self.projects().any(|(name, project)| {
-                    project.members.contains(builder) && Scope::project(team, name) == *scope
-                }),
+                Scope::Team(theirs) => *theirs == self.team(),
+                Scope::Project(..) => self.scopes.get(scope).is_some_and(|m| m.contains(builder)),
             }
     }
 
