@@ -227,7 +227,9 @@ impl NodeCache {
         let deadline = Instant::now() + policy::fetch_within(bytes);
         let mut peers = vec![first];
         let tags = self.team.sought(&entry.scope, &entry.action.digest());
+        // A filter may say yes to everything: who may not see the entry is not told of it either.
         let others = tags.iter().flat_map(|tag| self.swarm.candidates(tag));
+        let others = others.filter(|p| self.team.peer_sees(p, &entry.scope));
         peers.extend(others.filter(|p| *p != first));
         let mut pins = Vec::with_capacity(missing.len());
         for object in &missing {

@@ -25,6 +25,10 @@ struct Desk {
 
 impl Desk {
     fn new(has_mates: bool) -> Self {
+        Self::on(&MemoryNet::new(), has_mates)
+    }
+
+    fn on(net: &Arc<MemoryNet>, has_mates: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path().join("home")).unwrap();
         home.create().unwrap();
@@ -44,7 +48,7 @@ impl Desk {
         let hearing = Arc::new(Hearing::new(has_mates));
         let parts = (Arc::new(store.clone()), team.clone(), counters.clone());
         let host = NodeHost::new(parts.0, parts.1, parts.2, hearing.clone());
-        let swarm = Arc::new(MemoryNet::new().join(team.peer(), Arc::new(host)));
+        let swarm = Arc::new(net.join(team.peer(), Arc::new(host)));
         let all: Arc<dyn Store> = Arc::new(store.clone());
         let cache = NodeCache::new(all, swarm, team.clone(), counters, hearing.clone());
         let (entry, offer) = signed(&team, &bob);
@@ -168,6 +172,88 @@ fn members_hear_what_was_restored_and_others_and_private_things_are_not_told() {
     assert_eq!(names, [("derive", 1)]);
     let stranger = host.restored(&PeerId([8; 32]), &desk.bob.id());
     assert_eq!(stranger, crate::swarm::Restored::default());
+}
+
+/// A member outside of a project, whose filter says yes to every key that it hears of, and who
+/// notes what it is asked.
+struct Curious {
+    asked: std::sync::Mutex<Vec<ActionKey>>,
+}
+
+impl crate::swarm::Host for Curious {
+    fn roster(&self, _: Option<&PeerId>) -> Option<Vec<u8>> {
+        Some(Vec::new())
+    }
+    fn tags(&self) -> Digest {
+        Digest::of(b"")
+    }
+    fn admits(&self, _: &PeerId) -> bool {
+        true
+    }
+    fn members(&self) -> Vec<PeerId> {
+        Vec::new()
+    }
+    fn merge_roster(&self, _: &PeerId, _: &[u8]) -> crate::swarm::Taken {
+        crate::swarm::Taken::Known
+    }
+    fn offers(&self, _: &PeerId, _: &Ask) -> Vec<Offer> {
+        Vec::new()
+    }
+    fn restored(&self, _: &PeerId, _: &BuilderId) -> crate::swarm::Restored {
+        crate::swarm::Restored::default()
+    }
+    fn open(&self, _: &PeerId, action: &ActionKey, _: &Digest) -> Option<(store::Object, u64)> {
+        self.asked.lock().unwrap().push(*action);
+        None
+    }
+    fn keys(&self) -> Vec<Digest> {
+        Vec::new()
+    }
+    fn refused(&self, _: &PeerId, _: Refusal, _: &str) {}
+    fn stranger(&self, _: &PeerId) {}
+}
+
+#[test]
+fn who_is_outside_of_a_project_is_asked_for_nothing_of_it_whatever_it_says_it_holds() {
+    let net = MemoryNet::new();
+    let desk = Desk::on(&net, false);
+    let carol = BuilderKey::generate().unwrap().id();
+    let member = Member {
+        name: "carol".into(),
+        role: Role::Builder,
+        peer: PeerId([8; 32]),
+        builder: carol,
+        joined: 0,
+    };
+    desk.team.propose(Op::Add(member)).unwrap();
+    desk.team.set_project("pay", &["bob".into()], &[]).unwrap();
+    let pay = desk.team.audience(&Whom::Project("pay".into())).publish;
+    let curious = Arc::new(Curious {
+        asked: std::sync::Mutex::default(),
+    });
+    let claims = net.join(PeerId([8; 32]), curious.clone());
+    for (scope, asked) in [(desk.team.scope(), 1), (pay, 0)] {
+        let entry = Entry {
+            scope,
+            // Nobody has it.
+            stdout: ObjectRef {
+                digest: Digest::of(b"a warning"),
+                size: 9,
+            },
+            ..Entry::clone(&desk.entry)
+        };
+        claims.announce(&desk.team.sought(&scope, &entry.action.digest()));
+        let signed = entry.sign(&desk.bob);
+        let candidate = Candidate {
+            prediction: Vec::new(),
+            entry: desk.team.verify(&signed, Source::Peer, None, None).unwrap(),
+            signed,
+            from: Some(PeerId([9; 32])),
+        };
+        assert!(!desk.cache.bring(&candidate, &[]));
+        let heard = std::mem::take(&mut *curious.asked.lock().unwrap());
+        assert_eq!(heard.len(), asked, "{scope:?}");
+    }
 }
 
 #[test]
