@@ -130,6 +130,68 @@ fn bob_who_is_in_the_project_hits_and_carol_who_is_not_compiles() {
 }
 
 #[test]
+fn what_is_started_from_a_closed_workspace_is_closed_wherever_it_is_compiled() {
+    let alice = Dev::new("alice");
+    alice
+        .qnode(&["team", "create", "desk", "--name", "alice"])
+        .succeeded();
+    alice.qnode(&["project", "pay"]).succeeded();
+    wait_in_it(&alice);
+    let repo = closed(&alice, "repo");
+    // What is unpacked to be tried is a workspace of its own.
+    let package = ["package", "--offline", "--allow-dirty", "-p", "words"];
+    alice.build(&repo, &package).succeeded();
+    // So is what a fuzzer wants beside the crates.
+    projects::write(
+        &repo.join("fuzz"),
+        &[
+            (
+                "Cargo.toml",
+                "[package]\nname = \"fuzz\"\nversion = \"1.0.0\"\nedition = \"2024\"\n\
+                 [dependencies]\ngreet = { path = \"../greet\" }\n[workspace]\n",
+            ),
+            ("src/main.rs", "fn main() { greet::hello(\"fuzz\"); }\n"),
+        ],
+    );
+    alice.build(&repo.join("fuzz"), &["build"]).succeeded();
+    // From an open workspace, by the manifest's path, into that one's target directory; and a
+    // crate that an open one depends on.
+    let open = alice.path("open");
+    plain(&open);
+    alice.build(&open, &["build"]).succeeded();
+    let manifest = repo.join("Cargo.toml");
+    let mut by_manifest = alice.cargo(&open, &["build", "--release"]);
+    by_manifest
+        .arg("--manifest-path")
+        .arg(&manifest)
+        .env("CARGO_TARGET_DIR", open.join("target"));
+    alice.run(&mut by_manifest).succeeded();
+    let user = alice.path("user");
+    projects::write(
+        &user,
+        &[
+            (
+                "Cargo.toml",
+                "[package]\nname = \"plain\"\nversion = \"2.0.0\"\nedition = \"2024\"\n\
+                 [dependencies]\nwords = { path = \"../repo/words\" }\n",
+            ),
+            ("src/lib.rs", "pub fn plain() -> u8 { 8 }\n"),
+        ],
+    );
+    alice.build(&user, &["build"]).succeeded();
+
+    let found = entries(&alice);
+    let named = |e: &&Entry| !matches!(e.scope, Scope::Project(..));
+    let open: Vec<_> = found.iter().filter(named).map(|e| &*e.crate_name).collect();
+    assert_eq!(open, ["plain", "plain"]);
+    // Packaged, for the fuzzer, in release: each was compiled indeed.
+    for (name, times) in [("words", 3), ("greet", 2), ("app", 1), ("fuzz", 1)] {
+        let all = found.iter().filter(|e| e.crate_name == name);
+        assert_eq!(all.count(), times, "{name}");
+    }
+}
+
+#[test]
 fn what_is_open_is_shared_beside_what_is_closed() {
     let devs = team(&["alice", "bob"]);
     let (alice, bob) = (&devs[0], &devs[1]);

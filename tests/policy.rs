@@ -426,7 +426,7 @@ fn the_page_s_examples_are_settings() {
         let dir = tempfile::tempdir().unwrap();
         if example.starts_with("# quarry.toml") {
             fs::write(dir.path().join("quarry.toml"), example).unwrap();
-            let said = Projects::default().read(dir.path());
+            let said = Projects::default().read(dir.path()).unwrap();
             assert!(said.as_ref().as_ref().unwrap().trust.is_some(), "{example}");
         } else {
             fs::write(dir.path().join("config.toml"), example).unwrap();

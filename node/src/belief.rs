@@ -86,10 +86,8 @@ impl Beliefs {
     pub fn of(&self, inv: &Invocation, script: bool) -> Belief {
         let here = self.projects.of(inv, script);
         let public = here.root.is_some() || is_published(inv);
-        let mut dirs = vec![inv.cwd.as_path()];
-        dirs.extend(here.root.as_deref());
-        let mut belief = self.belief(&here, &dirs);
-        if !public {
+        let mut belief = self.belief(&here);
+        if !public && belief.whom == Whom::Team {
             belief.whom = Whom::Nowhere;
         }
         belief
@@ -98,37 +96,49 @@ impl Beliefs {
     /// What holds in a directory, for people who ask.
     #[must_use]
     pub fn at(&self, dir: &Path) -> Belief {
-        let root = root_around(dir);
-        let here = Here {
-            said: self.projects.read(&root),
-            root: Some(root.clone()),
-        };
-        self.belief(&here, &[dir, &root])
+        let here = self
+            .projects
+            .around(Some(root_around(dir)), vec![dir.to_owned()]);
+        self.belief(&here)
     }
 
-    fn belief(&self, here: &Here, dirs: &[&Path]) -> Belief {
-        let whom = match here.said.as_ref() {
-            Ok(project) => project.scope.clone().map_or(Whom::Team, Whom::Project),
-            Err(_) => Whom::Unknown,
-        };
+    fn belief(&self, here: &Here) -> Belief {
         let mut layers = vec![Layer {
             from: "[trust] of config.toml".to_owned(),
             what: Ok(self.settings.everywhere.clone()),
         }];
-        let projects = self.settings.of_project(dirs);
+        let dirs: Vec<&Path> = here.root.iter().chain(&here.places).map(|d| &**d).collect();
+        let projects = self.settings.of_project(&dirs);
         layers.extend(projects.map(|(root, trust)| Layer {
             from: format!("[[trust.project]] {} of config.toml", root.display()),
             what: Ok(trust.clone()),
         }));
-        let what = match here.said.as_ref() {
-            Ok(project) => project.trust.clone().map(Ok),
-            Err(why) => Some(Err(why.to_string())),
+        let said = here.files.iter().filter_map(|(path, said)| {
+            let what = match said.as_ref() {
+                Ok(project) => Ok(project.trust.clone()?),
+                Err(why) => Err(why.to_string()),
+            };
+            let from = path.display().to_string();
+            Some(Layer { from, what })
+        });
+        layers.extend(said);
+        let scopes: Vec<&String> = here.scopes.iter().collect();
+        let unclear = here.files.iter().any(|(_, said)| said.is_err());
+        let whom = match scopes[..] {
+            _ if unclear => Whom::Unknown,
+            [] => Whom::Team,
+            [scope] => Whom::Project(scope.clone()),
+            [one, other, ..] => {
+                layers.push(Layer {
+                    from: FILE.to_owned(),
+                    what: Err(format!(
+                        "it belongs to the closed projects {one} and {other}, and so to neither: \
+                         build it from one of them"
+                    )),
+                });
+                Whom::Unknown
+            }
         };
-        let file = here.root.as_ref().map(|root| root.join(FILE));
-        layers.extend(what.map(|what| Layer {
-            from: file.map_or_else(String::new, |file| file.display().to_string()),
-            what,
-        }));
         Belief { layers, whom }
     }
 }

@@ -7,6 +7,7 @@
 use crate::control;
 use crate::hands::{self, Foreign, Hands};
 use crate::runtime::Node;
+use crate::started;
 use crate::view;
 use crate::worker::{Answer, Started};
 use quarry_wrapper::invocation::Invocation;
@@ -193,7 +194,10 @@ async fn compile(
         .map(|path| PathBuf::from(OsString::from_vec(path)));
     let around = request.surroundings.clone();
     let inv = Arc::new(match same_view(&request) && view::same_mounts(stream) {
-        true => invocation(request),
+        true => {
+            let caller = stream.peer_cred().ok().and_then(|peer| peer.pid());
+            invocation(request, caller)
+        }
         false => {
             let cwd = OsString::from_vec(request.cwd)
                 .to_string_lossy()
@@ -365,7 +369,7 @@ fn same_view(request: &CompileRequest) -> bool {
         && shim::file_id(Path::new(OsStr::from_bytes(&request.cwd))) == Some(request.cwd_id)
 }
 
-fn invocation(request: CompileRequest) -> Invocation {
+fn invocation(request: CompileRequest, caller: Option<i32>) -> Invocation {
     let os = OsString::from_vec;
     Invocation {
         argv: request.argv.into_iter().map(os).collect(),
@@ -375,6 +379,7 @@ fn invocation(request: CompileRequest) -> Invocation {
             .map(|(k, v)| (os(k), os(v)))
             .collect(),
         cwd: PathBuf::from(os(request.cwd)),
+        started: caller.map(started::directories).unwrap_or_default(),
     }
 }
 

@@ -30,6 +30,7 @@ pub mod rules;
 pub mod runtime;
 pub mod secrets;
 pub mod service;
+mod started;
 pub mod store;
 pub mod swarm;
 pub mod team;

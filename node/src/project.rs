@@ -1,7 +1,8 @@
-//! What a repository says about itself: `quarry.toml` at the root of the workspace.
+//! What a repository says about itself: `quarry.toml` at the root of the workspace or above it.
 //!
-//! Enters: an invocation, by which the root is found, and the file there. Leaves: its rules of
-//! belief, which may only narrow, and the scope that its entries belong to. The file counts as it
+//! Enters: an invocation, by which the root and other places that it belongs to are found, and
+//! the files there. Leaves: their rules of belief, which may only narrow, and the scope that its
+//! entries belong to. The file counts as it
 //! is when a compile begins; what was read is kept by the file's identity, so that a hit costs one
 //! `stat`. Must never happen here: a root that a peer named; a file that cannot be read, or says
 //! what nobody knows, taken for one that says nothing.
@@ -12,7 +13,7 @@ use quarry_wrapper::digests::{Identity, now_nanos, open_regular};
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::paths::{cargo_home, target_root};
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::hash::Hash;
@@ -65,13 +66,17 @@ pub enum ProjectError {
     },
 }
 
-/// The project that a command belongs to.
-#[derive(Debug, Clone)]
+/// The places that a command belongs to, and what their files say.
+#[derive(Debug, Clone, Default)]
 pub struct Here {
     /// The workspace's root; `None` where the command does not tell.
     pub root: Option<PathBuf>,
-    /// What its file says.
-    pub said: Arc<Result<Project, ProjectError>>,
+    /// Where else it belongs to: its own directory, its package's, where cargo was started.
+    pub places: Vec<PathBuf>,
+    /// What holds there: the files of those directories and of all above them, with their paths.
+    pub files: Vec<(PathBuf, Said)>,
+    /// The scopes that are named, for each place by the nearest file that names one.
+    pub scopes: BTreeSet<String>,
 }
 
 /// The file as written.
@@ -82,7 +87,8 @@ struct Written {
     scope: Option<toml::Spanned<String>>,
 }
 
-type Said = Arc<Result<Project, ProjectError>>;
+/// What a file says, or why it is not understood.
+pub type Said = Arc<Result<Project, ProjectError>>;
 
 /// Reads projects, and remembers what it read.
 #[derive(Default)]
@@ -93,42 +99,65 @@ pub struct Projects {
 }
 
 impl Projects {
-    /// The project of a compile, or of a build script's run.
+    /// Where a compile, or a build script's run, belongs. Not only the workspace counts: what
+    /// cargo unpacks, generates or finds by a path may be a workspace of its own, and is compiled
+    /// for whoever started it all the same.
     #[must_use]
     pub fn of(&self, inv: &Invocation, script: bool) -> Here {
-        let root = self.root(inv, script);
-        let said = root.as_deref().map(|root| self.read(root));
-        // A dependency's target directory may lie in another workspace than cargo was started in:
-        // then the one that is closed counts.
-        let is_closed = |said: &Said| !matches!(said.as_ref(), Ok(p) if p.scope.is_none());
-        let started = || locked_above(Path::new(inv.nonempty_var("PWD")?));
-        if root.as_deref() != Some(&inv.cwd)
-            && !said.as_ref().is_some_and(is_closed)
-            && let Some(other) = started().filter(|other| root.as_ref() != Some(other))
-            && let theirs = self.read(&other)
-            && is_closed(&theirs)
-        {
-            return Here {
-                root: Some(other),
-                said: theirs,
-            };
-        }
-        Here {
-            root,
-            said: said.unwrap_or_else(|| Arc::new(Ok(Project::default()))),
-        }
+        let cargo = cargo_home(inv);
+        // A published package's own file binds nobody.
+        let fetched = |dir: &Path| cargo.as_ref().is_some_and(|home| dir.starts_with(home));
+        let told = ["CARGO_MANIFEST_DIR", "PWD"].map(|name| inv.nonempty_var(name));
+        let places = told.into_iter().flatten().map(PathBuf::from);
+        let places = places
+            .chain(inv.started.iter().cloned())
+            .chain([inv.cwd.clone()]);
+        let places = places.filter(|dir| dir.is_absolute() && !fetched(dir));
+        self.around(self.root(inv, script), places.collect())
     }
 
-    /// What the file at a root says now.
+    /// What holds in directories and a workspace's root.
     #[must_use]
-    pub fn read(&self, root: &Path) -> Said {
-        let path = root.join(FILE);
+    pub fn around(&self, root: Option<PathBuf>, mut places: Vec<PathBuf>) -> Here {
+        places.sort();
+        places.dedup();
+        let mut here = Here {
+            root,
+            places,
+            ..Here::default()
+        };
+        let mut seen: HashMap<PathBuf, Option<Said>> = HashMap::new();
+        for place in here.root.iter().chain(&here.places) {
+            let mut scope = None;
+            for dir in place.ancestors().take(ABOVE) {
+                let said = seen.entry(dir.to_owned()).or_insert_with(|| {
+                    let said = self.read(dir)?;
+                    here.files.push((dir.join(FILE), said.clone()));
+                    Some(said)
+                });
+                let named = || said.as_ref()?.as_ref().as_ref().ok()?.scope.clone();
+                scope = scope.or_else(named);
+            }
+            here.scopes.extend(scope);
+        }
+        here
+    }
+
+    /// What the file in a directory says now; `None` where there is none.
+    #[must_use]
+    pub fn read(&self, dir: &Path) -> Option<Said> {
+        let path = dir.join(FILE);
+        // A link to nothing is no absence: what it named may be back tomorrow.
+        match path.symlink_metadata() {
+            Err(e) if is_absent(e.kind()) => return None,
+            _ => {}
+        }
+        Some(self.read_there(path))
+    }
+
+    fn read_there(&self, path: PathBuf) -> Said {
         let identity = match fs::metadata(&path).as_ref().map(Identity::of) {
             Ok(identity) => identity,
-            // A link to nothing is no absence: what it named may be back tomorrow.
-            Err(e) if is_absent(e.kind()) && path.symlink_metadata().is_err() => {
-                return Arc::new(Ok(Project::default()));
-            }
             Err(e) => return Arc::new(Err(ProjectError::Read(path, e.kind()))),
         };
         let known = locked(&self.files).get(&path).cloned();
@@ -152,11 +181,14 @@ impl Projects {
     /// The root of the workspace. Cargo compiles a member from there, by a relative source;
     /// everything else from the package's own directory, and then the target directory tells:
     /// what was built there before, or that it lies in the root. Else the lock file nearest above
-    /// where cargo was started (as the shell says) does.
+    /// where cargo was started does.
     fn root(&self, inv: &Invocation, script: bool) -> Option<PathBuf> {
         let target = target_of(inv, script);
         // Several workspaces may share a target directory.
-        let started = inv.var("PWD").unwrap_or_default();
+        let started = match inv.started.last() {
+            Some(dir) => dir.as_os_str(),
+            None => inv.var("PWD").unwrap_or_default(),
+        };
         let target = target.map(|target| (target, started.to_owned()));
         let sources = inv.argv.iter().skip(1).map(Path::new);
         let mut sources = sources.filter(|arg| arg.extension() == Some(OsStr::new("rs")));
@@ -183,8 +215,11 @@ impl Projects {
             let is_root = marks.iter().any(|mark| above.join(mark).is_file());
             is_root.then(|| above.to_owned())
         };
-        let shell = || locked_above(Path::new(inv.nonempty_var("PWD")?));
-        let found = own.or_else(beside).or_else(shell)?;
+        let started = inv.started.iter().rev().map(PathBuf::as_path);
+        let mut started = started.chain(inv.nonempty_var("PWD").map(Path::new));
+        let found = own
+            .or_else(beside)
+            .or_else(|| started.find_map(locked_above))?;
         if let Some(target) = target {
             remember(&self.targets, target, found.clone());
         }

@@ -37,6 +37,7 @@ impl Desk {
             argv: argv.chain([out_dir.into()]).collect(),
             env: vec![("CARGO_HOME".into(), self.path("cargo").into())],
             cwd: self.path(cwd),
+            started: Vec::new(),
         }
     }
 
@@ -55,9 +56,17 @@ impl Desk {
         self.projects.of(inv, false).root
     }
 
+    fn read(&self) -> Option<Said> {
+        self.projects.read(&self.path("ws"))
+    }
+
+    fn scopes(&self, inv: &Invocation) -> Vec<String> {
+        self.projects.of(inv, false).scopes.into_iter().collect()
+    }
+
     fn said(&self, text: &str) -> Result<Project, ProjectError> {
         self.write("ws/quarry.toml", text);
-        self.projects.read(&self.path("ws")).as_ref().clone()
+        self.read().unwrap().as_ref().clone()
     }
 }
 
@@ -101,10 +110,65 @@ fn a_dependency_belongs_to_the_closed_workspace_that_cargo_was_started_in() {
     desk.write("ws/pay/Cargo.lock", "");
     desk.write("ws/pay/quarry.toml", "scope = \"pay\"\n");
     // The target directory lies in the open workspace around it.
-    let mut started = desk.dependency("ws/target");
-    assert_eq!(desk.root(&started), Some(desk.path("ws")));
-    started.env.push(("PWD".into(), desk.path("ws/pay").into()));
-    assert_eq!(desk.root(&started), Some(desk.path("ws/pay")));
+    let open = desk.dependency("ws/target");
+    assert_eq!(desk.scopes(&open), [""; 0]);
+    let mut by_shell = open.clone();
+    by_shell
+        .env
+        .push(("PWD".into(), desk.path("ws/pay").into()));
+    assert_eq!(desk.scopes(&by_shell), ["pay"]);
+    // `--manifest-path pay/Cargo.toml`, typed in the open one.
+    let mut by_manifest = open.clone();
+    by_manifest.started = vec![desk.path("ws"), desk.path("ws/pay")];
+    assert_eq!(desk.scopes(&by_manifest), ["pay"]);
+}
+
+#[test]
+fn a_workspace_within_a_closed_one_is_closed_unless_it_says_for_whom_it_is() {
+    let desk = Desk::new();
+    desk.write("ws/quarry.toml", "scope = \"pay\"\n[trust]\nagree = 2\n");
+    // What `cargo package` unpacks, what lies in `fuzz/`: each with a lock file of its own.
+    for nested in ["ws/target/package/app-0.1.0", "ws/fuzz"] {
+        desk.write(&format!("{nested}/Cargo.lock"), "");
+        let out = format!("{nested}/target/debug/deps");
+        let inv = desk.inv(nested, "src/main.rs", &out);
+        let here = desk.projects.of(&inv, false);
+        assert_eq!(here.root, Some(desk.path(nested)));
+        assert!(here.scopes.contains("pay") && here.files.len() == 1);
+    }
+    desk.write("ws/fuzz/quarry.toml", "scope = \"fuzz\"\n");
+    let inv = desk.inv("ws/fuzz", "src/main.rs", "ws/fuzz/target/debug/deps");
+    assert_eq!(desk.scopes(&inv), ["fuzz"], "the nearest that says");
+    let both = desk.projects.of(&inv, false).files;
+    assert_eq!(both.len(), 2, "the rules of both hold");
+}
+
+#[test]
+fn a_package_that_lies_in_a_closed_workspace_takes_its_scope_along() {
+    let desk = Desk::new();
+    desk.write("pay/quarry.toml", "scope = \"pay\"\n");
+    desk.write("pay/ledger/src/lib.rs", "");
+    let source = desk.path("pay/ledger/src/lib.rs");
+    let source = source.to_str().unwrap();
+    let mut inv = desk.inv("pay/ledger", source, "ws/target/debug/deps");
+    inv.env.push(("PWD".into(), desk.path("ws").into()));
+    assert_eq!(
+        desk.scopes(&inv),
+        ["pay"],
+        "a path dependency of an open one"
+    );
+    desk.write("ws/quarry.toml", "scope = \"web\"\n");
+    assert_eq!(
+        desk.scopes(&inv),
+        ["pay", "web"],
+        "and of another closed one"
+    );
+    // A file that was published with a package says nothing here.
+    desk.write(
+        "cargo/registry/src/index/dep-1.0.0/quarry.toml",
+        "scope = \"theirs\"\n",
+    );
+    assert_eq!(desk.scopes(&desk.dependency("ws/target")), ["web"]);
 }
 
 #[test]
@@ -123,8 +187,7 @@ fn the_run_of_a_build_script_belongs_to_its_workspace() {
 #[test]
 fn a_repository_says_whom_it_believes_and_where_it_belongs() {
     let desk = Desk::new();
-    let silent = desk.projects.read(&desk.path("ws"));
-    assert_eq!(*silent, Ok(Project::default()), "no file, nothing said");
+    assert_eq!(desk.read(), None, "no file, nothing said");
     let said = desk
         .said("scope = \"closed\"\n[trust]\nagree = 2\n")
         .unwrap();
@@ -152,10 +215,10 @@ fn a_changed_file_counts_from_the_next_compile_on() {
             .set_modified(time)
     };
     stamp(old).unwrap();
-    assert!(desk.projects.read(&desk.path("ws")).is_ok());
+    assert!(desk.read().unwrap().is_ok());
     fs::write(&path, "[trust]\nagree = 9\n").unwrap();
     stamp(old).unwrap();
-    assert!(desk.projects.read(&desk.path("ws")).is_err());
+    assert!(desk.read().unwrap().is_err());
 }
 
 #[test]
@@ -177,10 +240,10 @@ fn what_cannot_be_read_or_understood_is_not_taken_for_silence() {
     assert_eq!(desk.said(&large), Err(ProjectError::Large(file.clone())));
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    let read = desk.projects.read(&desk.path("ws"));
+    let read = desk.read().unwrap();
     assert!(matches!(*read, Err(ProjectError::Read(..))), "{read:?}");
     fs::remove_dir(&file).unwrap();
     std::os::unix::fs::symlink(&file, &file).unwrap();
-    let read = desk.projects.read(&desk.path("ws"));
+    let read = desk.read().unwrap();
     assert!(matches!(*read, Err(ProjectError::Read(..))), "{read:?}");
 }

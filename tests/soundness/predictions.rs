@@ -228,6 +228,7 @@ impl Bench {
             argv,
             env: env.chain([home]).collect(),
             cwd: self.ws().to_owned(),
+            started: Vec::new(),
         }
     }
 

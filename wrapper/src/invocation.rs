@@ -1,6 +1,7 @@
 //! An invocation: a compiler command as it came.
 //!
-//! Enters: argv, environment and working directory, as the caller of qwrap had them. Leaves: the
+//! Enters: argv, environment and working directory, as the caller of qwrap had them, and where its
+//! own caller was started. Leaves: the
 //! same, never altered. Must never happen here: a decision about what the command means, a look
 //! at this process's own environment, a value of a variable in a log (so `Debug` prints names).
 
@@ -17,6 +18,8 @@ pub struct Invocation {
     pub env: Vec<(OsString, OsString)>,
     /// The caller's working directory, absolute.
     pub cwd: PathBuf,
+    /// Where the build was started, as far as it can be seen: directories. Part of no key.
+    pub started: Vec<PathBuf>,
 }
 
 impl Invocation {
@@ -68,6 +71,7 @@ mod tests {
                 ("E".into(), "".into()),
             ],
             cwd: "/w".into(),
+            started: Vec::new(),
         };
         assert_eq!(inv.var("A"), Some(OsStr::new("hush")));
         assert_eq!(inv.var("E"), Some(OsStr::new("")));

@@ -224,6 +224,7 @@ pub(super) fn checkout() -> Roots {
         argv: vec!["rustc".into()],
         env: vec![("CARGO_HOME".into(), "/nowhere/cargo".into())],
         cwd: "/nowhere/ws".into(),
+        started: Vec::new(),
     };
     let out = Path::new("/nowhere/ws/target/debug/build/p-1");
     Roots::of_script(&inv, out, None, Path::new("/nowhere/at/all"), "")

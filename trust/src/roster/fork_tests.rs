@@ -314,3 +314,16 @@ fn the_team_itself_names_no_members() {
     let wire = wire_with(&roster, ALICE, roster.chain.end(), op);
     assert_eq!(roster.merge(&wire).map(|_| ()), refused);
 }
+
+#[test]
+fn a_charter_that_leaves_somebody_behind_waits_for_a_new_secret() {
+    let roster = team_of_three();
+    let here = vec![member(ALICE, Role::Admin)];
+    let stale = |former: &[u8]| {
+        let gone = former.iter().map(|who| (member(*who, Role::Builder), Gone::Retired));
+        let next = next_epoch(&roster, here.clone(), gone.collect());
+        next.projects().any(|(name, project)| name == TEAM_ITSELF && project.stale)
+    };
+    assert!(stale(&[BOB]), "who is gone knows the secret of before");
+    assert!(!stale(&[]));
+}

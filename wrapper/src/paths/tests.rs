@@ -271,7 +271,12 @@ fn invocation(base: &Path, cwd: &str, source: &str, target: &str) -> Invocation 
     fs::create_dir_all(&cwd).unwrap();
     fs::create_dir_all(base.join(target)).unwrap();
     let env = vec![("CARGO_HOME".into(), base.join("ws/home").into())];
-    Invocation { argv, env, cwd }
+    Invocation {
+        argv,
+        env,
+        cwd,
+        started: Vec::new(),
+    }
 }
 
 fn roots_of(inv: &Invocation) -> Roots {

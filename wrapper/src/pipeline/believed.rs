@@ -92,6 +92,7 @@ mod tests {
             argv: argv.split_whitespace().map(Into::into).collect(),
             env: Vec::new(),
             cwd: "/w".into(),
+            started: Vec::new(),
         };
         Unit::parse(&inv).unwrap()
     }

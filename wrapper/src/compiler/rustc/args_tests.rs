@@ -41,7 +41,16 @@ fn captured_at(home: &str) -> Vec<(String, String, Invocation)> {
         } else {
             env[..1].to_vec()
         };
-        out.push((class.into(), name.into(), Invocation { argv, env, cwd }));
+        out.push((
+            class.into(),
+            name.into(),
+            Invocation {
+                argv,
+                env,
+                cwd,
+                started: Vec::new(),
+            },
+        ));
     }
     out
 }

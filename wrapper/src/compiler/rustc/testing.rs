@@ -97,6 +97,7 @@ impl Checkout {
             argv,
             env: self.env.clone(),
             cwd: self.ws(),
+            started: Vec::new(),
         }
     }
 

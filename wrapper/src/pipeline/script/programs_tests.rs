@@ -41,6 +41,7 @@ impl Ground {
             argv: vec!["script".into()],
             env: self.env.iter().map(|(n, v)| (n.into(), v.into())).collect(),
             cwd: self.dir.path().join("ws"),
+            started: Vec::new(),
         };
         let above = self.dir.path().join("ws/t/debug/build/p-1");
         let sysroot = self.dir.path().join("sysroot");

@@ -32,6 +32,7 @@ impl Ground {
                 ("CARGO_HOME".into(), at("cargo").into()),
             ],
             cwd: at("ws/p"),
+            started: Vec::new(),
         };
         let mut facts = Facts::of(&inv).unwrap();
         facts.temporary = vec![at("tmp")];
