@@ -8,6 +8,12 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
+/// A program that takes its compiler a second or two, in which a shell finds it.
+const LONG: &str = "#![allow(long_running_const_eval)]
+const STEPS: u32 = { let mut n = 0; while n < 10_000_000 { n += 1 } n };
+fn main() { assert_eq!(STEPS, 10_000_000); println!(\"{}\", evil::WORD); }
+";
+
 /// Starts what `AMBUSH` names, out of the build's sight.
 const AMBUSHING: &str = r#"
     use std::process::{Command, Stdio};
@@ -41,7 +47,7 @@ fn project(to: &Path) {
                 "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\
                  [dependencies]\nevil = { path = \"evil\" }\n[workspace]\n",
             ),
-            ("src/main.rs", "fn main() { println!(\"{}\", evil::WORD); }\n"),
+            ("src/main.rs", LONG),
             (
                 "evil/Cargo.toml",
                 "[package]\nname = \"evil\"\nversion = \"0.1.0\"\nedition = \"2021\"\n",
@@ -63,14 +69,16 @@ fn ambush(dev: &Dev, checkout: &Path, whom: Stopped, forge: bool) -> std::path::
     let (when, until) = match whom {
         // From when the linker runs until all that the compiler started has ended.
         Stopped::Compiler => (
-            format!("[ \"$({children})\" ]"),
+            // No process is started here: the linker is quick.
+            "[ \"$linking\" ] || ! [ -e /proc/$rustc ]; do for f in target/debug/deps/app-*; do \
+             case $f in *.d|*.o|*.rmeta|*'*') ;; *) linking=$f ;; esac; done",
             format!(
                 "! for c in $({children}); do \
                  grep -qs '^State:[[:space:]]*Z' $c || echo busy; done | grep -q busy"
             ),
         ),
         Stopped::Waiter | Stopped::Node => (
-            "true".to_owned(),
+            "true; do :",
             "! [ -e /proc/$rustc/status ] || grep -qs '^State:[[:space:]]*Z' /proc/$rustc/status"
                 .to_owned(),
         ),
@@ -90,7 +98,7 @@ fn ambush(dev: &Dev, checkout: &Path, whom: Stopped, forge: bool) -> std::path::
          done\n\
          done\n\
          waiter=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$rustc/status)\n\
-         until {when}; do :; done\n\
+         until {when}; done\n\
          kill -STOP {stop}\n\
          until {until}; do :; done\n\
          for f in target/debug/deps/app-*; do [ -x \"$f\" ] && out=$f; done\n\
