@@ -209,6 +209,7 @@ fn forged(dev: &Dev) -> (ToNode, ToNode) {
         stdout: Some(vec![]),
         stderr: Some(vec![]),
         duration_ms: 1,
+        stopped: false,
     };
     (ToNode::Compile(Box::new(request)), ToNode::Finished(lie))
 }

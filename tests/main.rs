@@ -18,6 +18,7 @@ mod policy;
 mod provenance;
 mod real_projects;
 mod soundness;
+mod stopped;
 mod team;
 mod tidy;
 mod upkeep;

@@ -445,6 +445,8 @@ async fn run_here(
             stdout: outcome.stdout,
             stderr: outcome.stderr,
             duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
+            // The compiler is a child of ours, and the job watches those itself.
+            stopped: false,
         };
         record_blocking(node, started, finished).await?;
     }

@@ -228,6 +228,8 @@ pub fn run(config: Config, home: Home) -> Result<(), RuntimeError> {
     crate::guard::close_process();
     let lock = lock_home(&home)?;
     raise_descriptor_limit();
+    quarry_wrapper::stopped::notice()
+        .map_err(|source| io_error("setting a handler for signals", source))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(ASYNC_THREADS)
         .max_blocking_threads(BLOCKING_THREADS)

@@ -287,6 +287,7 @@ impl Bench {
             stdout: Some(ran.stdout),
             stderr: Some(ran.stderr),
             duration_ms: 1,
+            stopped: false,
         };
         match self.pipeline.record(*job, &finished, &self.peer) {
             Recorded::Stored(..) => {}

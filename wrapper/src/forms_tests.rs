@@ -250,15 +250,17 @@ fn to_node() -> impl Strategy<Value = ToNode> {
         },
     );
     let streams = (option::of(texts()), option::of(texts()));
-    let finished =
-        (any::<(bool, u64)>(), streams).prop_map(|((success, duration_ms), (stdout, stderr))| {
+    let finished = (any::<(bool, u64, bool)>(), streams).prop_map(
+        |((success, duration_ms, stopped), (stdout, stderr))| {
             ToNode::Finished(Finished {
                 success,
                 stdout,
                 stderr,
                 duration_ms,
+                stopped,
             })
-        });
+        },
+    );
     prop_oneof![compile, finished, texts().prop_map(ToNode::Control)]
 }
 

@@ -20,6 +20,7 @@ pub mod paths;
 pub mod pipeline;
 pub mod run;
 pub mod shim;
+pub mod stopped;
 pub mod surroundings;
 
 #[cfg(test)]

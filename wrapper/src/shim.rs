@@ -13,6 +13,7 @@ use crate::ipc::protocol::{
 use crate::observer;
 use crate::paths::Rewrites;
 use crate::run::{self, Showing};
+use crate::stopped::{self, Watch};
 use crate::surroundings;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -258,6 +259,8 @@ fn run_plan(client: &mut Client, plan: &RunPlan, wanted: &Wanted) -> ExitCode {
         return wanted.plain();
     }
     let (mut command, showing) = planned(plan, wanted);
+    let noticed = stopped::notice().is_ok();
+    let watch = Watch::begin();
     let outcome = match run::run(&mut command, &showing, &mut io::stdout(), &mut io::stderr()) {
         Ok(outcome) => outcome,
         Err(error) => return cannot_run(command.get_program(), &error),
@@ -269,6 +272,8 @@ fn run_plan(client: &mut Client, plan: &RunPlan, wanted: &Wanted) -> ExitCode {
             stdout: outcome.stdout,
             stderr: outcome.stderr,
             duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
+            // What would not have been noticed may have happened.
+            stopped: !noticed || watch.stopped(),
         });
         // The outputs are captured before cargo may touch them; a failure has none.
         if client.send(&finished).is_ok() && success {

@@ -135,6 +135,7 @@ pub(super) fn ipc_seeds() -> Vec<Vec<u8>> {
         stdout: Some(vec![]),
         stderr: None,
         duration_ms: 12,
+        stopped: false,
     };
     let replay = Replay {
         stdout: b"{}".to_vec(),

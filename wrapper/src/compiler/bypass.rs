@@ -121,6 +121,7 @@ reasons! {
     ScriptOutLink = "script-out-link", "A link in OUT_DIR leads out of it, or what lies there is neither file, directory nor link.";
     ScriptOutTooLarge = "script-out-too-large", "OUT_DIR holds more than is kept.";
     ScriptMessages = "script-messages", "What a build script said cannot be said again with other paths.";
+    Stopped = "stopped", "The compiler, or who waited for it or took its outputs, was stopped meanwhile (SIGSTOP, Ctrl-Z).";
     ForeignCaller = "foreign-caller", "Who reported the compile is not this node's own qwrap, undisturbed.";
     EnvCompiler = "env-compiler", "A variable changes what the compiler says of itself.";
 }

@@ -136,6 +136,7 @@ mod tests {
             stdout: Some(vec![]),
             stderr: Some(b"warning".to_vec()),
             duration_ms: 12,
+            stopped: true,
         })
     }
 
@@ -169,6 +170,12 @@ mod tests {
         assert!(matches!(
             read::<ToNode>(&mut wire.as_slice()),
             Err(FrameError::Version(9))
+        ));
+        // The last before a compile could be told of as stopped.
+        wire[4] = 4;
+        assert!(matches!(
+            read::<ToNode>(&mut wire.as_slice()),
+            Err(FrameError::Version(4))
         ));
         wire[0] = b'X';
         assert!(matches!(

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Version of this protocol. It stands in every frame's header, so that a node and a wrapper of
 /// different ages notice before they decode.
-pub const PROTOCOL: u16 = 4;
+pub const PROTOCOL: u16 = 5;
 
 /// How often a node that looks says that it is alive.
 pub const WORKING_EVERY: Duration = Duration::from_secs(1);
@@ -89,6 +89,8 @@ pub struct Finished {
     pub stderr: Option<Vec<u8>>,
     /// Wall time in milliseconds.
     pub duration_ms: u64,
+    /// Whether it or who waited for it was stopped meanwhile.
+    pub stopped: bool,
 }
 
 /// What to show in place of a compile.

@@ -13,13 +13,14 @@
 
 use super::find::{Trip, reads_a_secret};
 use super::observed::DIRECTORY as WORKING_DIRECTORY;
-use super::recheck::{Rechecked, compare, elsewhere, run};
+use super::recheck::{Rechecked, STOPPED, compare, elsewhere, run};
 use super::{Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, read_prediction};
 use crate::action::{Look, Observer, Prediction, Use};
 use crate::compiler::rustc::args::Unit;
 use crate::compiler::{Class, classify};
 use crate::invocation::Invocation;
 use crate::paths::Roots;
+use crate::stopped::Watch;
 use quarry_trust::canon::Canonical;
 use quarry_trust::{Entry, ObjectRef};
 use std::collections::HashMap;
@@ -157,12 +158,17 @@ impl Pipeline {
         let env = env.into_iter().flatten();
         inv.env
             .extend(env.map(|(n, v)| (OsString::from_vec(n), OsString::from_vec(v))));
+        let watch = Watch::begin();
         match run(&inv, argv, within, (Stdio::null(), Stdio::null())) {
             Ok(Some(status)) if status.success() => {}
             Ok(_) => return Err(Loosened::Unknown("the compile failed or took too long")),
             Err(_) => return Err(Loosened::Unknown("the compiler could not be run")),
         }
-        match compare(entry, &outputs, self.digests.as_ref(), cache) {
+        let found = compare(entry, &outputs, self.digests.as_ref(), cache);
+        if watch.stopped() {
+            return Err(Loosened::Unknown(STOPPED));
+        }
+        match found {
             Rechecked::Same | Rechecked::Agreed => Ok(()),
             Rechecked::Differs(output) => Err(Loosened::Differs(output)),
             Rechecked::Unknown(why) => Err(Loosened::Unknown(why)),

@@ -30,6 +30,7 @@ use crate::invocation::Invocation;
 use crate::ipc::protocol::{Replay, RunPlan};
 use crate::observer::{Log, Observer};
 use crate::paths::Roots;
+use crate::stopped::Watch;
 use places::{Behind, Places};
 use quarry_trust::{
     ActionKey, Entry, LookupKey, ObjectRef, OutputKind, PeerId, SignedEntry, Verified,
@@ -247,6 +248,8 @@ struct Recording {
     roots: Roots,
     base: Base,
     started: i128,
+    /// When the compile began: who was stopped since may have been given other outputs.
+    watch: Watch,
     /// Identities of the files that were digested before the compile began.
     seen: HashMap<PathBuf, Identity>,
     /// Where the observer of macros writes; `None` where none is needed or to be had.
@@ -458,6 +461,7 @@ impl Pipeline {
             roots: found.roots,
             base: found.base,
             started: found.started,
+            watch: Watch::begin(),
             seen: found.seen,
             log,
             witness,

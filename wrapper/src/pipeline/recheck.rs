@@ -13,6 +13,7 @@ use crate::digests::{FileDigests, open_regular};
 use crate::invocation::Invocation;
 use crate::paths::Roots;
 use crate::run::dies_with_us;
+use crate::stopped::Watch;
 use quarry_trust::{Entry, ObjectRef, OutputKind};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -27,6 +28,8 @@ const POLL: Duration = Duration::from_millis(50);
 const LOWEST: i32 = 19;
 /// Outputs that are compared byte by byte where their digests differ; larger ones differ.
 const COMPARED_MAX: u64 = 256 << 20;
+/// Why nothing is said of a compile during which somebody was stopped.
+pub(super) const STOPPED: &str = "the compiler, or the node, was stopped meanwhile";
 /// Variables that hand a jobserver's descriptors down: ours are not the caller's.
 const JOBSERVER: [&str; 3] = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
 
@@ -66,6 +69,7 @@ impl Pipeline {
         let Ok(streams) = evidence::streams(scratch) else {
             return Rechecked::Unknown("the directory cannot be written to");
         };
+        let watch = Watch::begin();
         let began = Instant::now();
         match run(inv, &argv, within, streams) {
             Ok(Some(status)) if status.success() => {}
@@ -91,6 +95,9 @@ impl Pipeline {
             return Rechecked::Unknown("an input changed meanwhile");
         };
         let found = compare(entry, scratch, self.digests.as_ref(), cache);
+        if watch.stopped() {
+            return Rechecked::Unknown(STOPPED);
+        }
         if !sign || found != Rechecked::Same || stays_here(&described) {
             return found;
         }
@@ -101,6 +108,9 @@ impl Pipeline {
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         };
         let ours = compiled.same_as(entry, self.digests.as_ref());
+        if watch.stopped() {
+            return Rechecked::Unknown(STOPPED);
+        }
         let prediction = prediction.to_owned();
         let put = ours.map(|ours| cache.put(UnsignedEntry { prediction, ..ours }));
         match put {

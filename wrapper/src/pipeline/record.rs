@@ -20,6 +20,7 @@ use crate::compiler::rustc::native;
 use crate::digests::{FileDigests, Identity, local_clock, nanos, open_regular};
 use crate::ipc::protocol::Finished;
 use crate::paths::{Named, RootKind, Scanner};
+use crate::stopped::Watch;
 use quarry_trust::canon::Canonical;
 use quarry_trust::entry::MAX_OBJECT;
 use quarry_trust::{Digest, Entry, OutputKind, Verified};
@@ -136,7 +137,16 @@ fn try_record(
         duration_ms: finished.duration_ms,
         private,
     };
+    undisturbed(finished, r.watch)?;
     Ok((cache.put(entry).map_err(store)?, prediction))
+}
+
+/// Asked when all has been taken: nobody was stopped while outputs could be rewritten.
+pub(super) fn undisturbed(finished: &Finished, watch: Watch) -> Result<(), Bypass> {
+    if finished.stopped || watch.stopped() {
+        return Err(Bypass::Stopped);
+    }
+    Ok(())
 }
 
 /// The variables that dep-info names, and how each enters the key. What lies in the target

@@ -26,6 +26,7 @@ use crate::ipc::protocol::{Finished, RunPlan};
 use crate::launcher;
 use crate::observer::Log;
 use crate::paths::{Roots, target_root};
+use crate::stopped::Watch;
 use quarry_trust::{Digest, Entry};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -122,8 +123,7 @@ impl Pipeline {
         let roots = Roots::of_script(inv, above, target, &compiler.sysroot, &compiler.commit_hash);
         let started = super::record::clock_mark(above).map_err(|_| Bypass::OutputDirectory)?;
         let program = inv.absolute(Path::new(&inv.argv[0]));
-        let identity = fs::metadata(&program).map(|m| Identity::of(&m));
-        let identity = identity.map_err(|_| Bypass::UnreadableInput)?;
+        let metadata = fs::metadata(&program).map_err(|_| Bypass::UnreadableInput)?;
         let digest = self.digests.digest(&program);
         let args = inv.argv.iter().skip(1).map(|a| a.as_bytes().to_vec());
         let known = Known {
@@ -168,8 +168,9 @@ impl Pipeline {
                 facts,
                 roots,
                 known,
-                program: (program, identity),
+                program: (program, Identity::of(&metadata)),
                 started,
+                watch: Watch::begin(),
                 was_empty,
                 wrapper: caller.wrapper.map(Path::to_owned),
                 log,
@@ -219,6 +220,8 @@ struct Recording {
     /// The script's program, and what it was when it was digested.
     program: (PathBuf, Identity),
     started: i128,
+    /// When the run began.
+    watch: Watch,
     /// Whether OUT_DIR was empty.
     was_empty: bool,
     /// Where qwrap lies.

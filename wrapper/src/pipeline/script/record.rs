@@ -13,7 +13,7 @@ use crate::ipc::protocol::Finished;
 use crate::observer::log;
 use crate::paths::{RootKind, Scanner};
 use crate::pipeline::find::{LAYOUT, named, reads_a_secret};
-use crate::pipeline::record::absent_throughout;
+use crate::pipeline::record::{absent_throughout, undisturbed};
 use crate::pipeline::{
     Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, observed, temporary,
 };
@@ -87,6 +87,7 @@ pub(super) fn record(
         duration_ms: finished.duration_ms,
         private,
     };
+    undisturbed(finished, r.watch)?;
     cache.put(entry).map_err(|_| Bypass::StoreUnavailable)
 }
 
