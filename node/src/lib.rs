@@ -32,6 +32,7 @@ pub mod secrets;
 pub mod service;
 pub mod store;
 pub mod swarm;
+mod taking;
 pub mod team;
 pub mod ticket;
 mod view;
