@@ -109,10 +109,12 @@ fn bob_who_is_in_the_project_hits_and_carol_who_is_not_compiles() {
     let mut why = carol.command(crate::harness::qnode());
     let why = carol.run(why.current_dir(&apart).args(["why", "words"]));
     assert!(
-        why.out.contains("project pay is not open to this node"),
+        why.out
+            .contains("no teammate was asked: project pay is not open to this node"),
         "{}",
         why.out
     );
+    assert_eq!(carol.count("rejected.policy"), 0, "nothing was there");
 
     let mut show = bob.command(crate::harness::qnode());
     let show = bob.run(show.args(["show", "words", "--format", "json"]));

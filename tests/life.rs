@@ -1,4 +1,4 @@
-//! A membership's whole life: the root in a drawer, roles, new machines, new keys, forks, absence.
+//! A membership's whole life: the root in a drawer, roles, new machines, new keys, absence.
 
 use crate::harness::{Dev, joined, projects, wait_connected, wait_for, wait_keys};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const PASSPHRASE: &str = "correct horse\n";
 
 /// A team whose nodes listen where they listened before when they start again.
-fn team(names: &[&str]) -> Vec<Dev> {
+pub fn team(names: &[&str]) -> Vec<Dev> {
     let settled = |name: &&str| {
         let mut dev = Dev::new(name);
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -22,7 +22,7 @@ fn team(names: &[&str]) -> Vec<Dev> {
 }
 
 /// The standing of every member of that name, sorted.
-fn standings(dev: &Dev, name: &str) -> Vec<String> {
+pub fn standings(dev: &Dev, name: &str) -> Vec<String> {
     let members = dev.json(&["members"]);
     let fits = |m: &&Value| m["name"] == name;
     let all = members.as_array().unwrap().iter().filter(fits);
@@ -34,7 +34,7 @@ fn standings(dev: &Dev, name: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn wait_standing(dev: &Dev, name: &str, standing: &[&str]) {
+pub fn wait_standing(dev: &Dev, name: &str, standing: &[&str]) {
     wait_for("the standing of a member", || {
         (standings(dev, name) == standing).then_some(())
     });
@@ -45,7 +45,7 @@ fn text(path: &Path) -> &str {
 }
 
 #[track_caller]
-fn refused(said: &crate::harness::Said, with: &str) {
+pub fn refused(said: &crate::harness::Said, with: &str) {
     assert_eq!(said.code, Some(1), "{}{}", said.out, said.err);
     assert!(said.err.contains(with), "{with:?} in: {}", said.err);
 }
@@ -462,54 +462,4 @@ fn a_fork_builds_in_ci_by_a_ticket_from_the_environment_and_publishes_nothing() 
     // Whoever finds the ticket in a log later gets nothing for it.
     let eve = Dev::new("eve");
     refused(&eve.qnode(&["join", &ticket]), "used already");
-}
-
-#[test]
-fn a_fork_is_shown_everywhere_and_an_admin_ends_it() {
-    let devs = team(&["alice", "bob"]);
-    let (alice, bob) = (&devs[0], &devs[1]);
-    alice.qnode(&["team", "role", "bob", "admin"]).succeeded();
-    wait_for("Bob to be an admin", || {
-        (bob.json(&["status"])["role"] == "admin").then_some(())
-    });
-    // Each lets somebody in while the other is away.
-    let (carol, dave) = (Dev::new("carol"), Dev::new("dave"));
-    for (here, away, new, name) in [(alice, bob, &carol, "carol"), (bob, alice, &dave, "dave")] {
-        away.qnode(&["stop"]).succeeded();
-        here.start();
-        let ticket = here.qnode(&["invite"]).succeeded().out;
-        new.qnode(&["join", ticket.trim(), "--name", name])
-            .succeeded();
-        new.qnode(&["stop"]).succeeded();
-    }
-    alice.start();
-    wait_for("the fork to be seen", || {
-        (!alice.json(&["status"])["fork"].is_null()).then_some(())
-    });
-    assert_eq!(standings(alice, "carol"), ["waits"]);
-    let members = alice.qnode(&["members"]).succeeded().out;
-    assert!(
-        members.contains("forked") && members.contains("dave"),
-        "{members}"
-    );
-    let doctor = alice.qnode(&["doctor"]).out;
-    assert!(doctor.contains("qnode team merge"), "{doctor}");
-    let unasked = alice.qnode(&["team", "merge"]);
-    refused(&unasked, "--yes");
-    alice.qnode(&["team", "merge", "--yes"]).succeeded();
-    for dev in [alice, bob] {
-        wait_standing(dev, "carol", &["stands"]);
-        wait_standing(dev, "dave", &["stands"]);
-    }
-    assert!(alice.json(&["status"])["fork"].is_null());
-
-    // What is built from now on is found by the other, under secrets that both know.
-    let (hers, his) = (alice.path("checkout"), bob.path("there"));
-    projects::small(&hers);
-    projects::small(&his);
-    alice.build(&hers, &["build"]).succeeded();
-    wait_connected(bob, 1);
-    wait_keys(bob, alice);
-    bob.build(&his, &["build"]).succeeded();
-    assert_eq!(bob.count("hits.peer"), 3, "{}", bob.stats());
 }

@@ -10,6 +10,7 @@ mod closed;
 mod diagnostics;
 mod differential;
 mod faults;
+mod forks;
 mod guarded;
 mod life;
 mod networks;

@@ -122,6 +122,50 @@ fn counters_and_entries_survive_a_restart() {
     assert_eq!(alice.count("hits.local"), 3, "{}", alice.stats());
     alice.qnode(&["stats", "--reset"]).succeeded();
     assert_eq!(alice.count("requests"), 0);
+    let why = alice.qnode(&["why", "greet"]).succeeded().out;
+    assert!(why.contains("restored from this node's store"), "{why}");
+}
+
+#[test]
+fn a_config_that_changed_since_the_start_is_told_until_the_restart() {
+    let alice = Dev::new("alice");
+    alice.start();
+    let told = |dev: &Dev| dev.qnode(&["doctor"]).out.contains("config.toml changed");
+    assert!(!told(&alice));
+    let file = alice.home().join("config.toml");
+    for text in ["[trust]\nagree = 2\n", "[trust]\nagree = 3\n"] {
+        fs::write(&file, text).unwrap();
+        assert!(told(&alice), "{text}");
+        alice.qnode(&["restart"]).succeeded();
+        assert!(!told(&alice), "{text}");
+    }
+    fs::remove_file(&file).unwrap();
+    assert!(told(&alice), "gone is another, too");
+}
+
+#[test]
+fn what_nobody_would_mean_is_refused_at_once() {
+    let alice = Dev::new("alice");
+    alice
+        .qnode(&["team", "create", "desk", "--name", "alice"])
+        .succeeded();
+    for (args, with) in [
+        (&["project", "../x"][..], "cannot be a project's name"),
+        (&["project", "a\\b"], "cannot be a project's name"),
+    ] {
+        let said = alice.qnode(args);
+        assert_eq!(said.code, Some(1), "{}", said.out);
+        assert!(said.err.contains(with), "{}", said.err);
+    }
+    assert!(alice.json(&["projects"]).as_array().unwrap().is_empty());
+    // Nobody writes to it: who opened it as it came would wait for ever.
+    let pipe = alice.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let pipe = pipe.to_str().unwrap();
+    let said = alice.qnode(&["attest", "--verify", pipe]);
+    assert_eq!(said.code, Some(1), "{}", said.out);
+    assert!(said.err.contains("not a regular file"), "{}", said.err);
 }
 
 #[test]

@@ -61,8 +61,8 @@ fn entry(who: u8, result: u8) -> Verified<Entry> {
 fn judged(rules: &[&str], said: &[(u8, u8)]) -> Result<usize, Refused> {
     let layer = |(at, text): (usize, &&str)| Layer {
         from: at.to_string(),
-        what: match text.parse::<toml::Table>() {
-            Ok(table) => Trust::of(table.into()),
+        what: match toml::from_str(text) {
+            Ok(written) => Trust::of(written).map_err(|e| e.to_string()),
             Err(e) => Err(e.to_string()),
         },
     };
@@ -114,7 +114,7 @@ fn whoever_names_nobody_widest_asks_for_nobody_in_particular() {
     let rulings = |text: &str| {
         let layer = Layer {
             from: String::new(),
-            what: Trust::of(text.parse::<toml::Table>().unwrap().into()),
+            what: Trust::of(toml::from_str(text).unwrap()).map_err(|e| e.to_string()),
         };
         let layers = vec![layer];
         Belief {

@@ -4,9 +4,10 @@
 //! was checked. An unknown key is refused with file, key and line. Must never happen here: a
 //! default that hides a value somebody wrote wrongly.
 
-use crate::rules::{RuleText, TrustSettings};
+use crate::rules::{self, RuleText, TrustSettings};
 use crate::worker::recheck;
 use libp2p::Multiaddr;
+use quarry_trust::Digest;
 use quarry_wrapper::digests::open_regular;
 use quarry_wrapper::home::Home;
 use serde::Deserialize;
@@ -51,6 +52,8 @@ pub struct Config {
     pub verify: u64,
     /// Which of teammates' entries are believed.
     pub trust: TrustSettings,
+    /// The digest of the file that was read; `None` where there was none.
+    pub file: Option<Digest>,
 }
 
 impl Default for Config {
@@ -64,6 +67,7 @@ impl Default for Config {
             pure_macros: Vec::new(),
             verify: 0,
             trust: TrustSettings::default(),
+            file: None,
         }
     }
 }
@@ -114,7 +118,7 @@ struct Written {
     peers: Option<Spanned<Value>>,
     pure_macros: Option<Spanned<Value>>,
     verify: Option<Spanned<Value>>,
-    trust: Option<Spanned<Value>>,
+    trust: Option<rules::Written>,
 }
 
 impl Config {
@@ -138,9 +142,20 @@ impl Config {
         let path = home.config();
         if let Some(text) = read_bounded(&path)? {
             config.read(&path, &text)?;
+            config.file = Some(Digest::of(text.as_bytes()));
         }
         config.override_by(variable)?;
         Ok(config)
+    }
+
+    /// Whether the file in `home` is another than the one that these settings were read from: what
+    /// it says is not in force then. Also where it cannot be read any more.
+    #[must_use]
+    pub fn is_outdated(&self, home: &Home) -> bool {
+        let now = read_bounded(&home.config());
+        now.map_or(true, |text| {
+            text.map(|text| Digest::of(text.as_bytes())) != self.file
+        })
     }
 
     fn read(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
@@ -173,10 +188,9 @@ impl Config {
                 .map_err(at("verify", value))
                 .map_err(|(span, what)| wrong(Some(span), what))?;
         }
-        if let Some(value) = &written.trust {
-            self.trust = TrustSettings::of(value.get_ref().clone())
-                .map_err(at("trust", value))
-                .map_err(|(span, what)| wrong(Some(span), what))?;
+        if let Some(trust) = written.trust {
+            self.trust = TrustSettings::of(trust)
+                .map_err(|e| wrong(Some(e.at), format!("`trust`: {}", e.what)))?;
         }
         if let Some(value) = &written.pure_macros {
             self.pure_macros = crates_of(value.get_ref())

@@ -4,6 +4,7 @@
 //! Leaves: a word, or an ordinary change of the chain, which alone counts. Must never happen here:
 //! I/O, a clock, the end of a membership that is younger than the word.
 
+use crate::taking::take_away;
 use quarry_trust::roster::{Op, Roster, RosterError, Signed};
 use quarry_trust::{BuilderId, BuilderKey, TeamId, canonical, statement};
 
@@ -52,7 +53,7 @@ pub fn leave(
 ///
 /// # Errors
 /// [`RosterError::OtherTeam`], [`RosterError::StaleDeparture`] for one from before the member's
-/// latest joining, and as [`Roster::propose`].
+/// latest joining, and as [`take_away`].
 pub fn retire(
     roster: &mut Roster,
     departure: &Signed<Departure>,
@@ -67,7 +68,7 @@ pub fn retire(
     if member.is_some_and(|m| departure.at < m.joined) {
         return Err(RosterError::StaleDeparture(builder));
     }
-    roster.propose(Op::Retire(builder), signer, now)
+    take_away(roster, Op::Retire(builder), signer, now)
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub mod service;
 mod started;
 pub mod store;
 pub mod swarm;
+mod taking;
 pub mod team;
 pub mod ticket;
 mod view;

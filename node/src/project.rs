@@ -7,7 +7,7 @@
 //! `stat`. Must never happen here: a root that a peer named; a file that cannot be read, or says
 //! what nobody knows, taken for one that says nothing.
 
-use crate::rules::Trust;
+use crate::rules::{self, Trust};
 use quarry_trust::roster::check_name;
 use quarry_wrapper::digests::{Identity, now_nanos, open_regular};
 use quarry_wrapper::invocation::Invocation;
@@ -21,7 +21,6 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
-use toml::Value;
 
 /// The file's name.
 pub const FILE: &str = "quarry.toml";
@@ -83,7 +82,7 @@ pub struct Here {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    trust: Option<toml::Spanned<Value>>,
+    trust: Option<rules::Written>,
     scope: Option<toml::Spanned<String>>,
 }
 
@@ -286,9 +285,8 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Project, ProjectError> {
         let said = e.message().lines().collect::<Vec<_>>().join(" ");
         wrong(e.span().map_or(0, |s| s.start), said)
     })?;
-    let trust = written.trust.map(|value| {
-        let at = value.span().start;
-        Trust::of(value.into_inner()).map_err(|e| wrong(at, format!("`trust`: {e}")))
+    let trust = written.trust.map(|trust| {
+        Trust::of(trust).map_err(|e| wrong(e.at.start, format!("`trust`: {}", e.what)))
     });
     let scope = written.scope.map(|value| {
         let (at, name) = (value.span().start, value.into_inner());

@@ -227,7 +227,9 @@ fn what_cannot_be_read_or_understood_is_not_taken_for_silence() {
     for (text, wrong) in [
         ("trsut = {}", "unknown field"),
         ("[trust]\nagree = 0", "agree"),
-        ("\n[trust]\nproject = []", "line 2"),
+        ("\n[trust]\nproject = []", "line 3"),
+        ("scope = \"a\"\n[trust]\nagree = 0", "line 3"),
+        ("trust = \"own\"", "`[trust]`"),
         ("[trust", "line 1"),
         ("scope = \"\"", "scope"),
         ("scope = 3", "line 1"),

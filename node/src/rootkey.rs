@@ -12,6 +12,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use quarry_trust::canon::{Canonical, Reader, Writer};
 use quarry_trust::key::KEY_LEN;
 use quarry_trust::{BuilderId, BuilderKey};
+use quarry_wrapper::digests::open_regular;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -101,7 +102,7 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> RootKeyError + '_ {
 /// # Errors
 /// [`RootKeyError`].
 pub fn load(path: &Path, ask: Ask<'_>) -> Result<BuilderKey, RootKeyError> {
-    let file = File::open(path).map_err(io_error(path))?;
+    let file = open_regular(path).map_err(io_error(path))?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(SEALED_FILE + 1));
     file.take(SEALED_FILE as u64 + 1)
         .read_to_end(&mut bytes)

@@ -4,6 +4,7 @@
 //! hold, and what an admin makes of it: ordinary changes of the chain, which alone count. Must
 //! never happen here: I/O, a clock, a right that the old key did not have.
 
+use crate::taking::take_away;
 use quarry_trust::canon::{Canonical, Reader, Writer};
 use quarry_trust::key::{SIGNATURE_LEN, Signature};
 use quarry_trust::roster::{Op, Roster, RosterError};
@@ -163,7 +164,7 @@ impl Rotation {
         };
         let there = roster.member_by_builder(&said.new);
         match there.map(|m| m.peer == said.peer) {
-            Some(true) if said.last => roster.propose(end, admin, now),
+            Some(true) if said.last => take_away(roster, end, admin, now),
             Some(true) => Ok(()),
             Some(false) => Err(RosterError::AlreadyMember(said.new)),
             None => {

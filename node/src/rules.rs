@@ -11,9 +11,10 @@ use quarry_trust::{BuilderId, Roster};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::num::NonZeroU8;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
-use toml::Value;
+use toml::Spanned;
 
 /// Builders that one rule can name: a team's machines that build for everybody.
 const MAX_NAMED: usize = 64;
@@ -65,45 +66,56 @@ pub struct TrustSettings {
     pub projects: Vec<(PathBuf, Trust)>,
 }
 
+/// What is wrong with a table `trust`, and where in the file's text.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{what}")]
+pub struct Misread {
+    /// The bytes of the value, or of the table.
+    pub at: Range<usize>,
+    /// The key, and what is wrong with it.
+    pub what: String,
+}
+
 /// `builders` and `agree`, as TOML has them.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table with `builders` and `agree`, as in `[trust.executing]`"
+)]
 struct WrittenRule {
-    builders: Option<Vec<String>>,
-    agree: Option<u8>,
+    builders: Option<Spanned<Vec<String>>>,
+    agree: Option<Spanned<i64>>,
 }
 
 /// A table `trust`, as TOML has it.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    builders: Option<Vec<String>>,
-    agree: Option<u8>,
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table: `[trust]`, and below it `builders = [\"NAME\"]` (of nobody: `[]`), `agree = 2` (words like \"own\" are for the variable QUARRY_TRUST)"
+)]
+pub struct Written {
+    builders: Option<Spanned<Vec<String>>>,
+    agree: Option<Spanned<i64>>,
     executing: Option<WrittenRule>,
-    root: Option<PathBuf>,
-    project: Option<Vec<Written>>,
+    root: Option<Spanned<PathBuf>>,
+    project: Option<Spanned<Vec<Spanned<Written>>>>,
 }
 
 impl RuleText {
-    fn of(builders: Option<Vec<String>>, agree: Option<u8>) -> Result<Self, String> {
-        let agree = agree.map(|n| {
-            let wanted = NonZeroU8::new(n).filter(|n| n.get() <= MAX_AGREE);
-            wanted.ok_or_else(|| format!("`agree` is {n}; give 1 to {MAX_AGREE}"))
-        });
-        if let Some(names) = &builders {
-            if names.len() > MAX_NAMED {
-                let count = names.len();
-                return Err(format!(
-                    "{count} builders are over the limit of {MAX_NAMED}"
-                ));
-            }
-            if let Some(name) = names.iter().find(|n| check_name(n).is_err()) {
-                return Err(format!("{name:?} can be no member's name and no key"));
-            }
-        }
+    fn of(builders: Option<Vec<String>>, agree: Option<i64>) -> Result<Self, String> {
         Ok(Self {
-            builders: builders.map(|names| names.into_iter().collect()),
-            agree: agree.transpose()?,
+            builders: builders.map(builders_of).transpose()?,
+            agree: agree.map(agree_of).transpose()?,
+        })
+    }
+
+    fn written(
+        builders: Option<Spanned<Vec<String>>>,
+        agree: Option<Spanned<i64>>,
+    ) -> Result<Self, Misread> {
+        Ok(Self {
+            builders: builders.map(|b| located(b, builders_of)).transpose()?,
+            agree: agree.map(|n| located(n, agree_of)).transpose()?,
         })
     }
 
@@ -119,6 +131,11 @@ impl RuleText {
             match word.strip_prefix("agree=") {
                 Some(n) if agree.is_none() => {
                     agree = Some(n.parse().map_err(|_| format!("{word:?}: {usage}"))?);
+                }
+                None if key_of(word).is_some() => {
+                    return Err(format!(
+                        "{word:?}: there is no such key; the only one is `agree`, as in `agree=2`. {usage}"
+                    ));
                 }
                 None if !word.is_empty() => names.push(word.to_owned()),
                 _ => return Err(format!("{text:?}: {usage}")),
@@ -180,6 +197,46 @@ impl RuleText {
     }
 }
 
+/// The key of what looks like a setting: a name of a member may hold `=`, but not behind a word
+/// of letters alone, as keys are written.
+fn key_of(word: &str) -> Option<&str> {
+    let (key, _) = word.split_once('=')?;
+    let key = key.trim_end();
+    key.bytes()
+        .all(|b| b.is_ascii_alphabetic() || b == b'_')
+        .then_some(key)
+}
+
+fn agree_of(n: i64) -> Result<NonZeroU8, String> {
+    let wanted = u8::try_from(n).ok().and_then(NonZeroU8::new);
+    let wanted = wanted.filter(|n| n.get() <= MAX_AGREE);
+    wanted.ok_or_else(|| format!("`agree` is {n}; give 1 to {MAX_AGREE}"))
+}
+
+fn builders_of(names: Vec<String>) -> Result<BTreeSet<String>, String> {
+    if names.len() > MAX_NAMED {
+        let count = names.len();
+        return Err(format!(
+            "`builders`: {count} are over the limit of {MAX_NAMED}"
+        ));
+    }
+    if let Some(name) = names.iter().find(|n| check_name(n).is_err()) {
+        return Err(format!(
+            "`builders`: {name:?} can be no member's name and no key"
+        ));
+    }
+    Ok(names.into_iter().collect())
+}
+
+/// What `read` makes of a value, or where in the text it refuses it.
+fn located<T, U>(
+    value: Spanned<T>,
+    read: impl FnOnce(T) -> Result<U, String>,
+) -> Result<U, Misread> {
+    let at = value.span();
+    read(value.into_inner()).map_err(|what| Misread { at, what })
+}
+
 /// The builder keys of one member: its key, and keys that it retired. A beginning of a key never
 /// means a name: names are chosen by who has them.
 fn named(name: &str, roster: &Roster) -> Result<BTreeSet<BuilderId>, RuleError> {
@@ -204,14 +261,15 @@ fn named(name: &str, roster: &Roster) -> Result<BTreeSet<BuilderId>, RuleError> 
 }
 
 impl Trust {
-    /// Reads a table `trust`.
+    /// Takes a table `trust` as it is written.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn of(value: Value) -> Result<Self, String> {
-        let written: Written = value.try_into().map_err(one_line)?;
-        if written.root.is_some() || written.project.is_some() {
-            return Err("`root` and `project` stand in config.toml alone".to_owned());
+    pub fn of(written: Written) -> Result<Self, Misread> {
+        let root = written.root.as_ref().map(Spanned::span);
+        if let Some(at) = root.or(written.project.as_ref().map(Spanned::span)) {
+            let what = "`root` and `project` stand in config.toml alone".to_owned();
+            return Err(Misread { at, what });
         }
         written.trust()
     }
@@ -258,36 +316,33 @@ impl Trust {
 }
 
 impl TrustSettings {
-    /// Reads the table `trust` of `config.toml`.
+    /// Takes the table `trust` of `config.toml` as it is written.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn of(value: Value) -> Result<Self, String> {
-        let mut written: Written = value.try_into().map_err(one_line)?;
-        let projects = written.project.take().unwrap_or_default();
-        if written.root.is_some() {
-            return Err("`root` stands in `[[trust.project]]`".to_owned());
+    pub fn of(mut written: Written) -> Result<Self, Misread> {
+        if let Some(root) = &written.root {
+            let what = "`root` stands in `[[trust.project]]`".to_owned();
+            return Err(Misread {
+                at: root.span(),
+                what,
+            });
         }
-        if projects.len() > MAX_PROJECTS {
-            let count = projects.len();
-            return Err(format!(
-                "{count} projects are over the limit of {MAX_PROJECTS}"
-            ));
-        }
-        let project = |mut written: Written| {
-            let root = written.root.take().filter(|root| root.is_absolute());
-            let root = root.ok_or("`[[trust.project]]` needs `root`, an absolute path")?;
-            if written.project.is_some() {
-                return Err("`project` stands in `[trust]` alone".to_owned());
+        let mut projects = Vec::new();
+        if let Some(all) = written.project.take() {
+            let (at, all) = (all.span(), all.into_inner());
+            if all.len() > MAX_PROJECTS {
+                let count = all.len();
+                let what = format!("{count} projects are over the limit of {MAX_PROJECTS}");
+                return Err(Misread { at, what });
             }
-            Ok((root, written.trust()?))
-        };
+            for project in all {
+                projects.push(project_of(project)?);
+            }
+        }
         Ok(Self {
             everywhere: written.trust()?,
-            projects: projects
-                .into_iter()
-                .map(project)
-                .collect::<Result<_, String>>()?,
+            projects,
         })
     }
 
@@ -307,18 +362,36 @@ impl TrustSettings {
     }
 }
 
-impl Written {
-    fn trust(self) -> Result<Trust, String> {
-        let executing = self.executing.unwrap_or_default();
-        Ok(Trust {
-            general: RuleText::of(self.builders, self.agree)?,
-            executing: RuleText::of(executing.builders, executing.agree)?,
-        })
+/// One `[[trust.project]]`.
+fn project_of(project: Spanned<Written>) -> Result<(PathBuf, Trust), Misread> {
+    let (at, mut written) = (project.span(), project.into_inner());
+    if let Some(inner) = &written.project {
+        let what = "`project` stands in `[trust]` alone".to_owned();
+        return Err(Misread {
+            at: inner.span(),
+            what,
+        });
     }
+    let usage = "`[[trust.project]]` needs `root`, an absolute path";
+    let root = written.root.take().ok_or_else(|| Misread {
+        at,
+        what: usage.to_owned(),
+    })?;
+    let root = located(root, |root| match root.is_absolute() {
+        true => Ok(root),
+        false => Err(usage.to_owned()),
+    })?;
+    Ok((root, written.trust()?))
 }
 
-fn one_line(error: toml::de::Error) -> String {
-    error.message().lines().collect::<Vec<_>>().join(" ")
+impl Written {
+    fn trust(self) -> Result<Trust, Misread> {
+        let executing = self.executing.unwrap_or_default();
+        Ok(Trust {
+            general: RuleText::written(self.builders, self.agree)?,
+            executing: RuleText::written(executing.builders, executing.agree)?,
+        })
+    }
 }
 
 #[cfg(test)]

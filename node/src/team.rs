@@ -8,11 +8,13 @@
 mod audience;
 mod chartering;
 pub(crate) mod files;
+mod forked;
 mod rotating;
 mod words;
 
 pub use audience::{Audience, Shown, Whom};
 pub use chartering::{Adopted, Wanted};
+pub use forked::Ended;
 
 use crate::charter::CharterError;
 use crate::find::FindError;

@@ -7,6 +7,7 @@ use super::print::FormatArg;
 use super::projects::ProjectArgs;
 use super::team_args::{RotateArgs, TeamCommand};
 use crate::config::parse_size;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -242,7 +243,7 @@ pub struct ApproveArgs {
     #[arg(long, value_enum, default_value = "builder")]
     pub role: RoleArg,
     /// Approve only if this is the code; read it off the newcomer's screen
-    #[arg(long, conflicts_with = "yes")]
+    #[arg(long, conflicts_with = "yes", value_parser = code)]
     pub code: Option<String>,
     /// Approve without comparing the code: only where nobody else can reach this machine
     #[arg(long)]
@@ -287,10 +288,10 @@ pub struct PurgeArgs {
 #[group(required = true, multiple = false)]
 pub struct PurgeWhat {
     /// Those that this builder signed: a prefix of a member's name or of the key
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = NonEmptyStringValueParser::new())]
     pub builder: Option<String>,
     /// Those of this crate
-    #[arg(long = "crate", value_name = "C")]
+    #[arg(long = "crate", value_name = "C", value_parser = NonEmptyStringValueParser::new())]
     pub crate_name: Option<String>,
     /// All of them
     #[arg(long)]
@@ -304,6 +305,15 @@ fn key_or_crate(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("give a crate's name, or hexadecimal digits of a key".to_owned())
+    }
+}
+
+/// A code as it is read aloud: something of it must be there to be compared.
+fn code(text: &str) -> Result<String, String> {
+    if text.chars().any(|c| c.is_ascii_alphanumeric()) {
+        Ok(text.to_owned())
+    } else {
+        Err("give the code that the newcomer's screen shows, as in K7QM-2X9D".to_owned())
     }
 }
 
@@ -363,6 +373,10 @@ mod tests {
             "qnode purge",
             "qnode purge --all --crate serde",
             "qnode purge --all --yes --dry-run",
+            "qnode purge --crate= --yes",
+            "qnode purge --builder= --yes",
+            "qnode approve --code=",
+            "qnode approve --code=--",
             "qnode show xyz!",
             "qnode show",
             "qnode invite --role king",

@@ -13,9 +13,10 @@ use crate::control::{Request, target};
 use anyhow::{Context, Result, bail};
 use data_encoding::{BASE64, HEXLOWER};
 use quarry_trust::Digest;
+use quarry_wrapper::digests::open_regular;
 use quarry_wrapper::launcher;
 use sha2::{Digest as _, Sha256};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -80,7 +81,7 @@ fn digest(file: &Path) -> Result<Digest> {
 fn verify(statement: &Path, file: Option<&Path>) -> Result<()> {
     let cannot = || format!("cannot read {}", statement.display());
     let mut bytes = Vec::new();
-    File::open(statement)
+    open_regular(statement)
         .with_context(cannot)?
         .take(ENVELOPE_MAX as u64 + 1)
         .read_to_end(&mut bytes)
@@ -152,7 +153,7 @@ fn is_about(checked: &Checked, file: &Path) -> Result<()> {
         bail!("{}", other());
     }
     let mut sha = Sha256::new();
-    let mut from = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut from = open_regular(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut chunk = vec![0; 256 * 1024];
     loop {
         match from.read(&mut chunk) {

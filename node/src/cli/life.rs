@@ -1,11 +1,13 @@
-//! team role, team retire, team merge, rotate: a membership between joining and leaving.
+//! team role, team retire, revoke, team merge, rotate: a membership between joining and leaving.
 //!
 //! Enters: names. Leaves: requests to the node, which decides, and what came of them in words.
 
 use super::ask::{self, Line, SOON};
 use super::team_args::RotateArgs;
 use super::{print, terminal};
-use crate::control::{ForkReport, LifeRequest, MergedReport, Request, RotatedReport, Status};
+use crate::control::{
+    EndedReport, ForkReport, LifeRequest, MergedReport, Request, RotatedReport, Status, TakenReport,
+};
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
 
@@ -23,9 +25,9 @@ pub fn role(member: String, role: String) -> Result<()> {
         member,
         role: role.clone(),
     };
-    let name: String = ask::report(&Request::Life(request), SOON)?;
-    print::line(format!("{} is {role} now", print::clean_line(&name)))?;
-    Ok(())
+    let taken: TakenReport = ask::report(&Request::Life(request), SOON)?;
+    print::line(format!("{} is {role} now", print::clean_line(&taken.name)))?;
+    say_ended(&taken)
 }
 
 /// `qnode team retire`.
@@ -33,15 +35,65 @@ pub fn role(member: String, role: String) -> Result<()> {
 /// # Errors
 /// Why nobody was retired.
 pub fn retire(member: String) -> Result<()> {
-    let name: String = ask::report(&Request::Life(LifeRequest::Retire { member }), SOON)?;
+    let taken: TakenReport = ask::report(&Request::Life(LifeRequest::Retire { member }), SOON)?;
     print::line(format!(
         "retired {}: it is admitted no longer, and what it built before goes on counting",
-        print::clean_line(&name)
+        print::clean_line(&taken.name)
     ))?;
+    say_ended(&taken)?;
     print::note(
         "where its key may be in others' hands, `qnode revoke` it; a new machine joins by `qnode invite`",
     );
     Ok(())
+}
+
+/// `qnode revoke`.
+///
+/// # Errors
+/// Why nobody was revoked.
+pub fn revoke(member: String) -> Result<()> {
+    let taken: TakenReport = ask::report(&Request::Revoke { member }, SOON)?;
+    let name = print::clean_line(&taken.name);
+    if taken.already {
+        print::line(format!("{name} is revoked already: there is nothing to do"))?;
+        return Ok(());
+    }
+    print::line(format!(
+        "revoked {name}: nothing it signed is believed any more"
+    ))?;
+    say_ended(&taken)?;
+    print::note(format!(
+        "what it signed stops hitting on each node that hears of it, and leaves its disk within a \
+         minute; `qnode purge --builder {name} --dry-run` says what it reached"
+    ));
+    Ok(())
+}
+
+/// What became of the fork that was open.
+fn say_ended(taken: &TakenReport) -> Result<()> {
+    if let Some(ended) = &taken.ended {
+        print::line(ended_text(ended))?;
+    }
+    Ok(())
+}
+
+fn ended_text(ended: &EndedReport) -> String {
+    let mut lines = vec![match &ended.open {
+        None => "the membership had forked: the fork is ended".to_owned(),
+        Some(why) => format!(
+            "the membership has forked, and the fork is open still ({why}): end it with `qnode team merge`"
+        ),
+    }];
+    let signed = ended.signed.iter().map(|w| ("holds", w));
+    let left_out = ended.left_out.iter().map(|w| ("left out", w));
+    for (what_of_it, (name, what)) in signed.chain(left_out) {
+        lines.push(format!("{what_of_it:<10} {name} {what}"));
+    }
+    if ended.open.is_none() && !ended.left_out.is_empty() {
+        lines.push("what was left out was given by somebody who is no admin now: invite again whom you know".to_owned());
+    }
+    let lines: Vec<String> = lines.iter().map(|l| print::clean_line(l)).collect();
+    lines.join("\n")
 }
 
 /// The fork, in words.

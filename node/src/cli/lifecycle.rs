@@ -233,6 +233,18 @@ pub(super) fn belief_text(trust: &TrustReport) -> String {
     rules.collect::<Vec<_>>().join(" · narrowed to ")
 }
 
+/// How many are connected, and who turns this node away.
+fn peers_text(s: &Status) -> String {
+    let mut text = format!("{} connected", s.peers);
+    if !s.turned_away_by.is_empty() {
+        text.push_str(&format!(
+            "; turned away by {}: this node may have been removed from the team, or the one who let it in; ask an admin",
+            s.turned_away_by.join(", ")
+        ));
+    }
+    text
+}
+
 fn status_text(s: &Status, trust: &TrustReport) -> String {
     let team = match (&s.team, &s.role) {
         (Some(team), Some(role)) => format!("{team} (you are {role})"),
@@ -264,7 +276,7 @@ fn status_text(s: &Status, trust: &TrustReport) -> String {
             format!("what is built here with {}", trust.shared_with),
         ),
         ("listens", listen),
-        ("peers", format!("{} connected", s.peers)),
+        ("peers", peers_text(s)),
         (
             "store",
             format!(

@@ -73,7 +73,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Join(join) => done(team::join(join)),
         Command::Members(format) => done(team::members(format.format)),
         Command::Approve(approve) => done(team::approve(&approve)),
-        Command::Revoke { member } => done(team::revoke(member)),
+        Command::Revoke { member } => done(life::revoke(member)),
         Command::Project(args) => done(projects::set(args)),
         Command::Projects(format) => done(projects::list(format.format)),
         Command::Leave => done(team::leave()),

@@ -1,4 +1,4 @@
-//! invite, join, members, approve, revoke, leave: membership.
+//! invite, join, members, approve, leave: membership.
 //!
 //! Enters: names, tickets, codes that people compared. Leaves: requests to the node, which
 //! decides. What scripts need (a ticket) goes to stdout alone; what people need, to stderr.
@@ -245,26 +245,6 @@ fn same_code(given: &str, shown: &str) -> bool {
     };
     let shown = plain(shown);
     !shown.is_empty() && plain(given) == shown
-}
-
-/// `qnode revoke`.
-///
-/// # Errors
-/// Why nobody was revoked.
-pub fn revoke(member: String) -> Result<()> {
-    let text = format!(
-        "revoked {}: nothing it signed is believed any more",
-        print::clean_line(&member)
-    );
-    let hint = format!(
-        "what it signed stops hitting on each node that hears of it, and leaves its disk within a \
-         minute; `qnode purge --builder {} --dry-run` says what it reached",
-        print::clean_line(&member)
-    );
-    ask::value(&Request::Revoke { member }, SOON)?;
-    print::line(text)?;
-    print::note(hint);
-    Ok(())
 }
 
 /// `qnode leave`.

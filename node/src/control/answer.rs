@@ -145,7 +145,10 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
         ),
         Request::Approve { code, role } => done(&joining.approve(&code, &role).map_err(text)?.0),
         Request::Deny { code } => done(&joining.deny(&code).map_err(text)?.0),
-        Request::Revoke { member } => done(&joining.revoke(&member).map_err(text)?.0),
+        Request::Revoke { member } => {
+            let taken = joining.revoke(&member).map_err(text)?;
+            done(&life::taken_report(node, taken))
+        }
         Request::Life(request) => life::answer(node, request),
         Request::Project(request) => done(&projects::answer(node, &request)?),
         Request::Leave => leave(node, say),

@@ -18,6 +18,9 @@ use quarry_wrapper::pipeline::script::is_run;
 
 /// Characters of a key that `show` needs at least.
 const KEY_PREFIX_MIN: usize = 4;
+/// Connections in a row that a member's node ended before a word was exchanged until that is
+/// told: one whose node has not heard of a newcomer yet does so once or twice.
+const TURNED_AWAY: u32 = 3;
 /// A mark this old, seconds, is worth a note: five days before it counts as stale.
 const MARK_OLD: u64 = 25 * 24 * 60 * 60;
 
@@ -41,6 +44,7 @@ pub(super) fn status(node: &Node) -> Status {
         fork: super::life::fork(node).ok().flatten(),
         rotating: node.team.rotating().unwrap_or(false),
         peers: node.swarm.peers().iter().filter(|p| p.connected).count() as u64,
+        turned_away_by: turned_away_by(node),
         store: StoreStatus {
             entries: counts.entries,
             objects: counts.objects,
@@ -50,6 +54,14 @@ pub(super) fn status(node: &Node) -> Status {
         uptime_s: node.started.elapsed().as_secs(),
         busy: node.busy_now(),
     }
+}
+
+/// Members who turn this node away, by name.
+fn turned_away_by(node: &Node) -> Vec<String> {
+    let peers = node.swarm.peers().into_iter();
+    let away = peers.filter(|p| !p.connected && p.turned_away >= TURNED_AWAY);
+    let name = |p: crate::swarm::PeerStatus| node.team.peer_name(&p.peer);
+    away.filter_map(name).collect()
 }
 
 /// `qnode peers`.
@@ -69,6 +81,7 @@ pub(super) fn peers(node: &Node) -> Vec<PeerReport> {
             keys: p.keys,
             offences: p.offences,
             in_vain: p.in_vain,
+            turned_away: p.turned_away,
             left_out_s: p.left_out.map_or(0, |d| d.as_secs()),
         })
         .collect()
@@ -334,6 +347,12 @@ pub(super) fn health(node: &Node) -> Health {
                 .to_owned(),
         );
     }
+    if node.config.is_outdated(&node.home) {
+        health.problems.push(
+            "config.toml changed since the node started, and what it says now is not in force: `qnode restart`"
+                .to_owned(),
+        );
+    }
     for (root, _) in &node.config.trust.projects {
         if !root.is_dir() {
             health.notes.push(format!(
@@ -359,6 +378,10 @@ pub(super) fn health(node: &Node) -> Health {
         }
         if forked {
             health.problems.push(forked_text(node));
+        }
+        let away = turned_away_by(node).join(", ");
+        if !away.is_empty() {
+            health.problems.push(format!("teammates turn this node away ({away}): it may have been removed from the team, or the one who let it in; ask an admin"));
         }
         if members > 1 && !node.swarm.peers().iter().any(|p| p.connected) {
             health.notes.push("no teammate is connected now".to_owned());

@@ -4,7 +4,7 @@
 
 use super::Reply;
 use crate::charter;
-use crate::joining::role_name;
+use crate::joining::{Taken, role_name};
 use crate::runtime::Node;
 use crate::team::Wanted;
 use quarry_trust::roster::Op;
@@ -18,14 +18,14 @@ const ROTATE_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LifeRequest {
-    /// Another role for a member.
+    /// Another role for a member: a [`TakenReport`].
     Role {
         /// Prefix of name, peer or builder.
         member: String,
         /// `admin`, `builder` or `reader`.
         role: String,
     },
-    /// A member is to be admitted no longer; what it signed before counts.
+    /// A member is to be admitted no longer; what it signed before counts: a [`TakenReport`].
     Retire {
         /// Prefix of name, peer or builder.
         member: String,
@@ -125,6 +125,28 @@ pub struct MergedReport {
     pub signed: Vec<(String, String)>,
 }
 
+/// What a revocation, a retirement or another role came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenReport {
+    /// The member's name.
+    pub name: String,
+    /// Whether it was so before, and nothing was done.
+    pub already: bool,
+    /// How the fork ended that was open, where there was one.
+    pub ended: Option<EndedReport>,
+}
+
+/// How a fork ended with what was taken away.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedReport {
+    /// (name, what) of what waited and holds now.
+    pub signed: Vec<(String, String)>,
+    /// (name, what) of what waited and does not hold: its giver is no admin any more.
+    pub left_out: Vec<(String, String)>,
+    /// Why the fork is open still, where it is.
+    pub open: Option<String>,
+}
+
 /// What adopting a charter came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdoptedReport {
@@ -158,9 +180,13 @@ pub(super) fn answer(node: &Node, request: LifeRequest) -> Result<Reply, String>
     let joining = &node.joining;
     match request {
         LifeRequest::Role { member, role } => {
-            done(&joining.set_role(&member, &role).map_err(text)?.0)
+            let taken = joining.set_role(&member, &role).map_err(text)?;
+            done(&taken_report(node, taken))
         }
-        LifeRequest::Retire { member } => done(&joining.retire(&member).map_err(text)?.0),
+        LifeRequest::Retire { member } => {
+            let taken = joining.retire(&member).map_err(text)?;
+            done(&taken_report(node, taken))
+        }
         LifeRequest::Fork => done(&fork(node)?),
         LifeRequest::Merge => {
             let signed = joining.merge_fork().map_err(text)?;
@@ -199,6 +225,21 @@ pub(super) fn answer(node: &Node, request: LifeRequest) -> Result<Reply, String>
                 admins: joining.other_admins(),
             })
         }
+    }
+}
+
+/// What became of a member, in words.
+pub(super) fn taken_report(node: &Node, taken: Taken) -> TakenReport {
+    let words = |ops: &[Op]| ops.iter().map(|op| told(node, op)).collect();
+    let ended = taken.ended.map(|ended| EndedReport {
+        signed: words(&ended.signed),
+        left_out: words(&ended.left_out),
+        open: ended.open,
+    });
+    TakenReport {
+        name: taken.name,
+        already: taken.already,
+        ended,
     }
 }
 

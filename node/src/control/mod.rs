@@ -17,8 +17,8 @@ pub mod target;
 mod why;
 
 pub use life::{
-    AdoptedReport, First, ForkReport, InvitedReport, JoinedReport, KnockReport, LifeRequest,
-    MergedReport, RotatedReport, hex, unhex,
+    AdoptedReport, EndedReport, First, ForkReport, InvitedReport, JoinedReport, KnockReport,
+    LifeRequest, MergedReport, RotatedReport, TakenReport, hex, unhex,
 };
 pub use projects::{ProjectReport, ProjectRequest};
 
@@ -94,7 +94,7 @@ pub enum Request {
         /// The code.
         code: String,
     },
-    /// Revokes a member: nothing it signed is believed any more.
+    /// Revokes a member, nothing of which is believed any more: a [`TakenReport`].
     Revoke {
         /// Prefix of name, peer or builder.
         member: String,
@@ -226,6 +226,9 @@ pub struct Status {
     pub rotating: bool,
     /// Connected members.
     pub peers: u64,
+    /// Names of members whose nodes turn this one away: it may have been removed from the team.
+    #[serde(default)]
+    pub turned_away_by: Vec<String>,
     /// What is stored.
     pub store: StoreStatus,
     /// Seconds since the node started.
@@ -393,6 +396,9 @@ pub struct PeerReport {
     /// Questions in a row, for keys that it says it holds, that it answered with nothing.
     #[serde(default)]
     pub in_vain: u32,
+    /// Connections in a row that it ended before a word was exchanged.
+    #[serde(default)]
+    pub turned_away: u32,
     /// Seconds for which it is still left out of questions; 0 where it is not.
     #[serde(default)]
     pub left_out_s: u64,
@@ -532,6 +538,9 @@ pub struct RecentReport {
     /// otherwise.
     #[serde(default)]
     pub policy: String,
+    /// Of a miss: why no teammate was asked; empty otherwise.
+    #[serde(default)]
+    pub alone: String,
     /// That builders signed different results for this key, in words; empty otherwise.
     #[serde(default)]
     pub disagreement: String,

@@ -35,6 +35,11 @@ pub struct ProjectReport {
     pub ready: bool,
 }
 
+/// Whether a name reads like a name, not like a path: people take one for the other.
+fn is_plain(name: &str) -> bool {
+    !name.starts_with('.') && !name.contains(['/', '\\'])
+}
+
 /// Works on a request.
 ///
 /// # Errors
@@ -46,6 +51,12 @@ pub fn answer(node: &Node, request: &ProjectRequest) -> Result<Vec<ProjectReport
         close_to,
     } = request
     {
+        let is_new = !node.team.projects().iter().any(|p| p.name == *name);
+        if is_new && !is_plain(name) {
+            return Err(format!(
+                "{name:?} cannot be a project's name: choose one without `/` and `\\` that does not begin with a dot"
+            ));
+        }
         let set = node.team.set_project(name, open_to, close_to);
         set.map_err(|error| error.to_string())?;
         node.swarm.roster_changed();
@@ -57,4 +68,19 @@ pub fn answer(node: &Node, request: &ProjectRequest) -> Result<Vec<ProjectReport
         ready: shown.known,
     };
     Ok(node.team.projects().into_iter().map(report).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_s_name_is_no_path() {
+        for name in ["pay", "pay.core", "our pay", "zahlung-ä"] {
+            assert!(is_plain(name), "{name}");
+        }
+        for path in ["../x", "./x", ".x", "a/b", "/a", "a\\b", "..", "."] {
+            assert!(!is_plain(path), "{path}");
+        }
+    }
 }

@@ -168,6 +168,9 @@ fn explain(node: &Node, compile: RecentReport, near: &mut Neighbours<'_>) -> Why
             "{did} and stored: an entry was there and is not believed: {}",
             compile.policy
         ),
+        _ if !compile.alone.is_empty() => {
+            format!("{did} and stored: no teammate was asked: {}", compile.alone)
+        }
         _ => miss(node, &compile, near, &mut report),
     };
     if !compile.disagreement.is_empty() {

@@ -3,14 +3,36 @@
 //! Enters: an admin's decision, a signed charter, the wish for new keys. Leaves: a changed roster,
 //! and peers who are told. The rules are `trust`'s; the files are `team`'s.
 
-use super::{Joining, JoiningError, MemberName, POLL, role_of};
+use super::{Joining, JoiningError, POLL, role_of};
 use crate::charter::{Draft, read_signed};
 use crate::control::JoinedReport;
-use crate::find::Find;
-use crate::team::{Adopted, TeamError, Wanted};
-use quarry_trust::roster::{Fork, Op, Role};
+use crate::find::{Find, FindError, KEY_LIKE, ambiguous, has_key};
+use crate::team::{Adopted, Ended, TeamError, Wanted};
+use quarry_trust::roster::{Fork, Gone, Op, Role};
 use quarry_trust::{BuilderId, Member};
 use std::time::{Duration, Instant};
+
+/// What became of a member, and of the fork that was open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The member's name.
+    pub name: String,
+    /// Whether it was so before, and nothing was done.
+    pub already: bool,
+    /// How the fork ended, where there was one.
+    pub ended: Option<Ended>,
+}
+
+/// The one of this very name, or of a key that begins so, who waits for the fork to end.
+fn waits(fork: &Fork, wanted: &str) -> Option<Member> {
+    let mut all = fork.waiting.iter().filter_map(|op| match op {
+        Op::Add(member) => Some(member),
+        _ => None,
+    });
+    let is_meant = |m: &&Member| m.name == wanted || has_key(m, wanted) && wanted.len() >= KEY_LIKE;
+    let found = all.find(is_meant)?.clone();
+    all.find(is_meant).is_none().then_some(found)
+}
 
 impl Joining {
     fn find(&self, member: &str) -> Result<Member, JoiningError> {
@@ -19,30 +41,81 @@ impl Joining {
         Ok(found.map_err(TeamError::from)?)
     }
 
-    /// Gives a member another role. Blocks.
+    /// Who is to be revoked, and whether that is so already: also one who left by itself.
+    fn find_to_revoke(&self, member: &str) -> Result<(Member, bool), JoiningError> {
+        let missing = match self.find(member) {
+            Err(JoiningError::Team(TeamError::Find(e @ FindError::NotFound(_)))) => e,
+            found => return found.map(|found| (found, false)),
+        };
+        let former = self.team.roster(|r| {
+            let former = r.find_former(member).into_iter();
+            let former = former.map(|(m, gone)| (m.clone(), gone)).collect();
+            let waits = r.fork().and_then(|fork| waits(fork, member));
+            (former, waits)
+        });
+        let (mut former, waits): (Vec<(Member, Gone)>, _) = former.ok_or(TeamError::None)?;
+        let Some((first, _)) = former.first().cloned() else {
+            let waits = waits.map(|member| (member, false));
+            return waits.ok_or_else(|| TeamError::from(missing).into());
+        };
+        former.retain(|(_, gone)| *gone == Gone::Retired);
+        if former.len() > 1 {
+            return Err(TeamError::from(ambiguous(member, former.iter().map(|f| &f.0))).into());
+        }
+        let retired = former.pop().map(|(retired, _)| (retired, false));
+        Ok(retired.unwrap_or((first, true)))
+    }
+
+    fn take_away(&self, member: Member, op: Op) -> Result<Taken, JoiningError> {
+        let ended = self.team.take_away(op)?;
+        self.swarm.roster_changed();
+        Ok(Taken {
+            name: member.name,
+            already: false,
+            ended,
+        })
+    }
+
+    /// Revokes a member, also where the chain is forked. Blocks.
     ///
     /// # Errors
     /// [`JoiningError`].
-    pub fn set_role(&self, member: &str, role: &str) -> Result<MemberName, JoiningError> {
+    pub fn revoke(&self, member: &str) -> Result<Taken, JoiningError> {
+        self.as_admin()?;
+        let (found, already) = self.find_to_revoke(member)?;
+        if already {
+            return Ok(Taken {
+                name: found.name,
+                already,
+                ended: None,
+            });
+        }
+        let op = Op::Revoke(found.builder);
+        self.take_away(found, op)
+    }
+
+    /// Gives a member another role; a lower one also where the chain is forked. Blocks.
+    ///
+    /// # Errors
+    /// [`JoiningError`].
+    pub fn set_role(&self, member: &str, role: &str) -> Result<Taken, JoiningError> {
         let role = role_of(role)?;
         self.as_admin()?;
         let found = self.find(member)?;
-        self.team.propose(Op::SetRole(found.builder, role))?;
-        self.swarm.roster_changed();
-        Ok(MemberName(found.name))
+        let op = Op::SetRole(found.builder, role);
+        self.take_away(found, op)
     }
 
     /// Retires a member: it is admitted no longer, and what it signed before counts where it was
-    /// verified. Blocks.
+    /// verified. Also where the chain is forked. Blocks.
     ///
     /// # Errors
     /// [`JoiningError`].
-    pub fn retire(&self, member: &str) -> Result<MemberName, JoiningError> {
+    pub fn retire(&self, member: &str) -> Result<Taken, JoiningError> {
         self.as_admin()?;
         let found = self.find(member)?;
-        self.team.propose(Op::Retire(found.builder))?;
-        self.swarm.roster_changed();
-        Ok(MemberName(found.name))
+        let op = Op::Retire(found.builder);
+        self.take_away(found, op)
     }
 
     /// The open fork, and the names of who signed its heads.

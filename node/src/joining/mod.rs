@@ -12,11 +12,11 @@ mod life;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use addresses::again as addresses_again;
 pub use addresses::remembered;
+pub use life::Taken;
 
 use crate::adopt::adopt;
 use crate::config::Config;
 use crate::control::{InvitedReport, JoinedReport, KnockReport, Progress};
-use crate::find::Find;
 use crate::service::counters::Counters;
 use crate::service::membership::MembershipError;
 use crate::store::Store;
@@ -416,22 +416,6 @@ impl Joining {
             .enter(&welcome.roster, Some(&root), *welcome.team_secret)?;
         self.swarm.add_addresses(&welcome.admin, &welcome.addresses);
         self.entered()
-    }
-
-    /// Revokes a member. Blocks.
-    ///
-    /// # Errors
-    /// [`JoiningError`].
-    pub fn revoke(&self, member: &str) -> Result<MemberName, JoiningError> {
-        self.as_admin()?;
-        let found = self
-            .team
-            .roster(|r| r.find(member).cloned())
-            .ok_or(TeamError::None)?;
-        let found = found.map_err(TeamError::from)?;
-        self.team.propose(Op::Revoke(found.builder))?;
-        self.swarm.roster_changed();
-        Ok(MemberName(found.name))
     }
 
     /// Leaves the team: says so to the peers, then forgets it. Blocks up to `within`.

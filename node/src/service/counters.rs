@@ -171,9 +171,10 @@ impl Counters {
         stats
     }
 
-    /// Starts over.
+    /// Starts counting over. What was remembered for people (`why`, `doctor`) is no count, and
+    /// stays.
     pub fn reset(&self) {
-        *self.lock() = Inner::default();
+        self.lock().stats = Stats::default();
     }
 
     /// The latest outcomes, oldest first.
@@ -243,6 +244,18 @@ mod tests {
         );
         assert_eq!(s.bypass_reasons["link-target"], 2);
         assert_eq!(s.rejected["unsigned"], 0, "named even at zero");
+    }
+
+    #[test]
+    fn a_reset_counts_anew_and_forgets_nothing_else() {
+        let counters = Counters::default();
+        counters.ended(Outcome::Miss, Some(RecentReport::default()));
+        counters.disagreed("two builders".to_owned());
+        counters.reset();
+        assert_eq!(counters.stats().misses, 0);
+        assert_eq!(counters.stats().disagreements, 0);
+        assert_eq!(counters.recent().len(), 1, "`why` explains it still");
+        assert_eq!(counters.alarms(), ["two builders"]);
     }
 
     #[test]

@@ -146,17 +146,18 @@ impl Book {
     }
 
     /// The last connection went down. Before rosters were exchanged that is a failed dial: the
-    /// other end turned us away, and will again.
-    pub(super) fn disconnected(&mut self, peer: &PeerId, now: Instant) {
+    /// other end turned us away, and will again. True then.
+    pub(super) fn disconnected(&mut self, peer: &PeerId, now: Instant) -> bool {
         let Some(known) = self.known.get_mut(peer) else {
-            return;
+            return false;
         };
         known.connected = false;
         if std::mem::take(&mut known.settled) {
             known.next = now + LOST_WAIT + jitter(peer, 0);
-        } else {
-            self.failed(peer, now);
+            return false;
         }
+        self.failed(peer, now);
+        true
     }
 
     /// A dial failed.

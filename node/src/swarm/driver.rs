@@ -366,7 +366,9 @@ impl Driver {
             return;
         }
         // Also for who was revoked: it may be let in again, and is then to be dialed.
-        self.book.disconnected(&peer, Instant::now());
+        if self.book.disconnected(&peer, Instant::now()) {
+            self.shared.index.turned_away(&peer);
+        }
         if self.links.remove(&peer).is_some() {
             self.shared.index.disconnected(&peer);
             self.fetcher.forget(&peer);

@@ -66,6 +66,8 @@ struct Member {
     delays: u32,
     /// Questions in a row, for keys that it says it holds, that it answered with nothing.
     in_vain: u32,
+    /// Connections in a row that went down before it took our roster.
+    turned_away: u32,
     address: String,
     traffic: Arc<Traffic>,
 }
@@ -126,7 +128,13 @@ impl Index {
         self.with(peer, |m| {
             m.introduced = m.connected;
             m.accepted = m.connected;
+            m.turned_away = 0;
         });
+    }
+
+    /// A connection went down before the peer took our roster.
+    pub(super) fn turned_away(&self, peer: &PeerId) {
+        self.with(peer, |m| m.turned_away = m.turned_away.saturating_add(1));
     }
 
     /// Whether the peer's roster was taken on a connection that is up.
@@ -310,6 +318,7 @@ impl Member {
             bandwidth: (bandwidth > 0).then_some(bandwidth),
             offences: self.offences,
             in_vain: self.in_vain,
+            turned_away: self.turned_away,
             left_out: self
                 .excluded_until
                 .and_then(|until| until.checked_duration_since(Instant::now())),

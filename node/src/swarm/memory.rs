@@ -242,6 +242,7 @@ impl Swarm for MemorySwarm {
                 bandwidth: None,
                 offences: 0,
                 in_vain: 0,
+                turned_away: 0,
                 left_out: None,
             }
         };

@@ -255,6 +255,9 @@ pub struct PeerStatus {
     pub offences: u32,
     /// Questions in a row, for keys that it says it holds, that it answered with nothing.
     pub in_vain: u32,
+    /// Connections in a row that it ended before rosters were exchanged: what a member's node does
+    /// with one that it does not know as a member.
+    pub turned_away: u32,
     /// How long it is still left out of questions, where it is.
     pub left_out: Option<Duration>,
 }

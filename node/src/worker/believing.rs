@@ -10,7 +10,6 @@ use crate::belief::{self, Belief, Refused, Ruling};
 use crate::project::FILE;
 use crate::service::policy::Reach;
 use crate::team::{Audience, Team, Whom};
-use quarry_trust::policy::Why;
 use quarry_trust::{ActionKey, Entry, LookupKey, ObjectRef, Roster, Scope, Verified};
 use quarry_wrapper::pipeline::{Cache, Candidate, Object, Staged, Tier, UnsignedEntry};
 use std::fs::File;
@@ -25,6 +24,8 @@ const SEEN_MAX: usize = 64;
 pub struct Heard {
     /// Why entries that were there were not used.
     pub refused: Option<Refused>,
+    /// Why nobody was asked, in words: whether there were any is not known.
+    pub alone: Option<String>,
     /// Entries that were there, believed or not.
     pub seen: Vec<Verified<Entry>>,
     /// Builders that contradict each other about what was looked for, in words.
@@ -38,7 +39,7 @@ pub struct Believing {
     reach: Reach,
     audience: Audience,
     /// Why nobody is asked.
-    alone: Option<Refused>,
+    alone: Option<String>,
     heard: Mutex<Heard>,
 }
 
@@ -86,28 +87,24 @@ impl Believing {
         self.audience.publish
     }
 
-    /// What was come across. Where nobody may be asked, that is why nothing was.
+    /// What was come across, and why nobody was asked where nobody may be.
     #[must_use]
     pub fn heard(self) -> Heard {
         let heard = self.heard.into_inner();
         let mut heard = heard.unwrap_or_else(PoisonError::into_inner);
-        heard.refused = heard.refused.or(self.alone);
+        heard.alone = self.alone;
         heard
     }
 }
 
 /// Why nobody is asked, where a workspace is not for the team and not open to this node either.
-fn alone(team: &Team, belief: &Belief, rulings: &[Ruling], audience: &Audience) -> Option<Refused> {
+fn alone(team: &Team, belief: &Belief, rulings: &[Ruling], audience: &Audience) -> Option<String> {
     if !audience.asked.is_empty() || team.role().is_none() {
         return None;
     }
     match &belief.whom {
-        Whom::Project(name) => Some(Refused {
-            from: FILE.to_owned(),
-            why: Why::NotNamed,
-            problem: Some(format!("project {name} is not open to this node")),
-        }),
-        Whom::Unknown => belief::unusable(rulings),
+        Whom::Project(name) => Some(format!("project {name} is not open to this node ({FILE})")),
+        Whom::Unknown => belief::unusable(rulings).map(|refused| refused.words()),
         Whom::Team | Whom::Nowhere => None,
     }
 }

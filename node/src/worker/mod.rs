@@ -334,6 +334,7 @@ impl Worker {
                         .refused
                         .as_ref()
                         .map_or_else(String::new, Refused::words),
+                    alone: heard.alone.clone().unwrap_or_default(),
                     disagreement: self.contradicts(&entry, heard),
                     ..self.recent(&entry, asked)
                 };

@@ -69,7 +69,7 @@ pub enum RosterError {
     #[error("the roster has no room for more {0}; the team's root must sign a new charter")]
     Full(&'static str),
     /// The chain has more than one head.
-    #[error("the chain has {0} heads; an admin must merge them first")]
+    #[error("the chain has {0} branches; an admin must `qnode team merge` them first")]
     Forked(usize),
     /// A merge that does not name exactly the other heads.
     #[error("the merge does not name the chain's other heads; look at the fork again")]

@@ -5,6 +5,7 @@
 //! used: what is not understood is left alone. Must never happen here: another wrapper replaced,
 //! or a line touched that setup did not write.
 
+use quarry_wrapper::digests::open_regular;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -71,7 +72,7 @@ pub fn read(path: &Path) -> Result<String, EditError> {
         path: path.to_owned(),
         source,
     };
-    let file = match fs::File::open(path) {
+    let file = match open_regular(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
         Err(e) => return Err(failed(e)),
