@@ -149,3 +149,20 @@ fn a_branch_with_an_ended_fork_inside_is_taken_whole() {
     assert_eq!(team.standing(&id(BOB)), Standing::Revoked);
     assert_eq!(team.standing(&id(50)), Standing::Unknown);
 }
+
+#[test]
+fn an_admin_of_one_branch_alone_is_nobody_to_leave_the_team_to() {
+    let mut alices = crate::charter::found("desk", &key(ROOT), member(ALICE, Role::Admin), NOW);
+    add(&mut alices, ALICE, BOB, Role::Admin);
+    let mut bobs = alices.clone();
+    add(&mut alices, ALICE, DAVE, Role::Admin);
+    add(&mut bobs, BOB, FRIEND, Role::Reader);
+    alices.merge(&bobs.to_wire()).unwrap();
+    let lower = Op::SetRole(id(BOB), Role::Builder);
+    take_away(&mut alices, lower, &key(ALICE), NOW).unwrap();
+    // On her branch Dave is an admin, and for the team he waits.
+    let leaves = take_away(&mut alices, Op::Retire(id(ALICE)), &key(ALICE), NOW);
+    assert_eq!(leaves.unwrap_err(), RosterError::LastAdmin);
+    take_away(&mut alices, Op::Revoke(id(ALICE)), &key(ALICE), NOW).unwrap();
+    assert_eq!(alices.standing(&id(ALICE)), Standing::Revoked);
+}
