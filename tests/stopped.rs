@@ -8,10 +8,10 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-/// A program that takes its compiler a second or two, in which a shell finds it.
+/// A program that takes its compiler about a second, in which a shell finds it.
 const LONG: &str = "#![allow(long_running_const_eval)]
-const STEPS: u32 = { let mut n = 0; while n < 10_000_000 { n += 1 } n };
-fn main() { assert_eq!(STEPS, 10_000_000); println!(\"{}\", evil::WORD); }
+const STEPS: u32 = { let mut n = 0; while n < 1_000_000 { n += 1 } n };
+fn main() { assert_eq!(STEPS, 1_000_000); println!(\"{}\", evil::WORD); }
 ";
 
 /// Starts what `AMBUSH` names, out of the build's sight.
