@@ -7,8 +7,9 @@
 use crate::taking::take_away;
 use quarry_trust::canon::{Canonical, Reader, Writer};
 use quarry_trust::key::{SIGNATURE_LEN, Signature};
-use quarry_trust::roster::{Op, Roster, RosterError};
+use quarry_trust::roster::{Op, Project, Roster, RosterError};
 use quarry_trust::{BuilderId, BuilderKey, Member, PeerId, TeamId, canonical};
+use std::collections::BTreeSet;
 
 /// The schema of a rotation's bytes, and its kind among the words that travel with rosters (a
 /// departure's first two bytes say 1).
@@ -168,6 +169,7 @@ impl Rotation {
             Some(true) => Ok(()),
             Some(false) => Err(RosterError::AlreadyMember(said.new)),
             None => {
+                let projects = projects_of(roster, &said.old);
                 if said.last {
                     roster.propose(end, admin, now)?;
                 }
@@ -177,10 +179,29 @@ impl Rotation {
                     joined: now,
                     ..old
                 };
-                roster.propose(Op::Add(renewed), admin, now)
+                roster.propose(Op::Add(renewed), admin, now)?;
+                for (name, mut members) in projects {
+                    members.retain(|m| roster.member_by_builder(m).is_some());
+                    members.insert(said.new);
+                    // Without a secret it is stale, and is given one with the next change.
+                    let project = Project {
+                        members,
+                        ..Project::default()
+                    };
+                    roster.propose(Op::Project(name, project), admin, now)?;
+                }
+                Ok(())
             }
         }
     }
+}
+
+/// The closed projects that a member is in, with all their members.
+fn projects_of(roster: &Roster, member: &BuilderId) -> Vec<(String, BTreeSet<BuilderId>)> {
+    let of = |(name, project): (&str, &Project)| (name.to_owned(), project.members.clone());
+    let all = roster.projects().map(of);
+    all.filter(|(_, members)| members.contains(member))
+        .collect()
 }
 
 #[cfg(test)]

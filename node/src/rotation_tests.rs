@@ -49,6 +49,34 @@ fn bobs_new_key_takes_his_place_and_his_old_one_retires() {
 }
 
 #[test]
+fn the_new_key_is_in_the_projects_that_the_old_one_was_in_and_in_no_other() {
+    for last in [true, false] {
+        let mut roster = team();
+        for (name, members) in [("pay", [1, 2].as_slice()), ("web", [1].as_slice())] {
+            let members = members.iter().map(|n| key(*n).id()).collect();
+            let project = Project {
+                members,
+                ..Project::default()
+            };
+            let op = Op::Project(name.into(), project);
+            roster.propose(op, &key(1), 20).unwrap();
+        }
+        let peer = if last { 102 } else { 122 };
+        rotation(22, peer, false, last)
+            .apply(&mut roster, &key(1), 30)
+            .unwrap();
+        let in_it = |name: &str| -> Vec<u8> {
+            let mut all = roster.projects();
+            let project = all.find(|p| p.0 == name).unwrap().1;
+            let among = |n: &u8| project.members.contains(&key(*n).id());
+            [1, 2, 22].into_iter().filter(among).collect()
+        };
+        let pay: &[u8] = if last { &[1, 22] } else { &[1, 2, 22] };
+        assert_eq!((in_it("pay"), in_it("web")), (pay.to_vec(), vec![1]));
+    }
+}
+
+#[test]
 fn a_compromised_key_is_revoked_with_all_that_it_signed() {
     let mut roster = team();
     rotation(22, 102, true, true)
