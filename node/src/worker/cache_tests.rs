@@ -174,6 +174,57 @@ fn members_hear_what_was_restored_and_others_and_private_things_are_not_told() {
     assert_eq!(stranger, crate::swarm::Restored::default());
 }
 
+#[test]
+fn who_is_outside_of_a_project_gets_neither_entries_nor_objects_of_it() {
+    use crate::swarm::Host;
+    let desk = Desk::new(false);
+    let carol = Member {
+        name: "carol".into(),
+        role: Role::Builder,
+        peer: PeerId([8; 32]),
+        builder: BuilderKey::generate().unwrap().id(),
+        joined: 0,
+    };
+    desk.team.propose(Op::Add(carol)).unwrap();
+    desk.team.set_project("pay", &["bob".into()], &[]).unwrap();
+    let (store, team) = (Arc::new(desk.store.clone()), desk.team.clone());
+    let counters = Arc::new(Counters::resume(None));
+    let host = NodeHost::new(store, team, counters, desk.hearing.clone());
+    let entry = |scope, name: &str| Entry {
+        scope,
+        crate_name: name.into(),
+        lookup: LookupKey::of(name.as_bytes()),
+        action: ActionKey::of(name.as_bytes()),
+        ..Entry::clone(&desk.entry)
+    };
+    let pay = desk.team.audience(&Whom::Project("pay".into())).publish;
+    // Bob, who is in it, and Carol, who is not: what each gets of the four ways to ask.
+    for (scope, name, carols) in [(desk.team.scope(), "open", [1; 4]), (pay, "closed", [0; 4])] {
+        let entry = entry(scope, name);
+        let signed = entry.sign(&desk.bob);
+        let prediction = b"inputs".to_vec();
+        let verified = desk
+            .team
+            .verify(&signed, Source::Store, None, None)
+            .unwrap();
+        desk.store
+            .put(&verified, &Offer { prediction, signed })
+            .unwrap();
+        for (peer, gets) in [(PeerId([9; 32]), [1; 4]), (PeerId([8; 32]), carols)] {
+            let asks = [
+                Ask::Lookup(entry.lookup),
+                Ask::Action(entry.action),
+                Ask::Crate(crate::swarm::crate_digest(name)),
+            ];
+            let offers = asks.iter().map(|ask| host.offers(&peer, ask).len());
+            let object = host.open(&peer, &entry.action, &entry.description.digest);
+            let mut found: Vec<usize> = offers.collect();
+            found.push(usize::from(object.is_some()));
+            assert_eq!(found, gets, "{name} for {peer:?}");
+        }
+    }
+}
+
 /// A member outside of a project, whose filter says yes to every key that it hears of, and who
 /// notes what it is asked.
 struct Curious {
