@@ -247,7 +247,10 @@ impl crate::swarm::Host for Curious {
     fn merge_roster(&self, _: &PeerId, _: &[u8]) -> crate::swarm::Taken {
         crate::swarm::Taken::Known
     }
-    fn offers(&self, _: &PeerId, _: &Ask) -> Vec<Offer> {
+    fn offers(&self, _: &PeerId, ask: &Ask) -> Vec<Offer> {
+        if let Ask::Action(action) = ask {
+            self.asked.lock().unwrap().push(*action);
+        }
         Vec::new()
     }
     fn restored(&self, _: &PeerId, _: &BuilderId) -> crate::swarm::Restored {
@@ -302,8 +305,20 @@ fn who_is_outside_of_a_project_is_asked_for_nothing_of_it_whatever_it_says_it_ho
             from: Some(PeerId([9; 32])),
         };
         assert!(!desk.cache.bring(&candidate, &[]));
+        // Now as one who looks for it.
+        let whom = match scope {
+            Scope::Project(..) => Whom::Project("pay".into()),
+            _ => Whom::Team,
+        };
+        let audience = desk.team.audience(&whom);
+        let key = ActionKey::of(b"nobody has it");
+        for within in &audience.asked {
+            claims.announce(&desk.team.sought(within, &key.digest()));
+        }
+        let found = (desk.cache).get(&key, Tier::Peers, (&audience, &Reach::default()));
+        assert!(found.is_empty());
         let heard = std::mem::take(&mut *curious.asked.lock().unwrap());
-        assert_eq!(heard.len(), asked, "{scope:?}");
+        assert_eq!(heard.len(), 2 * asked, "{scope:?}");
     }
 }
 
