@@ -252,13 +252,12 @@ fn bob_is_shut_out_and_what_alice_builds_next_is_no_longer_his() {
     assert_eq!(projects[0]["members"], serde_json::json!(["alice"]));
 }
 
-#[test]
-fn a_quarry_toml_that_is_a_link_to_nothing_shares_nothing() {
-    let devs = team(&["alice", "bob"]);
-    let (alice, bob) = (&devs[0], &devs[1]);
+/// Alice builds what this makes of her `quarry.toml`, for nobody; Bob gets nothing of it.
+#[track_caller]
+fn built_for_nobody(alice: &Dev, bob: &Dev, make: impl Fn(&Path)) -> PathBuf {
     let here = alice.path("checkout");
     projects::small(&here);
-    std::os::unix::fs::symlink("/nowhere/quarry.toml", here.join("quarry.toml")).unwrap();
+    make(&here.join("quarry.toml"));
     alice.build(&here, &["build"]).succeeded();
     assert_eq!(shared_with(alice, &here), "nobody");
     alice.flush();
@@ -266,22 +265,24 @@ fn a_quarry_toml_that_is_a_link_to_nothing_shares_nothing() {
     projects::small(&there);
     bob.build(&there, &["build"]).succeeded();
     assert_eq!(bob.count("hits.peer"), 0, "{}", bob.stats());
+    here
+}
+
+#[test]
+fn a_quarry_toml_that_is_a_link_to_nothing_shares_nothing() {
+    let devs = team(&["alice", "bob"]);
+    built_for_nobody(&devs[0], &devs[1], |file| {
+        std::os::unix::fs::symlink("/nowhere/quarry.toml", file).unwrap();
+    });
 }
 
 #[test]
 fn a_quarry_toml_that_cannot_be_understood_shares_nothing() {
     let devs = team(&["alice", "bob"]);
-    let (alice, bob) = (&devs[0], &devs[1]);
-    let here = alice.path("checkout");
-    projects::small(&here);
-    std::fs::write(here.join("quarry.toml"), "scoop = \"pay\"\n").unwrap();
-    alice.build(&here, &["build"]).succeeded();
-    assert_eq!(shared_with(alice, &here), "nobody");
-    alice.flush();
-    let there = bob.path("there");
-    projects::small(&there);
-    bob.build(&there, &["build"]).succeeded();
-    assert_eq!(bob.count("hits.peer"), 0, "{}", bob.stats());
+    let alice = &devs[0];
+    let here = built_for_nobody(alice, &devs[1], |file| {
+        std::fs::write(file, "scoop = \"pay\"\n").unwrap();
+    });
     // Hers she has all the same.
     std::fs::remove_dir_all(here.join("target")).unwrap();
     alice.build(&here, &["build"]).succeeded();

@@ -130,3 +130,20 @@ fn whoever_names_nobody_widest_asks_for_nobody_in_particular() {
     assert_eq!(named(&alice).unwrap().len(), 1);
     assert!(!is_widest(&Belief::own_only().resolve(Some(&desk()))));
 }
+
+#[test]
+fn two_closed_projects_at_once_are_nobody_s_and_one_alone_is_its_own() {
+    let beliefs = Beliefs::new(TrustSettings::default());
+    let here = |scopes: &[&str]| Here {
+        root: Some("/ws".into()),
+        scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
+        ..Here::default()
+    };
+    assert_eq!(beliefs.belief(&here(&[])).whom, Whom::Team);
+    let one = beliefs.belief(&here(&["pay"]));
+    assert_eq!(one.whom, Whom::Project("pay".into()));
+    let both = beliefs.belief(&here(&["pay", "web"]));
+    assert_eq!(both.whom, Whom::Unknown);
+    let why = unusable(&both.resolve(Some(&desk()))).unwrap();
+    assert!(why.words().contains("pay and web"), "{}", why.words());
+}

@@ -2,10 +2,10 @@
 //!
 //! Enters: an invocation, by which the root and other places that it belongs to are found, and
 //! the files there. Leaves: their rules of belief, which may only narrow, and the scope that its
-//! entries belong to. The file counts as it
-//! is when a compile begins; what was read is kept by the file's identity, so that a hit costs one
-//! `stat`. Must never happen here: a root that a peer named; a file that cannot be read, or says
-//! what nobody knows, taken for one that says nothing.
+//! entries belong to. A file counts as it is when a compile begins; what was read is kept by the
+//! file's identity, so that a hit costs one `stat` for each directory on the way up. Must never
+//! happen here: a root that a peer named; a file that cannot be read, or says what nobody knows,
+//! taken for one that says nothing.
 
 use crate::rules::{self, Trust};
 use quarry_trust::roster::check_name;
