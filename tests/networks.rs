@@ -3,101 +3,13 @@
 //! Hosts are network namespaces joined by a bridge, made here and removed at the end. That takes
 //! root and iproute2; where they are missing the tests say loudly that they were skipped.
 
+use crate::harness::network::{Network, ip, on_host};
 use crate::harness::{Dev, projects, qnode, wait_for};
 use quarry_node::ticket::Ticket;
-use std::process::Command;
 use std::sync::Mutex;
 
 /// Namespaces have names that the whole machine shares: one network at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-fn ip(args: &str) -> bool {
-    let output = Command::new("ip").args(args.split_whitespace()).output();
-    output.is_ok_and(|o| o.status.success())
-}
-
-/// A bridge with hosts on it, gone when dropped.
-struct Network {
-    tag: String,
-    hosts: Vec<String>,
-}
-
-impl Network {
-    /// `None`, said aloud, where namespaces cannot be made.
-    fn of(names: &[&str]) -> Option<Self> {
-        let tag = format!("q{}", std::process::id() % 10_000);
-        let network = Self {
-            hosts: names.iter().map(|n| format!("{tag}{n}")).collect(),
-            tag,
-        };
-        network.clear();
-        let made = ip(&format!("netns add {}", network.switch()))
-            && ip(&format!(
-                "-n {} link add name bridge0 type bridge",
-                network.switch()
-            ))
-            && ip(&format!("-n {} link set bridge0 up", network.switch()))
-            && (1..)
-                .zip(&network.hosts)
-                .all(|(at, host)| network.plug(host, at));
-        if made {
-            return Some(network);
-        }
-        eprintln!("SKIPPED: network namespaces cannot be made here (root and iproute2 are needed)");
-        None
-    }
-
-    fn switch(&self) -> String {
-        format!("{}sw", self.tag)
-    }
-
-    fn plug(&self, host: &str, at: usize) -> bool {
-        let switch = self.switch();
-        ip(&format!("netns add {host}"))
-            && ip(&format!(
-                "link add eth0 netns {host} type veth peer name p{at} netns {switch}"
-            ))
-            && ip(&format!("-n {switch} link set p{at} master bridge0"))
-            && ip(&format!("-n {switch} link set p{at} up"))
-            && ip(&format!("-n {host} link set lo up"))
-            && ip(&format!("-n {host} addr add 10.77.0.{at}/24 dev eth0"))
-            && ip(&format!("-n {host} link set eth0 up"))
-            && ip(&format!("-n {host} route add default via 10.77.0.254"))
-    }
-
-    /// Gives a host another address.
-    fn renumber(&self, host: usize, address: &str) {
-        let host = &self.hosts[host];
-        assert!(ip(&format!("-n {host} addr flush dev eth0")));
-        assert!(ip(&format!("-n {host} addr add {address}/24 dev eth0")));
-    }
-
-    fn clear(&self) {
-        for host in self.hosts.iter().chain([&self.switch()]) {
-            let _ = ip(&format!("netns del {host}"));
-        }
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        self.clear();
-    }
-}
-
-/// A developer whose commands run on a host of the network.
-fn on_host(name: &str, network: &Network, host: usize) -> Dev {
-    let mut dev = Dev::new(name);
-    dev.prefix = ["ip", "netns", "exec", &network.hosts[host]]
-        .map(str::to_owned)
-        .to_vec();
-    dev.env
-        .push(("QUARRY_LISTEN".into(), "/ip4/0.0.0.0/tcp/4746".into()));
-    dev.env
-        .push(("QUARRY_DOOR_LISTEN".into(), "/ip4/0.0.0.0/tcp/4747".into()));
-    dev.env.push(("QUARRY_MDNS".into(), "on".into()));
-    dev
-}
 
 fn connected(dev: &Dev) -> Option<()> {
     (dev.json(&["status"])["peers"].as_u64()? >= 1).then_some(())

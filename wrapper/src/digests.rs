@@ -6,11 +6,11 @@
 //! same tick as the read could otherwise go unseen. Where a filesystem keeps time of its own
 //! (NFS, 9p and the like) nothing is remembered.
 
-use quarry_trust::{Digest, digest::Hasher};
+use quarry_trust::{Digest, ObjectRef, digest::Hasher};
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -115,10 +115,30 @@ pub fn now_nanos() -> i128 {
     i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
 }
 
+/// The time now by the clock of the filesystem that a directory lies on, in nanoseconds since
+/// 1970: the beginning of its tick, so that whatever is stamped later is stamped with no less.
+///
+/// # Errors
+/// What opening the directory, or creating a file there, said.
+pub fn clock_mark(dir: &Path) -> io::Result<i128> {
+    #[cfg(target_os = "linux")]
+    if local_clock(File::open(dir)?) {
+        // By which the kernel stamps: a file made to look at its time would say the same.
+        let tick = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        return Ok(nanos(tick.tv_sec, tick.tv_nsec));
+    }
+    let name = format!(".quarry-clock-{}-{}", std::process::id(), now_nanos());
+    let path = dir.join(name);
+    let file = File::options().write(true).create_new(true).open(&path)?;
+    let mark = file.metadata().map(|m| nanos(m.ctime(), m.ctime_nsec()));
+    let _ = std::fs::remove_file(&path);
+    mark
+}
+
 /// Whether the filesystem of an open file stamps times by this machine's clock.
 #[cfg(target_os = "linux")]
 #[must_use]
-pub fn local_clock(file: &File) -> bool {
+pub fn local_clock(file: impl std::os::fd::AsFd) -> bool {
     // From linux/magic.h: NFS, 9p, SMB, CIFS, SMB2, CODA, AFS, CEPH, FUSE.
     const FOREIGN: [i64; 9] = [
         0x6969,
@@ -141,7 +161,7 @@ pub fn local_clock(file: &File) -> bool {
 /// Elsewhere no filesystem's clock is trusted yet. Unverified.
 #[cfg(not(target_os = "linux"))]
 #[must_use]
-pub fn local_clock(_file: &File) -> bool {
+pub fn local_clock(_file: impl std::os::fd::AsFd) -> bool {
     true
 }
 
@@ -181,15 +201,88 @@ impl MemoDigests {
         memo.insert(identity, digest);
     }
 
-    /// Tells the memory of a file whose bytes were hashed as they were written or copied, so
-    /// that it need not be read again. Ignored inside one tick of its last change.
-    pub fn note(&self, file: &File, digest: Digest) {
-        let Ok(m) = file.metadata() else { return };
-        let identity = Identity::of(&m);
-        if settled(&identity) && local_clock(file) {
-            self.keep(identity, digest);
+    /// Whether an open file, at most `object.size` bytes of which are read, is an object. What
+    /// was found is remembered while the node lives, and no longer: a file that was torn by a
+    /// power cut is read again.
+    ///
+    /// # Errors
+    /// What reading said, or that the file changed meanwhile.
+    pub fn is(&self, file: &File, object: &ObjectRef) -> io::Result<bool> {
+        let before = Identity::of(&file.metadata()?);
+        if before.size != object.size {
+            return Ok(false);
         }
+        if self.is_known(&before, &object.digest) {
+            return Ok(true);
+        }
+        let found = read_digest(file)?;
+        self.was_read(file, before, found)?;
+        Ok(found == object.digest)
     }
+
+    /// Remembers, while the node lives, what was found in a file that was `before` when its
+    /// reading began.
+    ///
+    /// # Errors
+    /// That the file changed meanwhile.
+    pub fn was_read(&self, file: &File, before: Identity, found: Digest) -> io::Result<()> {
+        if before != Identity::of(&file.metadata()?) {
+            return Err(changed());
+        }
+        if settled(&before) && local_clock(file) {
+            self.keep(before, found);
+        }
+        Ok(())
+    }
+
+    /// Whether a file in this state is known to have this digest, without a look at the disk.
+    #[must_use]
+    pub fn is_known(&self, identity: &Identity, digest: &Digest) -> bool {
+        let memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
+        memo.get(identity) == Some(digest)
+    }
+
+    /// Remembers the digest of a file whose time was set by [`stamp`] since anybody wrote to it.
+    pub fn keep_stamped(&self, identity: Identity, digest: Digest) {
+        self.keep(identity, digest);
+    }
+}
+
+/// Gives a file a time of modification by which every later change of it shows, however soon it
+/// comes: now, to the nanosecond, where the kernel stamps what is written with the beginning of a
+/// tick, or with a later time. `false` where that is not so.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn stamp(file: &File) -> bool {
+    use rustix::fs::{Timespec, Timestamps, UTIME_OMIT, futimens};
+    use rustix::time::{ClockId, clock_gettime};
+    if !local_clock(file) {
+        return false;
+    }
+    let tick = clock_gettime(ClockId::RealtimeCoarse);
+    let mut now = clock_gettime(ClockId::Realtime);
+    if (now.tv_sec, now.tv_nsec) == (tick.tv_sec, tick.tv_nsec) || now.tv_nsec == 0 {
+        now.tv_nsec += 1;
+    }
+    let times = Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: now,
+    };
+    futimens(file, &times).is_ok()
+}
+
+/// Elsewhere nothing is known of how times are stamped.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn stamp(_file: &File) -> bool {
+    false
+}
+
+fn changed() -> io::Error {
+    io::Error::other("the file changed while it was read")
 }
 
 fn memo_key(identity: &Identity) -> Vec<u8> {
@@ -202,6 +295,10 @@ fn settled(identity: &Identity) -> bool {
 
 impl FileDigests for MemoDigests {
     fn digest(&self, path: &Path) -> io::Result<Digest> {
+        // What is known is of a regular file, which it still is.
+        if let Some(digest) = self.known(&Identity::of(&std::fs::metadata(path)?)) {
+            return Ok(digest);
+        }
         let file = open_regular(path)?;
         let before = Identity::of(&file.metadata()?);
         if let Some(digest) = self.known(&before) {
@@ -211,7 +308,7 @@ impl FileDigests for MemoDigests {
         let digest = read_digest(&file)?;
         let after = Identity::of(&file.metadata()?);
         if before != after {
-            return Err(io::Error::other("the file changed while it was read"));
+            return Err(changed());
         }
         if may_keep {
             self.keep(before, digest);
@@ -245,13 +342,18 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
-fn read_digest(mut file: &File) -> io::Result<Digest> {
+/// BLAKE3 of a file from its start; its own position is left alone.
+fn read_digest(file: &File) -> io::Result<Digest> {
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; CHUNK];
+    let mut at = 0;
     loop {
-        match file.read(&mut buffer) {
+        match file.read_at(&mut buffer, at) {
             Ok(0) => return Ok(hasher.finish()),
-            Ok(n) => hasher.update(&buffer[..n]),
+            Ok(n) => {
+                hasher.update(&buffer[..n]);
+                at += n as u64;
+            }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }

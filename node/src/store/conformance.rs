@@ -504,7 +504,9 @@ fn memos_are_kept_in_bounds(store: &dyn Store) {
         store.memo(&key(5)).unwrap().is_some(),
         "the older generation still answers"
     );
+    store.flush().unwrap();
     store.set_memo(&memos(2 * full, 2 * full + 1)).unwrap();
+    store.flush().unwrap();
     assert_eq!(store.memo(&key(6)).unwrap(), None, "the oldest is dropped");
     assert!(store.memo(&key(full + 7)).unwrap().is_some());
     store.set_memo(&[(key(1), b"first".to_vec())]).unwrap();

@@ -166,7 +166,7 @@ pub trait Store: Send + Sync + 'static {
     fn set_state(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
     /// A memo (file identity → digest; place → macros behind it). Lost memos cost time only.
     fn memo(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Writes memos; not durable before the next commit.
+    /// Writes memos: read at once, durable with the next commit. Hardly ever waits for the disk.
     fn set_memo(&self, memos: &[(Vec<u8>, Vec<u8>)]) -> Result<(), StoreError>;
     /// Notes what was put into a target directory. In memory on return; durable within a second
     /// or two, together with what else is written. Never waits for the disk.

@@ -7,6 +7,7 @@
 
 mod behind;
 mod believed;
+mod bytes;
 mod editing;
 mod evidence;
 mod find;
@@ -25,7 +26,7 @@ use crate::compiler::linker::Linkers;
 use crate::compiler::probe::{Compiler, Compilers, ProbeError};
 use crate::compiler::rustc::args::{Unit, UnitKind};
 use crate::compiler::{Bypass, Class, classify};
-use crate::digests::{FileDigests, Identity, MemoDigests, Memos};
+use crate::digests::{FileDigests, Identity, MemoDigests, Memos, clock_mark};
 use crate::invocation::Invocation;
 use crate::ipc::protocol::{Replay, RunPlan};
 use crate::observer::{Log, Observer};
@@ -392,7 +393,7 @@ impl Pipeline {
             return Begin::Untouched(Bypass::CompilerUnidentified);
         };
         let roots = Roots::of(inv, &unit, &compiler.sysroot, &compiler.commit_hash);
-        let Ok(started) = record::clock_mark(&inv.cwd.join(&unit.out_dir)) else {
+        let Ok(started) = clock_mark(&inv.cwd.join(&unit.out_dir)) else {
             return Begin::Untouched(Bypass::OutputDirectory);
         };
         let mut seen = HashMap::new();

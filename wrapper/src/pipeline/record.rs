@@ -8,7 +8,7 @@ use super::find::{LAYOUT, named, reads_a_secret, variables};
 use super::moved::Ways;
 use super::observed::{self, Observed};
 use super::{
-    Cache, Pipeline, Recording, StagedOutput, UnsignedEntry, editing, links, output_paths, restore,
+    Cache, Pipeline, Recording, StagedOutput, UnsignedEntry, editing, links, output_paths,
 };
 use crate::action::{FileInput, Use, Value, Variable};
 use crate::compiler::Bypass;
@@ -17,7 +17,7 @@ use crate::compiler::depinfo::DepInfo;
 use crate::compiler::rustc::args::Unit;
 use crate::compiler::rustc::inputs::{self, How, Inputs, InputsError};
 use crate::compiler::rustc::native;
-use crate::digests::{FileDigests, Identity, local_clock, nanos, open_regular};
+use crate::digests::{FileDigests, Identity, local_clock, open_regular};
 use crate::ipc::protocol::Finished;
 use crate::paths::{Named, RootKind, Scanner};
 use crate::stopped::Watch;
@@ -41,19 +41,6 @@ pub enum Recorded {
     Stored(Box<Verified<Entry>>, Vec<u8>),
     /// It was not, for this reason.
     NotStored(Bypass),
-}
-
-/// The time now by the clock of the filesystem that the outputs go to, in nanoseconds: the
-/// beginning of its tick.
-///
-/// # Errors
-/// What creating a file there said.
-pub(super) fn clock_mark(out_dir: &Path) -> io::Result<i128> {
-    let path = restore::temporary(out_dir, "clock");
-    let file = File::options().write(true).create_new(true).open(&path)?;
-    let mark = file.metadata().map(|m| nanos(m.ctime(), m.ctime_nsec()));
-    let _ = fs::remove_file(&path);
-    mark
 }
 
 pub(super) fn record(

@@ -2,20 +2,20 @@
 //! touched; files appear by rename.
 
 use super::find::Trip;
-use super::{Cache, Caller, Candidate, Hit, Object, editing};
+use super::{Cache, Caller, Candidate, Hit, Object, bytes, editing};
 use crate::compiler::depinfo::DepInfo;
 use crate::compiler::rustc::args::Unit;
+use crate::digests::{Identity, stamp};
 use crate::ipc::protocol::Replay;
-use quarry_trust::{Digest, ObjectRef, Output, OutputKind, digest::Hasher};
+use quarry_trust::{Digest, ObjectRef, Output, OutputKind};
 use rustix::fs::Mode;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// stdout and stderr of one compile, at most; what was captured is smaller.
 const MESSAGES_MAX: u64 = 64 << 20;
-const CHUNK: usize = 512 * 1024;
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// A name in `dir` that nobody else uses, for what is renamed or removed soon.
@@ -24,13 +24,21 @@ pub(crate) fn temporary(dir: &Path, purpose: &str) -> PathBuf {
     dir.join(format!(".quarry-{purpose}-{}-{serial}", std::process::id()))
 }
 
-/// Files that are written and checked, and not yet in place; dropped, they are gone.
-struct Prepared(Vec<(PathBuf, PathBuf)>);
+/// A file that is written and checked, and not yet in its place.
+struct Ready {
+    temporary: PathBuf,
+    place: PathBuf,
+    /// What is in it, where every later change of it will show.
+    digest: Option<Digest>,
+}
+
+/// Files that are not yet in place; dropped, they are gone.
+struct Prepared(Vec<Ready>);
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        for (temporary, _) in &self.0 {
-            let _ = fs::remove_file(temporary);
+        for ready in &self.0 {
+            let _ = fs::remove_file(&ready.temporary);
         }
     }
 }
@@ -53,21 +61,28 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_
     });
     for output in outputs {
         let at = temporary(&dir, "restore");
-        prepared
-            .0
-            .push((at.clone(), dir.join(output.name.as_str())));
-        write_output(trip, output, &at, caller.umask).ok()?;
+        prepared.0.push(Ready {
+            temporary: at.clone(),
+            place: dir.join(output.name.as_str()),
+            digest: None,
+        });
+        let digest = write_output(trip, output, &at, caller.umask).ok()?;
+        prepared.0.last_mut()?.digest = digest;
     }
     if !trip.cache.stands(entry) {
         return None;
     }
-    for (temporary, place) in &prepared.0 {
+    for ready in &prepared.0 {
         if !(caller.waits)() {
             return None;
         }
-        fs::rename(temporary, place).ok()?;
+        fs::rename(&ready.temporary, &ready.place).ok()?;
+        if let Some(digest) = ready.digest {
+            let now = Identity::of(&ready.place.metadata().ok()?);
+            trip.pipeline.digests.keep_stamped(now, digest);
+        }
     }
-    let places: Vec<PathBuf> = prepared.0.drain(..).map(|(_, place)| place).collect();
+    let places: Vec<PathBuf> = prepared.0.drain(..).map(|ready| ready.place).collect();
     let behind = trip.base.behind_outputs(trip.unit);
     trip.pipeline.places.note(&places, &behind);
     editing::shared(trip.pipeline, trip.inv, trip.unit, trip.roots);
@@ -107,11 +122,46 @@ fn open(cache: &dyn Cache, object: &ObjectRef) -> io::Result<Object> {
         .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
 }
 
-fn damaged() -> io::Error {
+pub(super) fn damaged() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
         "an object is not what its digest says",
     )
+}
+
+/// Writes one output to a temporary file, checked. What is there then has the digest that is said,
+/// if one is.
+fn write_output(
+    trip: &Trip<'_>,
+    output: &Output,
+    at: &Path,
+    umask: u32,
+) -> io::Result<Option<Digest>> {
+    let mode = Mode::from_raw_mode(if output.executable { 0o777 } else { 0o666 } & !umask);
+    if output.kind == OutputKind::DepInfo {
+        let bytes = read_checked(trip.cache, &output.object, MESSAGES_MAX)?;
+        let var = |name: &str| trip.inv.var(name).map(ToOwned::to_owned);
+        let here = DepInfo::restore(&bytes, trip.roots, &var).map_err(io::Error::other)?;
+        let mut file = bytes::create(at)?;
+        file.write_all(&here)?;
+        rustix::fs::fchmod(&file, mode)?;
+        return Ok(None);
+    }
+    let digests = &trip.pipeline.digests;
+    let file = match open(trip.cache, &output.object)? {
+        Object::Bytes(bytes) => bytes::write(&bytes, at)?,
+        Object::File(from) => {
+            let lent = bytes::may_be_lent(trip, output)
+                && bytes::lend(digests, &from, &output.object, at)?;
+            match lent {
+                true => from,
+                false => bytes::copy(digests, &from, &output.object, at)?,
+            }
+        }
+    };
+    rustix::fs::fchmod(&file, mode)?;
+    let stamped = bytes::is_library(output) && stamp(&file);
+    Ok(stamped.then_some(output.object.digest))
 }
 
 /// A whole object in memory, its digest checked.
@@ -129,60 +179,6 @@ pub(super) fn read_checked(cache: &dyn Cache, object: &ObjectRef, max: u64) -> i
     };
     if bytes.len() as u64 == object.size && Digest::of(&bytes) == object.digest {
         Ok(bytes)
-    } else {
-        Err(damaged())
-    }
-}
-
-/// Writes one output to a temporary file, checked.
-fn write_output(trip: &Trip<'_>, output: &Output, at: &Path, umask: u32) -> io::Result<()> {
-    let mut file = File::options().write(true).create_new(true).open(at)?;
-    let noted = if output.kind == OutputKind::DepInfo {
-        let bytes = read_checked(trip.cache, &output.object, MESSAGES_MAX)?;
-        let var = |name: &str| trip.inv.var(name).map(ToOwned::to_owned);
-        let here = DepInfo::restore(&bytes, trip.roots, &var).map_err(io::Error::other)?;
-        file.write_all(&here)?;
-        None
-    } else {
-        copy_checked(trip, &output.object, &mut file)?;
-        Some(output.object.digest)
-    };
-    let mode = if output.executable { 0o777 } else { 0o666 } & !umask;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
-    if let Some(digest) = noted {
-        trip.pipeline.digests.note(&file, digest);
-    }
-    Ok(())
-}
-
-fn copy_checked(trip: &Trip<'_>, object: &ObjectRef, to: &mut File) -> io::Result<()> {
-    let mut hasher = Hasher::new();
-    let mut written = 0;
-    match open(trip.cache, object)? {
-        Object::Bytes(bytes) => {
-            hasher.update(&bytes);
-            to.write_all(&bytes)?;
-            written = bytes.len() as u64;
-        }
-        Object::File(file) => {
-            let mut from = file.take(object.size + 1);
-            let mut buffer = vec![0; CHUNK];
-            loop {
-                let n = match from.read(&mut buffer) {
-                    Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                    other => other?,
-                };
-                if n == 0 {
-                    break;
-                }
-                hasher.update(&buffer[..n]);
-                to.write_all(&buffer[..n])?;
-                written += n as u64;
-            }
-        }
-    }
-    if written == object.size && hasher.finish() == object.digest {
-        Ok(())
     } else {
         Err(damaged())
     }

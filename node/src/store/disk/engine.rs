@@ -13,6 +13,7 @@
 
 use super::super::entry_key::EntryKey;
 use super::super::{COMMIT_EVERY, StoreError};
+use super::memos;
 use super::notes;
 use super::opening::{Unopened, is_broken, open_database, set_aside};
 use super::tables::{self, ENTRIES, Totals, USES};
@@ -97,6 +98,8 @@ struct Pending {
     uses: HashMap<EntryKey, u64>,
     /// Rows of the journal.
     notes: Vec<notes::Row>,
+    /// Memos: read here until they are in the database.
+    memos: memos::Waiting,
     /// The last tick given out: milliseconds since 1970, never twice the same, never backwards.
     tick: u64,
     /// How often the database was opened again, and with it lost what was not durable.
@@ -246,14 +249,40 @@ impl Engine {
             .unwrap_or_else(PoisonError::into_inner);
         {
             let mut pending = self.pending();
-            let idle = pending.uses.is_empty() && pending.notes.is_empty();
+            let idle =
+                pending.uses.is_empty() && pending.notes.is_empty() && pending.memos.is_empty();
             if !std::mem::take(&mut pending.written) && idle {
                 return Ok(());
             }
         }
         let noted = self.take_notes();
-        let done = self.write_durably(|txn| notes::write(txn, &noted));
+        // They are read from memory until they are in the database.
+        let memos = self.pending().memos.clone();
+        let done = self.write_durably(|txn| {
+            memos::write(txn, &memos)?;
+            notes::write(txn, &noted)
+        });
+        if done.is_ok() {
+            self.pending().memos.written(&memos);
+        }
         self.unless_written(done, noted)
+    }
+
+    /// Queues memos: read at once, durable with the next commit. `false` where too many wait.
+    pub(super) fn remember(&self, memos: &[(Vec<u8>, Vec<u8>)]) -> bool {
+        let mut pending = self.pending();
+        let first = !std::mem::replace(&mut pending.written, true);
+        let queued = pending.memos.extend(memos);
+        drop(pending);
+        if first {
+            self.wake.notify_one();
+        }
+        queued
+    }
+
+    /// A memo that waits for the next commit.
+    pub(super) fn waiting_memo(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.pending().memos.get(key)
     }
 
     /// Queues a row of the journal: in memory, written soon.

@@ -12,6 +12,7 @@ mod forms_tests;
 mod fsck;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod memos;
 mod notes;
 mod objects;
 mod opening;

@@ -1,18 +1,14 @@
-//! The node's own small state, and memos.
+//! The node's own small state: roster, counters, addresses.
 //!
-//! State (roster, counters, addresses) lies in one file per name, outside the database: the
-//! cache may be set aside or purged at any moment, the membership may not. Memos lie in the
-//! database, in two generations of which the older is dropped as a whole.
+//! It lies in one file per name, outside the database: the cache may be set aside or purged at any
+//! moment, the membership may not.
 //! Must never happen here: half a state, or state of which a byte changed, given out.
 
-use super::super::{
-    MAX_MEMO_BYTES, MAX_STATE_BYTES, MEMOS_PER_GENERATION, StoreError, is_state_name,
-};
+use super::super::{MAX_STATE_BYTES, StoreError, is_state_name};
 use super::Inner;
-use super::tables::{MEMOS, TOTALS, Totals};
+use super::tables::{TOTALS, Totals};
 use quarry_trust::Digest;
 use quarry_trust::digest::DIGEST_LEN;
-use redb::ReadableTableMetadata;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -70,44 +66,6 @@ impl Inner {
     pub(super) fn totals(&self) -> Result<Totals, StoreError> {
         self.engine
             .read(|txn| Ok(Totals::read(&txn.open_table(TOTALS)?)?))
-    }
-
-    pub(super) fn memo(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let (found, old) = self.engine.read(|txn| {
-            let current = Totals::read(&txn.open_table(TOTALS)?)?.memos;
-            for (at, old) in [(current, false), (1 - current, true)] {
-                let memos = txn.open_table(MEMOS[at])?;
-                if let Some(value) = memos.get(key)? {
-                    return Ok((Some(value.value().to_vec()), old));
-                }
-            }
-            Ok((None, false))
-        })?;
-        if let (Some(value), true) = (&found, old) {
-            // Still of use: it outlives its generation.
-            self.set_memo(&[(key.to_vec(), value.clone())])?;
-        }
-        Ok(found)
-    }
-
-    pub(super) fn set_memo(&self, memos: &[(Vec<u8>, Vec<u8>)]) -> Result<(), StoreError> {
-        let short = |m: &&(Vec<u8>, Vec<u8>)| m.0.len().max(m.1.len()) <= MAX_MEMO_BYTES;
-        if memos.is_empty() {
-            return Ok(());
-        }
-        self.engine.write(|txn| {
-            let mut current = Totals::read(&txn.open_table(TOTALS)?)?.memos;
-            if txn.open_table(MEMOS[current])?.len()? >= MEMOS_PER_GENERATION {
-                current = 1 - current;
-                txn.delete_table(MEMOS[current])?;
-                Totals::change(txn, |totals| totals.memos = current)?;
-            }
-            let mut table = txn.open_table(MEMOS[current])?;
-            for (key, value) in memos.iter().filter(short) {
-                table.insert(key.as_slice(), value.as_slice())?;
-            }
-            Ok(())
-        })
     }
 }
 

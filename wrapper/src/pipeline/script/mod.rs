@@ -20,7 +20,7 @@ use super::{Cache, Caller, Hit, Pipeline};
 use crate::action::{Description, FileInput, Known, Observer};
 use crate::compiler::Bypass;
 use crate::compiler::rustc::args::{Unit, UnitKind};
-use crate::digests::{FileDigests, Identity};
+use crate::digests::{FileDigests, Identity, clock_mark};
 use crate::invocation::Invocation;
 use crate::ipc::protocol::{Finished, RunPlan};
 use crate::launcher;
@@ -121,7 +121,7 @@ impl Pipeline {
             .map_err(|_| Bypass::CompilerUnidentified)?;
         let above = facts.out_dir.parent().ok_or(Bypass::ScriptSurroundings)?;
         let roots = Roots::of_script(inv, above, target, &compiler.sysroot, &compiler.commit_hash);
-        let started = super::record::clock_mark(above).map_err(|_| Bypass::OutputDirectory)?;
+        let started = clock_mark(above).map_err(|_| Bypass::OutputDirectory)?;
         let program = inv.absolute(Path::new(&inv.argv[0]));
         let metadata = fs::metadata(&program).map_err(|_| Bypass::UnreadableInput)?;
         let digest = self.digests.digest(&program);

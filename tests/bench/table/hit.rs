@@ -1,16 +1,11 @@
-//! What one local hit costs, seen from who calls qwrap, over spawning an empty program.
+//! What one local hit costs, seen from who calls qwrap, over spawning an empty Rust program.
 //!
-//! `cargo bench --bench hit` builds a small project through qwrap, takes down the exact command of
-//! one of its libraries, and times that command again and again (each time a local hit that
-//! restores), in turn with `/bin/true`. It prints medians and the 99th percentile. It is no test:
-//! it fails only if nothing was hit.
+//! A library whose outputs have 1 MB is built through qwrap, the exact command of its compile is
+//! taken down, and that command is timed again and again (each time a local hit that restores), in
+//! turn with the empty program.
 
-// The harness has more than a bench needs.
-#[expect(dead_code, reason = "shared with the integration tests")]
-#[path = "../harness/mod.rs"]
-mod harness;
-
-use harness::{Dev, projects, qwrap};
+use super::figures::Figures;
+use super::harness::{Dev, libraries, projects, qwrap};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -18,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Timed runs of each.
-const RUNS: usize = 300;
+const RUNS: usize = 1000;
 
 /// A wrapper that takes down the command of the crate `words`: argv, environment, directory.
 const TAKE_DOWN: &str = r##"#!/bin/bash
@@ -29,10 +24,12 @@ esac
 exec "$QWRAP" "$@"
 "##;
 
-fn main() {
+/// Measures, and adds what was found.
+pub fn measure(empty: &Path, figures: &mut Figures) {
     let alice = Dev::new("alice");
     let checkout = alice.path("checkout");
     projects::small(&checkout);
+    weighty(&checkout);
     let (wrapper, taken) = (alice.path("wrapper"), alice.path("taken"));
     fs::write(&wrapper, TAKE_DOWN).unwrap();
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
@@ -42,6 +39,7 @@ fn main() {
         .env("QWRAP", qwrap())
         .env("TAKEN", &taken);
     alice.run(&mut cargo).succeeded();
+    alice.flush();
 
     let (argv, env, dir) = command_of(&taken);
     let hit = || {
@@ -53,30 +51,52 @@ fn main() {
             .current_dir(&dir);
         timed(&mut command)
     };
-    let nothing = || timed(&mut Command::new("/bin/true"));
+    let mut spawn = Command::new(empty);
     let (mut hits, mut spawns) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         hits.push(hit());
-        spawns.push(nothing());
+        spawns.push(timed(&mut spawn));
     }
     assert!(
         alice.count("hits.local") >= RUNS as u64,
         "every run hits: {}",
         alice.stats()
     );
-    let (hit, spawn) = (spread(hits), spread(spawns));
-    println!(
-        "local hit          median {:>8.3?}  p99 {:>8.3?}",
-        hit.0, hit.1
-    );
-    println!(
-        "spawn of /bin/true median {:>8.3?}  p99 {:>8.3?}",
-        spawn.0, spawn.1
-    );
-    println!(
-        "over the spawn     median {:>8.3?}",
-        hit.0.saturating_sub(spawn.0)
-    );
+    let outputs: u64 = libraries(&checkout.join("target"), "debug")
+        .iter()
+        .filter(|(name, _)| name.to_string_lossy().starts_with("libwords"))
+        .map(|(_, bytes)| bytes.len() as u64)
+        .sum();
+    let (hit, spawn) = (percentiles(hits), percentiles(spawns));
+    let over = |at: usize| (hit[at].saturating_sub(spawn[at])).as_secs_f64() * 1e3;
+    let mb = outputs as f64 / 1e6;
+    figures.single.extend([
+        ("outputs of the hit".to_owned(), mb, "MB"),
+        (
+            "one hit over an empty program, p50".to_owned(),
+            over(0),
+            "ms",
+        ),
+        (
+            "one hit over an empty program, p99".to_owned(),
+            over(1),
+            "ms",
+        ),
+        (
+            "the empty program, p50".to_owned(),
+            spawn[0].as_secs_f64() * 1e3,
+            "ms",
+        ),
+    ]);
+}
+
+/// Gives the library outputs of about 1 MB.
+fn weighty(checkout: &Path) {
+    let source = checkout.join("words/src/lib.rs");
+    let mut text = fs::read_to_string(&source).unwrap();
+    // Written out in the metadata and in the object, a third of it each.
+    text.push_str("\n/// Weight.\npub static WEIGHT: [u8; 500_000] = [7; 500_000];\n");
+    fs::write(source, text).unwrap();
 }
 
 fn timed(command: &mut Command) -> Duration {
@@ -92,9 +112,9 @@ fn timed(command: &mut Command) -> Duration {
 }
 
 /// Median and 99th percentile.
-fn spread(mut times: Vec<Duration>) -> (Duration, Duration) {
+fn percentiles(mut times: Vec<Duration>) -> [Duration; 2] {
     times.sort();
-    (times[times.len() / 2], times[times.len() * 99 / 100])
+    [times[times.len() / 2], times[times.len() * 99 / 100]]
 }
 
 type Taken = (Vec<String>, Vec<(String, String)>, String);

@@ -1,0 +1,83 @@
+//! Bob restores what Alice built, over a network of 1 Gbit/s, and then from his own store.
+//!
+//! Two hosts in network namespaces on a bridge, each host's way out limited by a token bucket.
+
+use super::figures;
+use super::harness::network::{Network, on_host};
+use super::harness::{Dev, qwrap, wait_connected, wait_keys};
+use super::options::{Options, Project};
+use super::seats::Seat;
+use super::tools::Kind;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// What TCP carries of 1 Gbit/s, bytes a second.
+const GIGABIT: f64 = 117e6;
+
+/// Measures one project; skipped, and said so, where there are no namespaces.
+pub fn measure(
+    options: &Options,
+    (project, profile): (&Project, &str),
+    figures: &mut figures::Project,
+) {
+    let Some(network) = Network::of(&["a", "b"]) else {
+        return;
+    };
+    assert!(network.limit("1gbit"), "tc limits what a host sends");
+    let alice = on_host("alice", &network, 0);
+    alice
+        .qnode(&["team", "create", "desk", "--name", "alice"])
+        .succeeded();
+    let desk = Seat::new(project, "alices");
+    build(&alice, (project, profile), &desk);
+    alice.flush();
+    let mut wire = Vec::new();
+    for round in 0..options.rounds {
+        let bob = on_host("bob", &network, 1);
+        let ticket = alice.qnode(&["invite"]).succeeded().out;
+        let name = format!("bob-{round}");
+        bob.qnode(&["join", ticket.trim(), "--name", &name])
+            .succeeded();
+        wait_connected(&bob, 1);
+        wait_keys(&bob, &alice);
+        let seat = Seat::new(project, &format!("bobs-own-{round}"));
+        let before = network.received(1);
+        figures.push("peer", Kind::Quarry, build(&bob, (project, profile), &seat));
+        wire.push((network.received(1) - before) as f64);
+        let hits = bob.count("hits.peer") + bob.count("scripts.hits.peer");
+        let misses = bob.count("misses") + bob.count("scripts.misses");
+        assert!(hits > 0, "Bob restored something: {}", bob.stats());
+        seat.clean();
+        bob.flush();
+        figures.push("own", Kind::Quarry, build(&bob, (project, profile), &seat));
+        let note = format!("from a peer: {hits} hits, {misses} misses");
+        if !figures.notes.contains(&note) {
+            figures.notes.push(note);
+        }
+        eprintln!("{} {profile} peer round {round} done", project.name);
+    }
+    let own = figures.median("own", Kind::Quarry).unwrap_or_default();
+    let wire = figures::spread(&wire).unwrap_or_default().1;
+    let bound = (1.25 * own).max(wire / GIGABIT + 0.25 * own);
+    let mb = wire / 1e6;
+    figures.notes.push(format!(
+        "from a peer: {mb:.0} MB on the wire; 1.25 of the own store, or the wire and a quarter of \
+         it, whichever is longer: {bound:.2} s"
+    ));
+}
+
+fn build(dev: &Dev, (project, profile): (&Project, &str), seat: &Seat) -> Duration {
+    let mut command = dev.command("cargo");
+    command
+        .args(["build", "--offline", "--profile", profile])
+        .args(&project.args)
+        .current_dir(&seat.checkout)
+        .env("CARGO_HOME", &seat.cargo_home)
+        .env("RUSTC_WRAPPER", qwrap())
+        .stdin(Stdio::null());
+    let began = Instant::now();
+    let said = dev.run(&mut command);
+    let took = began.elapsed();
+    said.succeeded();
+    took
+}
