@@ -15,7 +15,6 @@ use quarry_wrapper::ipc::client::{check_peer, with_short_path};
 use quarry_wrapper::ipc::frame::{self, FrameError, HEADER_LEN};
 use quarry_wrapper::ipc::protocol::{
     CompileRequest, Ended, Finished, FromNode, PROTOCOL, RunPlan, Surroundings, ToNode,
-    WORKING_EVERY,
 };
 use quarry_wrapper::paths::Rewrites;
 use quarry_wrapper::pipeline::Caller;
@@ -165,7 +164,8 @@ pub async fn read(stream: &mut UnixStream) -> Result<ToNode, FrameError> {
     let mut header = [0; HEADER_LEN];
     stream.read_exact(&mut header).await?;
     let length = frame::body_length(&header)?;
-    let mut body = Vec::new();
+    // A header alone allocates no more than what hardly any request exceeds.
+    let mut body = Vec::with_capacity(length.min(frame::USUAL));
     stream.take(length as u64).read_to_end(&mut body).await?;
     if body.len() < length {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
@@ -193,11 +193,9 @@ async fn compile(
         .clone()
         .map(|path| PathBuf::from(OsString::from_vec(path)));
     let around = request.surroundings.clone();
+    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
     let inv = Arc::new(match same_view(&request) && view::same_mounts(stream) {
-        true => {
-            let caller = stream.peer_cred().ok().and_then(|peer| peer.pid());
-            invocation(request, caller)
-        }
+        true => invocation(request, pid),
         false => {
             let cwd = OsString::from_vec(request.cwd)
                 .to_string_lossy()
@@ -210,6 +208,7 @@ async fn compile(
         umask,
         script,
         wrapper,
+        pid,
     };
     match begin(stream, node, &inv, caller).await? {
         Answer::Replay(replay) => write(stream, &FromNode::Replay(replay)).await,
@@ -243,9 +242,10 @@ struct Asker {
     /// Whether it is the launcher of a build script.
     script: bool,
     wrapper: Option<PathBuf>,
+    pid: Option<i32>,
 }
 
-/// Looks, and tells the caller meanwhile that we do.
+/// Looks, and has the caller told meanwhile that we do.
 async fn begin(
     stream: &mut UnixStream,
     node: &Arc<Node>,
@@ -253,30 +253,28 @@ async fn begin(
     asker: Asker,
 ) -> Result<Answer, FrameError> {
     let line = stream.as_fd().try_clone_to_owned()?;
-    let (node, inv) = (node.clone(), inv.clone());
-    let looking = blocking(move || {
-        let waits = || waits(&line);
+    let told = stream.as_fd().try_clone_to_owned()?;
+    let (here, inv) = (node.clone(), inv.clone());
+    let look = move || {
+        let place = here.waiting.begin(told);
         let caller = Caller {
             umask: asker.umask,
-            waits: &waits,
+            waits: &|| waits(&line),
+            queued: &|queued| place.queue(queued),
             wrapper: asker.wrapper.as_deref(),
+            pid: asker.pid,
         };
         if asker.script {
-            node.worker.begin_script(&inv, &caller)
+            here.worker.begin_script(&inv, &caller)
         } else {
-            node.worker.begin(&inv, &caller)
+            here.worker.begin(&inv, &caller)
         }
-    });
-    tokio::pin!(looking);
-    let first = tokio::time::Instant::now() + WORKING_EVERY;
-    // A first tick that is due now would cost every request a round of the timer.
-    let mut tick = tokio::time::interval_at(first, WORKING_EVERY);
-    loop {
-        tokio::select! {
-            answer = &mut looking => return answer,
-            // Where the caller is gone, what is under way notices by itself.
-            _ = tick.tick() => drop(write(stream, &FromNode::Working).await),
-        }
+    };
+    // On this very thread, which costs no change to another one and back; where many are looked up
+    // already, the rest wait for a thread, so that some are left for everything else.
+    match node.looks.try_acquire() {
+        Ok(_look) => Ok(tokio::task::block_in_place(look)),
+        Err(_) => blocking(look).await,
     }
 }
 

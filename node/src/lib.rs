@@ -37,4 +37,5 @@ mod taking;
 pub mod team;
 pub mod ticket;
 mod view;
+mod waiting;
 pub mod worker;

@@ -14,6 +14,7 @@ use crate::service::policy;
 use crate::store::{Opened, RedbStore, Store, StoreError};
 use crate::swarm::{Libp2pSwarm, Swarm, SwarmConfig, SwarmError};
 use crate::team::{self, Team, TeamError};
+use crate::waiting::Waiting;
 use crate::worker::Worker;
 use crate::worker::hearing::Hearing;
 use crate::worker::host::NodeHost;
@@ -28,13 +29,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Threads for async work: sockets and protocols, mostly waiting.
 const ASYNC_THREADS: usize = 2;
 /// Threads for blocking work, at most: one to each compile that is looked up, recorded, or, in
 /// mode `node`, run. They end when idle.
 const BLOCKING_THREADS: usize = 256;
+/// Lookups at a time that need no thread to be handed to: the rest of the threads stays for
+/// recording, for peers, and for the runtime itself.
+const LOOKS_HERE: usize = 64;
 /// How often counters are kept, the store's size looked at, the mark considered.
 const TICK: Duration = Duration::from_secs(10);
 /// Name of the counters in the store's state.
@@ -102,6 +106,10 @@ pub struct Node {
     pub started: Instant,
     /// What went wrong at the start and was mended, for `doctor`.
     pub incidents: Vec<String>,
+    /// Callers that wait for an answer.
+    pub waiting: Waiting,
+    /// Lookups that may go on on the runtime's own threads.
+    pub looks: Semaphore,
     busy: AtomicU64,
     counters_kept: Mutex<Vec<u8>>,
     stop: watch::Sender<bool>,
@@ -338,10 +346,13 @@ async fn run_on(config: Config, home: Home) -> Result<bool, RuntimeError> {
     );
     let ours = ipc_server::identity(&node.home.socket());
     let ticking = tokio::spawn(tick(node.clone(), ours));
+    let told = node.clone();
+    let telling = tokio::spawn(async move { told.waiting.tell().await });
     wait_for_the_end(&node).await;
     tracing::info!("the node ends");
     node.stop();
     ticking.abort();
+    telling.abort();
     let _ = socket.await;
     // Another node's, where that took the place.
     if ipc_server::identity(&node.home.socket()) == ours {
@@ -435,6 +446,8 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
         counters,
         joining,
         hands: Hands::default(),
+        waiting: Waiting::default(),
+        looks: Semaphore::new(LOOKS_HERE),
         started: Instant::now(),
         incidents,
         busy: AtomicU64::new(0),

@@ -7,11 +7,7 @@ use std::process::Command;
 
 /// Runs `ip`; whether it did what it was told.
 pub fn ip(args: &str) -> bool {
-    run("ip", args)
-}
-
-fn run(program: &str, args: &str) -> bool {
-    let output = Command::new(program).args(args.split_whitespace()).output();
+    let output = Command::new("ip").args(args.split_whitespace()).output();
     output.is_ok_and(|o| o.status.success())
 }
 
@@ -66,32 +62,11 @@ impl Network {
             && ip(&format!("-n {host} route add default via 10.77.0.254"))
     }
 
-    /// Makes every host's way out no faster than `rate` (as `tc` writes it: `1gbit`).
-    pub fn limit(&self, rate: &str) -> bool {
-        self.hosts.iter().all(|host| {
-            let tbf = format!("root tbf rate {rate} burst 256kb latency 50ms");
-            run("tc", &format!("-n {host} qdisc add dev eth0 {tbf}"))
-        })
-    }
-
     /// Gives a host another address.
     pub fn renumber(&self, host: usize, address: &str) {
         let host = &self.hosts[host];
         assert!(ip(&format!("-n {host} addr flush dev eth0")));
         assert!(ip(&format!("-n {host} addr add {address}/24 dev eth0")));
-    }
-
-    /// Bytes that came in at a host's interface.
-    pub fn received(&self, host: usize) -> u64 {
-        let read = Command::new("ip")
-            .args(["netns", "exec", &self.hosts[host], "cat"])
-            .arg("/sys/class/net/eth0/statistics/rx_bytes")
-            .output()
-            .unwrap();
-        String::from_utf8_lossy(&read.stdout)
-            .trim()
-            .parse()
-            .unwrap()
     }
 
     fn clear(&self) {

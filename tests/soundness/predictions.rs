@@ -239,6 +239,8 @@ impl Bench {
     /// Begins for a caller that waits as long as `waits` says so.
     fn begin_while(&self, waits: &dyn Fn() -> bool) -> Begin {
         let caller = Caller {
+            queued: &|_| {},
+            pid: None,
             umask: 0o022,
             waits,
             wrapper: None,

@@ -135,7 +135,7 @@ fn ask(wanted: &Wanted) -> Asked {
     let Some(mut client) = send(wanted) else {
         return Asked::Nobody;
     };
-    let deadline = Instant::now() + ANSWER_WITHIN;
+    let mut deadline = Instant::now() + ANSWER_WITHIN;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -143,6 +143,7 @@ fn ask(wanted: &Wanted) -> Asked {
         }
         match client.receive(Some(SILENT_MOST.min(left))) {
             Ok(FromNode::Working) => {}
+            Ok(FromNode::Queued) => deadline = Instant::now() + ANSWER_WITHIN,
             Ok(FromNode::Descriptors) => {
                 if surroundings::send_descriptors(client.stream()).is_err() {
                     return Asked::Nobody;

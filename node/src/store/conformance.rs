@@ -505,10 +505,10 @@ fn memos_are_kept_in_bounds(store: &dyn Store) {
         "the older generation still answers"
     );
     store.flush().unwrap();
-    store.set_memo(&memos(2 * full, 2 * full + 1)).unwrap();
+    store.set_memo(&memos(2 * full, 3 * full + 1)).unwrap();
     store.flush().unwrap();
     assert_eq!(store.memo(&key(6)).unwrap(), None, "the oldest is dropped");
-    assert!(store.memo(&key(full + 7)).unwrap().is_some());
+    assert!(store.memo(&key(2 * full + 7)).unwrap().is_some());
     store.set_memo(&[(key(1), b"first".to_vec())]).unwrap();
     store.set_memo(&[(key(1), b"second".to_vec())]).unwrap();
     assert_eq!(store.memo(&key(1)).unwrap(), Some(b"second".to_vec()));

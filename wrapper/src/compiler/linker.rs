@@ -112,7 +112,7 @@ struct Question {
 
 /// The linkers met so far.
 #[derive(Default)]
-pub struct Linkers(Mutex<HashMap<Question, Memo>>);
+pub struct Linkers(Mutex<HashMap<Question, Arc<Memo>>>);
 
 impl Linkers {
     /// The linker that a command means. Looks at the state of all its files; asks it, and digests
@@ -136,10 +136,12 @@ impl Linkers {
             environment: ASKED_BY.map(|name| asked.var(name).map(OsStr::to_owned)),
         };
         let memo = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = memo.get(&question).filter(|m| m.watched.unchanged()) {
+        let known = memo.get(&question).map(Arc::clone);
+        // Nobody waits for who else looks at the same files.
+        drop(memo);
+        if let Some(known) = known.filter(|m| m.watched.unchanged()) {
             return Ok(Arc::clone(&known.linker));
         }
-        drop(memo);
         let (linker, watched) = settled(&question.program, &asked, compiler, files)?;
         let linker = Arc::new(linker);
         let mut memo = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,7 +152,7 @@ impl Linkers {
             linker: Arc::clone(&linker),
             watched,
         };
-        memo.insert(question, known);
+        memo.insert(question, Arc::new(known));
         Ok(linker)
     }
 }

@@ -103,12 +103,12 @@ struct Question {
 /// Variables that decide for a rustup proxy.
 const PROXY_VARIABLES: [&str; 3] = ["RUSTUP_TOOLCHAIN", "RUSTUP_HOME", "HOME"];
 
-struct Memo {
-    compiler: Arc<Compiler>,
+struct Memo<T> {
+    what: Arc<T>,
     watched: Watched,
 }
 
-type Slot<T> = Arc<Mutex<Option<T>>>;
+type Slot<T> = Arc<Mutex<Option<Arc<Memo<T>>>>>;
 /// A memo whose slots are locked one by one, so that only callers with one question wait.
 type Slots<K, T> = Mutex<HashMap<K, Slot<T>>>;
 /// A sysroot and `--target`.
@@ -117,8 +117,8 @@ type Toolchain = (PathBuf, Option<String>);
 /// The compilers met so far.
 #[derive(Default)]
 pub struct Compilers {
-    sysroots: Slots<Question, (PathBuf, Watched)>,
-    compilers: Slots<Toolchain, Memo>,
+    sysroots: Slots<Question, PathBuf>,
+    compilers: Slots<Toolchain, Compiler>,
     cpus: Mutex<HashMap<(PathBuf, Digest), String>>,
 }
 
@@ -162,21 +162,24 @@ impl Compilers {
             &self.compilers,
             (sysroot.clone(), target.map(str::to_owned)),
         );
+        if let Some(known) = unchanged(&slot) {
+            return Ok(known);
+        }
         let mut memo = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = memo.as_ref().filter(|known| known.watched.unchanged()) {
-            return Ok(Arc::clone(&known.compiler));
+            return Ok(Arc::clone(&known.what));
         }
         *memo = None;
         for _ in 0..ATTEMPTS {
             let (compiler, watched) = identify(&sysroot, inv, target, files)?;
             // Every stamp was taken before the file was read: no change may have come since.
             if watched.unchanged() {
-                let compiler = Arc::new(compiler);
-                *memo = Some(Memo {
-                    compiler: Arc::clone(&compiler),
+                let what = Arc::new(compiler);
+                *memo = Some(Arc::new(Memo {
+                    what: Arc::clone(&what),
                     watched,
-                });
-                return Ok(compiler);
+                }));
+                return Ok(what);
             }
         }
         Err(ProbeError::Changing(sysroot))
@@ -227,9 +230,12 @@ impl Compilers {
             proxy: proxy.then_some(variables),
         };
         let slot = slot(&self.sysroots, question);
+        if let Some(known) = unchanged(&slot) {
+            return Ok(PathBuf::clone(&known));
+        }
         let mut memo = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((sysroot, _)) = memo.as_ref().filter(|(_, watched)| watched.unchanged()) {
-            return Ok(sysroot.clone());
+        if let Some(known) = memo.as_ref().filter(|known| known.watched.unchanged()) {
+            return Ok(PathBuf::clone(&known.what));
         }
         *memo = None;
         let mut watched = Watched::default();
@@ -240,10 +246,20 @@ impl Compilers {
         }
         let sysroot = ask_sysroot(program, proxy, inv)?;
         if watched.unchanged() {
-            *memo = Some((sysroot.clone(), watched));
+            *memo = Some(Arc::new(Memo {
+                what: Arc::new(sysroot.clone()),
+                watched,
+            }));
         }
         Ok(sysroot)
     }
+}
+
+/// What is remembered and still holds. Nobody waits for who else looks at the same files.
+fn unchanged<T>(slot: &Slot<T>) -> Option<Arc<T>> {
+    let memo = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let memo = Option::clone(&memo)?;
+    memo.watched.unchanged().then(|| Arc::clone(&memo.what))
 }
 
 fn slot<K: std::hash::Hash + Eq, T>(map: &Slots<K, T>, key: K) -> Slot<T> {

@@ -67,6 +67,9 @@ pub fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, FrameError> {
     Ok(frame)
 }
 
+/// Bytes that hardly any message exceeds: what a reader makes room for at once.
+pub const USUAL: usize = 32 * 1024;
+
 /// The length of the body that follows a header.
 ///
 /// # Errors
@@ -115,8 +118,8 @@ pub fn read<T: Decode<()>>(from: &mut impl Read) -> Result<T, FrameError> {
     let mut header = [0; HEADER_LEN];
     from.read_exact(&mut header)?;
     let length = body_length(&header)?;
-    let mut body = Vec::new();
-    // Grows as bytes arrive: a header alone allocates nothing.
+    // Grows as bytes arrive: a header alone allocates no more than what most messages need.
+    let mut body = Vec::with_capacity(length.min(USUAL));
     from.take(length as u64).read_to_end(&mut body)?;
     if body.len() < length {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
@@ -171,11 +174,11 @@ mod tests {
             read::<ToNode>(&mut wire.as_slice()),
             Err(FrameError::Version(9))
         ));
-        // The last before a compile could be told of as stopped.
-        wire[4] = 4;
+        // The last before a caller could be told to wait for another.
+        wire[4] = 5;
         assert!(matches!(
             read::<ToNode>(&mut wire.as_slice()),
-            Err(FrameError::Version(4))
+            Err(FrameError::Version(5))
         ));
         wire[0] = b'X';
         assert!(matches!(

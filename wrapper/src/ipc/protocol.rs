@@ -1,6 +1,7 @@
 //! The messages between qwrap (or the command line) and the node: plain data, no behaviour.
 //!
-//! A wrapper's conversation: [`ToNode::Compile`] → any number of [`FromNode::Working`], then one
+//! A wrapper's conversation: [`ToNode::Compile`] → any number of [`FromNode::Working`] and
+//! [`FromNode::Queued`], then one
 //! of [`FromNode::Replay`], [`FromNode::Untouched`], [`FromNode::Run`]; after `Run`,
 //! [`ToNode::Finished`] → [`FromNode::Recorded`]. Where the node is to spawn, it may answer
 //! [`FromNode::Descriptors`]; the caller sends them, and hears [`FromNode::Spawned`], and then
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 /// Version of this protocol. It stands in every frame's header, so that a node and a wrapper of
 /// different ages notice before they decode.
-pub const PROTOCOL: u16 = 5;
+pub const PROTOCOL: u16 = 6;
 
 /// How often a node that looks says that it is alive.
 pub const WORKING_EVERY: Duration = Duration::from_secs(1);
@@ -127,6 +128,9 @@ pub enum ToNode {
 pub enum FromNode {
     /// The node is at it: sent every [`WORKING_EVERY`] until there is an answer.
     Working,
+    /// As [`FromNode::Working`], where another caller compiles the same, or it is not this one's
+    /// turn yet: that may take as long as a compile does.
+    Queued,
     /// The node will run the compiler: send the descriptors.
     Descriptors,
     /// The node runs this now: from here on its messages may be shown. Where the node is lost, it

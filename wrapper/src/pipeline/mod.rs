@@ -5,6 +5,7 @@
 //! says what to run and, once that has run, an entry to keep. Must never happen here: a network
 //! call, a signature, a belief in anything that is not [`Verified`].
 
+mod alike;
 mod behind;
 mod believed;
 mod bytes;
@@ -186,6 +187,11 @@ pub struct Caller<'a> {
     /// Whether it still waits for the answer. One that has given up compiles by itself, and no
     /// file may appear in its target directory after that.
     pub waits: &'a dyn Fn() -> bool,
+    /// Called with `true` when it begins to wait for somebody else's compile, and with `false`
+    /// when that wait is over.
+    pub queued: &'a dyn Fn(bool),
+    /// Its process, where that is known: nobody waits for what one compiles that is stopped.
+    pub pid: Option<i32>,
     /// The wrapper's own path, which the launchers of build scripts hand over to.
     pub wrapper: Option<&'a std::path::Path>,
 }
@@ -199,6 +205,7 @@ pub struct Pipeline {
     shared: editing::Shared,
     c_compilers: script::c::Compilers,
     observing: observed::Observing,
+    alike: alike::Alike,
 }
 
 /// A compile that has been asked for and is being run.
@@ -241,6 +248,8 @@ struct Found {
     started: i128,
     seen: HashMap<PathBuf, Identity>,
     launcher: Option<script::Launcher>,
+    private: Option<Bypass>,
+    running: Option<alike::Running>,
 }
 
 /// What recording needs to remember of the lookup.
@@ -262,6 +271,8 @@ struct Recording {
     /// Where a build script's program gets a launcher.
     launcher: Option<script::Launcher>,
     _pending: places::Pending,
+    /// Whoever waits for this compile does so until it is recorded.
+    _running: Option<alike::Running>,
 }
 
 /// The part of a description that is known before any prediction.
@@ -345,6 +356,7 @@ impl Pipeline {
             shared: editing::Shared::new(memos),
             c_compilers: script::c::Compilers::default(),
             observing: observed::Observing::default(),
+            alike: alike::Alike::default(),
         }
     }
 
@@ -412,12 +424,30 @@ impl Pipeline {
             cache,
         };
         let launcher = self.launcher(inv, &unit, &compiler.host, caller);
-        if let Some(hit) = trip.find(caller) {
-            if let Some(launcher) = &launcher {
-                launcher.put();
+        let mark = self.alike.mark();
+        let mut private = None;
+        let found = trip.find(caller).map_or_else(
+            || {
+                private = editing::private(self, inv, &unit, &roots, &base);
+                match private {
+                    // Of what stays with its checkout nobody else has any use.
+                    Some(_) => Err(None),
+                    None => {
+                        let lookup = base.known.lookup();
+                        self.alike
+                            .compile(lookup, mark, caller, || trip.find(caller))
+                    }
+                }
+            },
+            Ok,
+        );
+        let running = match found {
+            Ok(hit) => {
+                launcher.iter().for_each(script::Launcher::put);
+                return Begin::Hit(Box::new(hit));
             }
-            return Begin::Hit(Box::new(hit));
-        }
+            Err(running) => running,
+        };
         Begin::Run(Box::new(self.run(
             inv,
             unit,
@@ -427,14 +457,21 @@ impl Pipeline {
                 started,
                 seen,
                 launcher,
+                private,
+                running,
             },
         )))
     }
 
     /// What to run where nothing was found, and what recording it will need.
     fn run(&self, inv: &Invocation, unit: Unit, found: Found) -> Job {
-        let Found { roots, base, .. } = &found;
-        let private = editing::private(self, inv, &unit, roots, base);
+        let Found {
+            roots,
+            base,
+            private,
+            ..
+        } = &found;
+        let private = *private;
         let mut behind = base.behind_outputs(&unit);
         behind.private |= private.is_some();
         let pending = self.places.begin(&output_paths(inv, &unit), &behind);
@@ -469,6 +506,7 @@ impl Pipeline {
             private,
             launcher: found.launcher,
             _pending: pending,
+            _running: found.running,
         };
         Job {
             unit,

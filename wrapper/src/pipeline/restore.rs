@@ -76,6 +76,8 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_
         if !(caller.waits)() {
             return None;
         }
+        // In place of another file ext4 would write the new one to the disk first.
+        let _ = fs::remove_file(&ready.place);
         fs::rename(&ready.temporary, &ready.place).ok()?;
         if let Some(digest) = ready.digest {
             let now = Identity::of(&ready.place.metadata().ok()?);

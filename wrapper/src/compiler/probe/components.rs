@@ -4,9 +4,11 @@
 //! when one changed, came or went. Must never happen here: a component missed because it has a
 //! new name, a digest.
 
-use std::fs::{self, Metadata};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, open, stat, statat};
+use std::ffi::OsStr;
+use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Files of one directory that are looked at. A target's std has about a hundred.
@@ -33,13 +35,18 @@ pub(in crate::compiler) struct Stamp {
 }
 
 impl Stamp {
-    fn new(m: &Metadata) -> Self {
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::cast_sign_loss,
+        reason = "the types differ between systems"
+    )]
+    fn new(m: &Stat) -> Self {
         Self {
-            device: m.dev(),
-            inode: m.ino(),
-            size: m.size(),
-            modified: (m.mtime(), m.mtime_nsec()),
-            changed: (m.ctime(), m.ctime_nsec()),
+            device: m.st_dev as u64,
+            inode: m.st_ino as u64,
+            size: m.st_size as u64,
+            modified: (m.st_mtime as i64, m.st_mtime_nsec as i64),
+            changed: (m.st_ctime as i64, m.st_ctime_nsec as i64),
         }
     }
 }
@@ -54,14 +61,45 @@ impl Watched {
         self.0.push((path.to_owned(), stamp(path)));
     }
 
-    /// Whether every path is as it was.
+    /// Whether every path is as it was. Many lie in one directory: the way there is gone once.
     pub(in crate::compiler) fn unchanged(&self) -> bool {
-        self.0.iter().all(|(path, before)| stamp(path) == *before)
+        let mut last: Option<(&Path, Option<OwnedFd>)> = None;
+        self.0.iter().all(|(path, before)| {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+                return stamp(path) == *before;
+            };
+            match &last {
+                Some((dir, Some(open))) if *dir == parent => stamp_in(open, name) == *before,
+                Some((dir, None)) if *dir == parent => {
+                    let open = directory(parent);
+                    let same = match &open {
+                        Some(open) => stamp_in(open, name) == *before,
+                        None => before.is_none(),
+                    };
+                    last = Some((parent, open));
+                    same
+                }
+                _ => {
+                    last = Some((parent, None));
+                    stamp(path) == *before
+                }
+            }
+        })
     }
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
-    fs::metadata(path).ok().map(|m| Stamp::new(&m))
+    stat(path).ok().map(|m| Stamp::new(&m))
+}
+
+fn stamp_in(dir: &OwnedFd, name: &OsStr) -> Option<Stamp> {
+    let stat = statat(dir, name, AtFlags::empty());
+    stat.ok().map(|m| Stamp::new(&m))
+}
+
+fn directory(path: &Path) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open(path, flags, Mode::empty()).ok()
 }
 
 /// Lists the components of the compiler in `sysroot` that compiles on `host` for `target`, sorted,

@@ -16,6 +16,7 @@ mod record;
 mod said;
 mod seen;
 
+use super::alike::Running;
 use super::{Cache, Caller, Hit, Pipeline};
 use crate::action::{Description, FileInput, Known, Observer};
 use crate::compiler::Bypass;
@@ -146,9 +147,18 @@ impl Pipeline {
             cache,
             wrapper: caller.wrapper,
         };
-        if let Some(hit) = trip.find(caller) {
-            return Ok(Begin::Hit(Box::new(hit)));
-        }
+        let mark = self.alike.mark();
+        let found = trip.find(caller).map_or_else(
+            || {
+                let look = || trip.find(caller);
+                self.alike.compile(known.lookup(), mark, caller, look)
+            },
+            Ok,
+        );
+        let running = match found {
+            Ok(hit) => return Ok(Begin::Hit(Box::new(hit))),
+            Err(running) => running,
+        };
         let (log, env) = self
             .observing
             .begin_run(&self.c_compilers.arguments(inv, &roots))
@@ -174,6 +184,7 @@ impl Pipeline {
                 was_empty,
                 wrapper: caller.wrapper.map(Path::to_owned),
                 log,
+                _running: running,
             },
         })))
     }
@@ -227,6 +238,8 @@ struct Recording {
     /// Where qwrap lies.
     wrapper: Option<PathBuf>,
     log: Log,
+    /// Whoever waits for this run does so until it is recorded.
+    _running: Option<Running>,
 }
 
 /// What a run is, by its environment.

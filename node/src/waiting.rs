@@ -1,0 +1,129 @@
+//! Callers that wait for an answer: told every second that the node is at it.
+//!
+//! Enters: a caller's line, for as long as it waits. Leaves: frames on it. One task tells all of
+//! them, so that a wait costs nothing while it is short. Must never happen here: a wait for who
+//! does not read, a frame in the middle of an answer.
+
+use quarry_wrapper::ipc::frame;
+use quarry_wrapper::ipc::protocol::{FromNode, WORKING_EVERY};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// One that waits.
+struct Caller {
+    since: Instant,
+    line: OwnedFd,
+    /// Whether it waits for somebody else's compile, or for its turn.
+    queued: Arc<AtomicBool>,
+}
+
+/// All that wait.
+#[derive(Default)]
+pub struct Waiting {
+    callers: Mutex<HashMap<u64, Caller>>,
+    count: AtomicU64,
+}
+
+/// A caller's place among those that wait; given up before it is answered.
+pub struct Place<'a> {
+    waiting: &'a Waiting,
+    id: u64,
+    queued: Arc<AtomicBool>,
+}
+
+impl Waiting {
+    /// Tells this caller until its place is given up.
+    pub fn begin(&self, line: OwnedFd) -> Place<'_> {
+        let id = self.count.fetch_add(1, Ordering::Relaxed);
+        let queued = Arc::<AtomicBool>::default();
+        let caller = Caller {
+            since: Instant::now(),
+            line,
+            queued: queued.clone(),
+        };
+        self.lock().insert(id, caller);
+        Place {
+            waiting: self,
+            id,
+            queued,
+        }
+    }
+
+    /// Tells everybody, again and again.
+    pub async fn tell(&self) {
+        let (Ok(working), Ok(queued)) = (
+            frame::encode(&FromNode::Working),
+            frame::encode(&FromNode::Queued),
+        ) else {
+            return;
+        };
+        let mut tick = tokio::time::interval(WORKING_EVERY);
+        loop {
+            tick.tick().await;
+            for caller in self.lock().values() {
+                let frame = match caller.queued.load(Ordering::Relaxed) {
+                    true => &queued,
+                    false => &working,
+                };
+                if caller.since.elapsed() >= WORKING_EVERY / 2 {
+                    send(&caller.line, frame);
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Caller>> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Without a wait: who has not read the frames before is in no need of one more. Where the caller
+/// is gone, what is under way notices by itself.
+fn send(line: &OwnedFd, frame: &[u8]) {
+    use rustix::net::{SendFlags, send};
+    let _ = send(line, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+}
+
+impl Place<'_> {
+    /// From now on it waits for another compile, or for its turn; or no more.
+    pub fn queue(&self, queued: bool) {
+        self.queued.store(queued, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.waiting.lock().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[tokio::test]
+    async fn who_waits_is_told_what_for_and_who_was_answered_is_told_no_more() {
+        let waiting = Waiting::default();
+        let (near, mut far) = UnixStream::pair().unwrap();
+        far.set_nonblocking(true).unwrap();
+        let mut heard = || frame::read::<FromNode>(&mut far).ok();
+        let place = waiting.begin(near.into());
+        waiting
+            .lock()
+            .values_mut()
+            .for_each(|c| c.since -= WORKING_EVERY);
+        let one = || tokio::time::timeout(WORKING_EVERY / 20, waiting.tell());
+        assert!(one().await.is_err());
+        assert_eq!(heard(), Some(FromNode::Working));
+        place.queue(true);
+        assert!(one().await.is_err());
+        assert_eq!(heard(), Some(FromNode::Queued));
+        drop(place);
+        assert!(one().await.is_err());
+        assert_eq!(heard(), None);
+    }
+}
