@@ -9,6 +9,7 @@ mod command;
 mod editing;
 mod elsewhere;
 mod ground;
+mod lent;
 mod links;
 mod macros;
 mod moments;

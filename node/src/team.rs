@@ -286,13 +286,30 @@ impl Team {
         action: Option<&ActionKey>,
         lookup: Option<&LookupKey>,
     ) -> Result<Verified<Entry>, Refusal> {
+        self.verifier(|verifier| verifier.entry(signed, source, action, lookup))
+    }
+
+    /// The verdict over an entry that was verified before: its signature is not looked at again.
+    ///
+    /// # Errors
+    /// The [`Refusal`] to count.
+    pub fn verify_again(
+        &self,
+        entry: &Verified<Entry>,
+        source: Source,
+        action: Option<&ActionKey>,
+        lookup: Option<&LookupKey>,
+    ) -> Result<(), Refusal> {
+        self.verifier(|verifier| verifier.again(entry, source, action, lookup))
+    }
+
+    fn verifier<T>(&self, ask: impl FnOnce(&Verifier<'_>) -> T) -> T {
         let state = self.read();
-        let verifier = Verifier {
+        ask(&Verifier {
             own: self.builder.id(),
             roster: state.roster.as_ref(),
             now: now(),
-        };
-        verifier.entry(signed, source, action, lookup)
+        })
     }
 
     /// Founds a team with this node as its first admin. The root key stays in the home.

@@ -116,48 +116,53 @@ impl Verifier<'_> {
         if !entry.builder.verifies(ENTRY_DOMAIN, &signed.bytes, &signed.signature) {
             return Err(Refusal::Unsigned);
         }
-        if action.is_some_and(|key| *key != entry.action)
-            || lookup.is_some_and(|key| *key != entry.lookup)
-        {
-            return Err(Refusal::Misplaced);
-        }
-        self.standing(&entry, source)?;
+        self.again(&entry, source, action, lookup)?;
         Ok(Verified(entry))
     }
 
-    fn standing(&self, entry: &Entry, source: Source) -> Result<(), Refusal> {
+    /// The verdict over an entry whose signature held before: all that can change since.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that is to be counted.
+    pub fn again(
+        &self,
+        entry: &Entry,
+        source: Source,
+        action: Option<&ActionKey>,
+        lookup: Option<&LookupKey>,
+    ) -> Result<(), Refusal> {
+        if action.is_some_and(|k| *k != entry.action) || lookup.is_some_and(|k| *k != entry.lookup)
+        {
+            return Err(Refusal::Misplaced);
+        }
         let own = entry.builder == self.own;
+        let untrusted = |why| Err(Refusal::Untrusted(why));
         let roster = match (entry.scope, self.roster) {
             // What we compiled for ourselves, or for a project, whoever else may see it now.
             (Scope::Private, _) if own => return Ok(()),
             (Scope::Project(..), _) if own && source == Source::Store => return Ok(()),
-            (Scope::Private, _) => {
-                return Err(Refusal::Untrusted("a private entry of another node"));
-            }
-            (_, None) => return Err(Refusal::Untrusted("this node is in no team")),
+            (Scope::Private, _) => return untrusted("a private entry of another node"),
+            (_, None) => return untrusted("this node is in no team"),
             (_, Some(roster)) => roster,
         };
         if entry.scope.team() != Some(roster.team()) {
-            return Err(Refusal::Untrusted("an entry of another team"));
+            return untrusted("an entry of another team");
         }
         match roster.standing(&entry.builder) {
             Standing::Revoked => return Err(Refusal::Revoked),
-            Standing::Unknown => return Err(Refusal::Untrusted("no builder of the roster")),
             // What a retired builder signed counts where it was verified before the retirement
             // arrived, which is what lies in our own store.
             Standing::Retired if source == Source::Store => {}
-            Standing::Retired => return Err(Refusal::Untrusted("no builder of the roster")),
+            Standing::Unknown | Standing::Retired => return untrusted("no builder of the roster"),
             Standing::Stands if own || roster.is_fresh(self.now) => {}
-            Standing::Stands => {
-                return Err(Refusal::Untrusted("the roster's freshness mark is too old"));
-            }
+            Standing::Stands => return untrusted("the roster's freshness mark is too old"),
         }
         if !roster.sees(&self.own, &entry.scope) {
-            return Err(Refusal::Untrusted("a scope that this node is not in"));
+            return untrusted("a scope that this node is not in");
         }
         // Only who may see a project may sign for it; what was verified before stays.
         if source == Source::Peer && !roster.sees(&entry.builder, &entry.scope) {
-            return Err(Refusal::Untrusted("its builder is not in its scope"));
+            return untrusted("its builder is not in its scope");
         }
         Ok(())
     }

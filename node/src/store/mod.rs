@@ -76,6 +76,20 @@ pub enum Object {
     File(File),
 }
 
+impl Object {
+    /// Whether it has been a file of a target directory as well, where anybody may have written to
+    /// it: while it has not, its owner alone may read it, and nobody write.
+    #[must_use]
+    pub fn was_lent(&self) -> bool {
+        use std::os::unix::fs::PermissionsExt;
+        let Self::File(file) = self else {
+            return false;
+        };
+        let mode = file.metadata().map(|m| m.permissions().mode());
+        mode.map_or(true, |mode| mode & 0o777 != disk::OBJECT_MODE)
+    }
+}
+
 /// Bytes on their way into the store: a compile's output or a fetched object. Dropped without
 /// `commit`, it leaves nothing behind.
 pub trait Stage: Write + Send {

@@ -13,6 +13,7 @@ use crate::team::{self, Audience, Team};
 use crate::worker::announcer::Announcer;
 use crate::worker::disputes::Disputes;
 use crate::worker::hearing::Hearing;
+use crate::worker::signatures::Signatures;
 use quarry_trust::canon::Canonical;
 use quarry_trust::roster::Standing;
 use quarry_trust::verify::Source;
@@ -59,6 +60,7 @@ pub struct NodeCache {
     pub(super) team: Arc<Team>,
     pub(super) counters: Arc<Counters>,
     pub(super) disputes: Disputes,
+    signatures: Signatures,
     announcer: Announcer,
     hearing: Arc<Hearing>,
     /// Entries that compiling again has shown to be wrong, by action and builder.
@@ -85,6 +87,7 @@ impl NodeCache {
             counters,
             announcer,
             disputes: Disputes::default(),
+            signatures: Signatures::default(),
             hearing,
         }
     }
@@ -130,12 +133,22 @@ impl NodeCache {
         action: Option<&ActionKey>,
         lookup: Option<&LookupKey>,
     ) -> Result<Verified<Entry>, Refusal> {
-        let entry = self.team.verify(signed, source, action, lookup)?;
-        if entry.builder == self.team.builder() || self.hearing.is_over() {
-            return Ok(entry);
+        let entry = match self.signatures.known(signed) {
+            Some(entry) => self
+                .team
+                .verify_again(&entry, source, action, lookup)
+                .map(|()| entry)?,
+            None => {
+                let entry = self.team.verify(signed, source, action, lookup)?;
+                self.signatures.held(signed, &entry);
+                entry
+            }
+        };
+        if entry.builder != self.team.builder() && !self.hearing.is_over() {
+            self.hearing.wait();
+            self.team.verify_again(&entry, source, action, lookup)?;
         }
-        self.hearing.wait();
-        self.team.verify(signed, source, action, lookup)
+        Ok(entry)
     }
 
     /// Notes in the journal what was put into a target directory.

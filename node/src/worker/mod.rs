@@ -10,6 +10,7 @@ pub mod host;
 pub mod memos;
 mod placed;
 pub mod recheck;
+mod signatures;
 pub(crate) mod voice;
 
 use crate::belief::{Beliefs, Refused};

@@ -17,6 +17,9 @@ use std::time::{Duration, SystemTime};
 /// Bytes read at a time while a file is copied or checked: large enough that the calls cost
 /// nothing beside the hash.
 const CHUNK: usize = 256 * 1024;
+/// An object's mode: nobody writes to it once it has its name, not even its owner by mistake. One
+/// that is lent to a target directory gets another, for good.
+pub(in crate::store) const OBJECT_MODE: u32 = 0o400;
 /// A temporary file that nothing was written to for this long has no writer any more.
 const STALE_AFTER: Duration = Duration::from_secs(3600);
 
@@ -59,8 +62,7 @@ impl Files {
             .read(true)
             .write(true)
             .create_new(true)
-            // Nobody writes to an object once it has its name, not even its owner by mistake.
-            .mode(0o400)
+            .mode(OBJECT_MODE)
             .open(&path)
             .map_err(|e| StoreError::io("creating", &path, e))?;
         Ok(Temporary { path, file })

@@ -26,6 +26,7 @@ use super::{
 };
 use engine::Engine;
 pub use engine::Opened;
+pub(super) use files::OBJECT_MODE;
 use files::{Files, make_folder};
 use quarry_trust::{ActionKey, BuilderId, Digest, Entry, LookupKey, ObjectRef, Verified};
 use std::collections::HashSet;

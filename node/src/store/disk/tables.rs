@@ -11,6 +11,7 @@ use super::super::report::Counts;
 use quarry_trust::digest::DIGEST_LEN;
 use quarry_trust::{Digest, LookupKey, SignedEntry};
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use std::cell::RefCell;
 
 /// Length of a key of [`LOOKUPS`]: lookup key ‖ entry key.
 pub(super) const LOOKUP_ROW_LEN: usize = DIGEST_LEN + ENTRY_KEY_LEN;
@@ -272,12 +273,22 @@ pub(super) fn pack(bytes: &[u8]) -> Vec<u8> {
     packed
 }
 
+thread_local! {
+    /// What unpacks, made once: making it costs more than unpacking what is short.
+    static UNPACKER: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
+        RefCell::new(zstd::bulk::Decompressor::new().ok());
+}
+
 /// Takes packed bytes apart; `None` where they are damaged or longer than `max`.
 pub(super) fn unpack(packed: &[u8], max: usize) -> Option<Vec<u8>> {
     match packed.split_first()? {
         (0, bytes) if bytes.len() <= max => Some(bytes.to_vec()),
-        // The frame's own idea of its size is not believed: the buffer's is the bound.
-        (1, frame) => zstd::bulk::decompress(frame, max).ok(),
+        // The frame's own idea of its size is the buffer's, and never more than the bound.
+        (1, frame) => {
+            let said = zstd::zstd_safe::get_frame_content_size(frame).ok()??;
+            let room = usize::try_from(said).ok().filter(|room| *room <= max)?;
+            UNPACKER.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(frame, room).ok())
+        }
         _ => None,
     }
 }
