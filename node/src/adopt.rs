@@ -4,7 +4,7 @@
 //! compile read that looked like a secret keeps the entry private in any team, and so does what
 //! was not seen to the end.
 
-use crate::store::{Object, Offer, Store, StoreError};
+use crate::store::{Offer, Store, StoreError};
 use crate::team::Team;
 use quarry_trust::canon::Canonical;
 use quarry_trust::verify::Source;
@@ -65,15 +65,9 @@ pub fn read_description(store: &dyn Store, entry: &Entry) -> Option<Vec<u8>> {
     if entry.description.size > DESCRIPTION_MAX {
         return None;
     }
-    let bytes = match store.object(&entry.description).ok()?? {
-        Object::Bytes(bytes) => bytes,
-        Object::File(file) => {
-            let mut bytes = Vec::new();
-            file.take(entry.description.size)
-                .read_to_end(&mut bytes)
-                .ok()?;
-            bytes
-        }
-    };
+    let object = store.object(&entry.description).ok()??;
+    let mut bytes = Vec::new();
+    let mut from = object.reader(entry.description.size);
+    from.read_to_end(&mut bytes).ok()?;
     (quarry_trust::Digest::of(&bytes) == entry.description.digest).then_some(bytes)
 }

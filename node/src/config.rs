@@ -25,6 +25,9 @@ pub const PORT: u16 = 4746;
 pub const DOOR_PORT: u16 = 4747;
 /// The store's size limit where none is set, bytes: some twenty large projects.
 pub const STORE_LIMIT: u64 = 20 << 30;
+/// How long an object rests before it is packed where nothing is set: what a week's builds use
+/// stays as it is.
+pub const SETTLE_AFTER: u64 = 7 * 86_400;
 /// Size of a config file, bytes: far above anything written by hand, small enough to hold.
 const MAX_FILE: u64 = 1 << 20;
 /// Addresses in one list: a machine's interfaces, a team's static peers.
@@ -43,6 +46,8 @@ pub struct Config {
     pub mdns: bool,
     /// The store's size limit, bytes.
     pub store_limit: u64,
+    /// How long nobody must have used an object before it is packed, seconds; `None`: never.
+    pub settle_after: Option<u64>,
     /// Multiaddrs of teammates that are dialled beside those remembered.
     pub peers: Vec<String>,
     /// Crate names of procedural macros that the user vouches for: what they read while they run
@@ -63,6 +68,7 @@ impl Default for Config {
             door_listen: vec![format!("/ip4/0.0.0.0/tcp/{DOOR_PORT}")],
             mdns: true,
             store_limit: STORE_LIMIT,
+            settle_after: Some(SETTLE_AFTER),
             peers: Vec::new(),
             pure_macros: Vec::new(),
             verify: 0,
@@ -115,6 +121,7 @@ struct Written {
     door_listen: Option<Spanned<Value>>,
     mdns: Option<Spanned<Value>>,
     store_limit: Option<Spanned<Value>>,
+    settle_after: Option<Spanned<Value>>,
     peers: Option<Spanned<Value>>,
     pure_macros: Option<Spanned<Value>>,
     verify: Option<Spanned<Value>>,
@@ -202,6 +209,11 @@ impl Config {
                 .map_err(at("mdns", value))
                 .map_err(|(span, what)| wrong(Some(span), what))?;
         }
+        if let Some(value) = &written.settle_after {
+            self.settle_after = rest_of(value.get_ref())
+                .map_err(at("settle_after", value))
+                .map_err(|(span, what)| wrong(Some(span), what))?;
+        }
         if let Some(value) = &written.store_limit {
             self.store_limit = size_of(value.get_ref())
                 .map_err(at("store_limit", value))
@@ -259,6 +271,12 @@ impl Config {
         if let Some(value) = set("QUARRY_MDNS")? {
             self.mdns = parse_switch(&value).map_err(|what| ConfigError::Variable {
                 name: "QUARRY_MDNS",
+                what,
+            })?;
+        }
+        if let Some(value) = set("QUARRY_SETTLE_AFTER")? {
+            self.settle_after = parse_rest(&value).map_err(|what| ConfigError::Variable {
+                name: "QUARRY_SETTLE_AFTER",
                 what,
             })?;
         }
@@ -374,6 +392,39 @@ fn switch_of(value: &Value) -> Result<bool, String> {
         Value::String(word) => parse_switch(word),
         other => Err(format!("it is {other}; give \"on\" or \"off\"")),
     }
+}
+
+fn rest_of(value: &Value) -> Result<Option<u64>, String> {
+    let usage = || format!("it is {value}; give a span of time as in \"7d\", or \"off\"");
+    parse_rest(value.as_str().ok_or_else(usage)?)
+}
+
+fn parse_rest(text: &str) -> Result<Option<u64>, String> {
+    match text.trim() {
+        "off" => Ok(None),
+        span => parse_span(span).map(Some),
+    }
+}
+
+/// A span of time in seconds: a number with `s`, `m`, `h` or `d`.
+///
+/// # Errors
+/// How to write one.
+pub fn parse_span(text: &str) -> Result<u64, String> {
+    let usage = || format!("{text:?} is no span of time: write it as in 90s, 30m, 1h, 2d");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(usage()),
+    };
+    let number: u64 = digits.parse().map_err(|_| usage())?;
+    number
+        .checked_mul(unit)
+        .filter(|s| *s > 0)
+        .ok_or_else(usage)
 }
 
 fn size_of(value: &Value) -> Result<u64, String> {

@@ -41,6 +41,23 @@ fn a_whole_file_is_read() {
 }
 
 #[test]
+fn what_settles_when_is_a_span_or_off() {
+    let after = |text: &str, env: &[(&str, &str)]| load(text, env).map(|c| c.settle_after);
+    assert_eq!(after("", &[]).unwrap(), Some(SETTLE_AFTER));
+    assert_eq!(after("settle_after = \"12h\"", &[]).unwrap(), Some(43_200));
+    assert_eq!(after("settle_after = \"off\"", &[]).unwrap(), None);
+    let env = [("QUARRY_SETTLE_AFTER", "2d")];
+    assert_eq!(
+        after("settle_after = \"off\"", &env).unwrap(),
+        Some(172_800)
+    );
+    for wrong in ["settle_after = 7", "settle_after = \"soon\""] {
+        let error = after(wrong, &[]).unwrap_err().to_string();
+        assert!(error.contains("`settle_after`"), "{error}");
+    }
+}
+
+#[test]
 fn vouched_macros_are_crate_names() {
     let file = "pure_macros = [\"my-macros\"]";
     assert_eq!(load(file, &[]).unwrap().pure_macros, ["my-macros"]);

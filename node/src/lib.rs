@@ -9,6 +9,7 @@ pub mod attest;
 mod belief;
 mod calendar;
 mod charter;
+mod chunks;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -5,6 +5,7 @@
 //! behind it does; at the end what was captured is flushed before the socket goes.
 
 use crate::config::Config;
+use crate::control::settle;
 use crate::hands::Hands;
 use crate::ipc_server;
 use crate::joining::Joining;
@@ -41,6 +42,8 @@ const BLOCKING_THREADS: usize = 256;
 const LOOKS_HERE: usize = 64;
 /// How often counters are kept, the store's size looked at, the mark considered.
 const TICK: Duration = Duration::from_secs(10);
+/// Ticks after which what nobody used lately is packed, some of it at a time: ten minutes.
+const SETTLE_TICKS: u64 = 60;
 /// Name of the counters in the store's state.
 const COUNTERS: &str = "counters-v1";
 
@@ -407,17 +410,7 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
         mdns: config.mdns,
         remembered: crate::joining::remembered(store.as_ref(), &config),
     };
-    let handle = tokio::runtime::Handle::current();
-    let swarm: Arc<dyn Swarm> = {
-        let handle = handle.clone();
-        let started =
-            tokio::task::spawn_blocking(move || Libp2pSwarm::start(swarm_config, host, handle));
-        Arc::new(
-            started
-                .await
-                .map_err(|e| io_error("starting the swarm", io::Error::other(e)))??,
-        )
-    };
+    let swarm = start_swarm(swarm_config, host).await?;
     let worker = Worker::new(
         store.clone(),
         swarm.clone(),
@@ -434,7 +427,7 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
         swarm.clone(),
         store.clone(),
         counters.clone(),
-        handle,
+        tokio::runtime::Handle::current(),
     );
     let node = Arc::new(Node {
         home,
@@ -462,6 +455,18 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
     Ok(node)
 }
 
+async fn start_swarm(
+    config: SwarmConfig,
+    host: Arc<NodeHost>,
+) -> Result<Arc<dyn Swarm>, RuntimeError> {
+    let handle = tokio::runtime::Handle::current();
+    let started = tokio::task::spawn_blocking(move || Libp2pSwarm::start(config, host, handle));
+    let started = started
+        .await
+        .map_err(|e| io_error("starting the swarm", io::Error::other(e)))?;
+    Ok(Arc::new(started?))
+}
+
 async fn wait_for_the_end(node: &Node) {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = match (
@@ -481,8 +486,11 @@ async fn wait_for_the_end(node: &Node) {
 async fn tick(node: Arc<Node>, socket: Option<(u64, u64)>) {
     let mut interval = tokio::time::interval(TICK);
     let sweep = Arc::new(Sweep::default());
+    let mut ticks: u64 = 0;
     loop {
         interval.tick().await;
+        ticks += 1;
+        let settles = ticks.is_multiple_of(SETTLE_TICKS) && node.idle();
         let (busy, sweep) = (node.clone(), sweep.clone());
         let ticked = tokio::task::spawn_blocking(move || {
             sweep.tick(&busy.team, busy.store.as_ref(), busy.swarm.as_ref());
@@ -491,6 +499,9 @@ async fn tick(node: Arc<Node>, socket: Option<(u64, u64)>) {
             busy.renew_mark();
             busy.joining.tick();
             busy.renew_keys();
+            if settles {
+                settle::some(&busy);
+            }
         });
         if ipc_server::identity(&node.home.socket()) != socket {
             tracing::warn!("the home was removed or another node took it: this node ends");

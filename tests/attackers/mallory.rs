@@ -10,7 +10,7 @@ use crate::harness::{
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, Stream, StreamProtocol, identity, ping};
-use quarry_node::store::{Object, RedbStore, Store};
+use quarry_node::store::{RedbStore, Store};
 use quarry_node::team::Team;
 use quarry_trust::canon::Canonical;
 use quarry_trust::entry::ENTRY_DOMAIN;
@@ -123,15 +123,11 @@ pub fn holdings(store: &dyn Store) -> (Vec<Honest>, BTreeMap<Digest, Vec<u8>>) {
         })
         .unwrap();
     for named in honest.iter().flat_map(|h| h.entry.objects()) {
-        let bytes = match store.object(&named).unwrap() {
-            Some(Object::Bytes(bytes)) => bytes,
-            Some(Object::File(mut file)) => {
-                let mut bytes = Vec::new();
-                file.read_to_end(&mut bytes).unwrap();
-                bytes
-            }
-            None => continue,
+        let Some(object) = store.object(&named).unwrap() else {
+            continue;
         };
+        let mut bytes = Vec::new();
+        object.reader(named.size).read_to_end(&mut bytes).unwrap();
         objects.insert(named.digest, bytes);
     }
     (honest, objects)

@@ -156,3 +156,29 @@ fn a_lent_library_is_rebuilt_without_us_and_evicted_without_harm() {
     assert_eq!(fs::read(here.dep("libl-", ".rlib")).unwrap(), sound);
     here.nothing_left();
 }
+
+#[test]
+fn what_has_settled_is_restored_and_served_as_it_was() {
+    let devs = joined(
+        vec![Dev::new("alice"), Dev::new("bobby")],
+        &["alice", "bob"],
+    );
+    let [alice, bob] = &devs[..] else {
+        unreachable!()
+    };
+    let here = place(alice, "here");
+    assert_eq!(here.fresh(), said("1 miss"));
+    let sound = fs::read(here.dep("libl-", ".rlib")).unwrap();
+    alice.flush();
+    let told = alice.qnode(&["settle"]).succeeded().out;
+    assert!(told.starts_with("packed "), "{told}");
+    assert!(stored(alice).is_empty(), "all is packed");
+    wait_keys(bob, alice);
+    let there = place(bob, "over/there");
+    assert_eq!(there.fresh(), said("1 peer"));
+    assert_eq!(fs::read(there.dep("libl-", ".rlib")).unwrap(), sound);
+    assert_eq!(here.fresh(), said("1 hit"));
+    assert_eq!(fs::read(here.dep("libl-", ".rlib")).unwrap(), sound);
+    here.nothing_left();
+    alice.qnode(&["fsck"]).succeeded();
+}

@@ -88,7 +88,22 @@ fn many_restores_at_once_are_all_right() {
     let places: Vec<_> = (0..4)
         .map(|n| Place::new(&alice, &format!("p{n}"), PLAIN))
         .collect();
-    let how = counted(&alice, || {
+    assert_eq!(all_at_once(&alice, &places), "4 hit");
+}
+
+#[test]
+fn six_checkouts_built_at_once_compile_each_crate_once() {
+    let alice = Dev::new("alice");
+    let places: Vec<_> = (0..6)
+        .map(|n| Place::new(&alice, &format!("p{n}"), PLAIN))
+        .collect();
+    assert_eq!(all_at_once(&alice, &places), "5 hit, 1 miss");
+}
+
+/// Builds in all places at once; how the compiles ended.
+#[track_caller]
+fn all_at_once(dev: &Dev, places: &[Place<'_>]) -> String {
+    let how = counted(dev, || {
         let children: Vec<_> = places
             .iter()
             .map(|p| p.command("build").spawn().unwrap())
@@ -97,11 +112,11 @@ fn many_restores_at_once_are_all_right() {
             assert!(child.wait().unwrap().success());
         }
     });
-    assert_eq!(how, "4 hit");
-    for place in &places {
+    for place in places {
         assert_eq!(place.run(), "1");
         place.nothing_left();
     }
+    how
 }
 
 #[test]

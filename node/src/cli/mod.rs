@@ -93,6 +93,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Log { lines, follow, .. } => done(inspect::log(lines, follow)),
         Command::Attest(args) => done(attest::run(&args)),
         Command::Gc { limit } => done(upkeep::gc(limit)),
+        Command::Settle => done(upkeep::settle()),
         Command::Fsck { repair } => upkeep::fsck(repair),
         Command::Purge(purge) => done(purge::purge(purge)),
         Command::Flush => done(upkeep::flush()),

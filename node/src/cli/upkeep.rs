@@ -4,6 +4,7 @@
 
 use super::ask::{self, EVENTUALLY};
 use super::print;
+use crate::control::settle::SettledReport;
 use crate::control::{CheckReport, FreedReport, Request};
 use anyhow::Result;
 use std::process::ExitCode;
@@ -15,6 +16,21 @@ use std::process::ExitCode;
 pub fn gc(limit: Option<u64>) -> Result<()> {
     let freed: FreedReport = ask::report(&Request::Gc { limit }, EVENTUALLY)?;
     print::line(freed_text("freed", &freed))?;
+    Ok(())
+}
+
+/// `qnode settle`.
+///
+/// # Errors
+/// Why nothing was packed.
+pub fn settle() -> Result<()> {
+    let packed: SettledReport = ask::report(&Request::Settle, EVENTUALLY)?;
+    print::line(format!(
+        "packed {}: {} take {} now",
+        print::count(packed.objects, "object", "objects"),
+        print::bytes(packed.before),
+        print::bytes(packed.after)
+    ))?;
     Ok(())
 }
 

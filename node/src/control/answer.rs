@@ -10,6 +10,7 @@ use super::blast;
 use super::inspect;
 use super::life;
 use super::projects;
+use super::settle;
 use super::why;
 use super::{CheckReport, FreedReport, Progress, Reply, Request};
 use crate::find::Find;
@@ -153,6 +154,7 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
         Request::Project(request) => done(&projects::answer(node, &request)?),
         Request::Leave => leave(node, say),
         Request::Gc { limit } => gc(node, limit),
+        Request::Settle => done(&settle::everything(node).map_err(text)?),
         Request::Fsck { repair } => fsck(node, repair),
         Request::Purge {
             builder,

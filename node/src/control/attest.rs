@@ -12,7 +12,7 @@ use super::inspect::signer;
 use crate::adopt::read_description;
 use crate::attest::{self, RECORDS_MAX, Record};
 use crate::runtime::Node;
-use crate::store::{Object, Offer};
+use crate::store::Offer;
 use data_encoding::BASE64;
 use quarry_trust::canon::Canonical;
 use quarry_trust::digest::Hasher;
@@ -118,11 +118,8 @@ fn makers(node: &Node, digest: &Digest) -> Result<Vec<(Entry, Offer)>, String> {
 /// SHA-256 of an object that is here, whose BLAKE3 was checked on the way.
 fn sha256(node: &Node, object: &ObjectRef) -> Result<String, String> {
     let opened = node.store.object(object).map_err(|e| e.to_string())?;
-    let mut from: Box<dyn Read> = match opened {
-        Some(Object::Bytes(bytes)) => Box::new(std::io::Cursor::new(bytes)),
-        Some(Object::File(file)) => Box::new(file.take(object.size)),
-        None => return Err(format!("object {} is not here any more", object.digest)),
-    };
+    let absent = || format!("object {} is not here any more", object.digest);
+    let mut from = opened.ok_or_else(absent)?.reader(object.size);
     let (mut sha, mut blake) = (Sha256::new(), Hasher::new());
     let mut chunk = vec![0; CHUNK];
     loop {

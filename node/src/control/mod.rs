@@ -13,6 +13,7 @@ mod hindrance;
 mod inspect;
 mod life;
 mod projects;
+pub mod settle;
 pub mod target;
 mod why;
 
@@ -110,6 +111,8 @@ pub enum Request {
         /// Bytes to get down to instead of the setting.
         limit: Option<u64>,
     },
+    /// Packs what is not in use.
+    Settle,
     /// Checks everything stored.
     Fsck {
         /// Remove what is broken.

@@ -52,6 +52,7 @@ stories! {
     a_removed_entry_is_gone_and_its_objects_wait_for_gc
     each_offer_sees_all
     state_is_kept_by_plain_names
+    what_has_settled_is_what_it_was
     memos_are_kept_in_bounds
     many_threads_put_while_gc_runs
 }
@@ -484,6 +485,44 @@ fn state_is_kept_by_plain_names(store: &dyn Store) {
             "{name:?}"
         );
     }
+}
+
+fn what_has_settled_is_what_it_was(store: &dyn Store) {
+    let compile = |number, output: Vec<u8>| Compile {
+        output,
+        ..Compile::new(number, 0)
+    };
+    let compiles = [
+        compile(1, b"fn main() {}\n".repeat(100_000)),
+        compile(2, noise(2, LARGE)),
+        compile(3, noise(3, SMALL)),
+    ];
+    for compile in &compiles {
+        compile.store(store).unwrap();
+    }
+    let before = store.counts().unwrap();
+    assert_eq!(
+        store.settle(0, u64::MAX).unwrap().objects,
+        0,
+        "all was used"
+    );
+    store.settle(u64::MAX, u64::MAX).unwrap();
+    let after = store.counts().unwrap();
+    assert_eq!(
+        (after.entries, after.objects),
+        (before.entries, before.objects)
+    );
+    assert!(after.bytes <= before.bytes + 100);
+    assert!(compiles.iter().all(|compile| compile.restores(store)));
+    // Again, and stored again: it is here already.
+    store.settle(u64::MAX, u64::MAX).unwrap();
+    compiles[0].store(store).unwrap();
+    assert_eq!(store.counts().unwrap(), after);
+    for compile in &compiles {
+        assert!(store.recheck(&compile.output_ref().digest).unwrap());
+    }
+    store.gc(0).unwrap();
+    assert_eq!(store.counts().unwrap(), Counts::default());
 }
 
 fn memos_are_kept_in_bounds(store: &dyn Store) {

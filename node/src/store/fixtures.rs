@@ -3,7 +3,7 @@
 //! Every byte is derived from a number, so that a parent test knows what its child wrote. Must
 //! never happen here: randomness, or an entry that skipped verification.
 
-use super::{Object, Offer, Pinned, Stage, Store, StoreError};
+use super::{Offer, Pinned, Stage, Store, StoreError};
 use quarry_trust::entry::{Output, OutputKind, OutputName};
 use quarry_trust::verify::{Source, Verifier};
 use quarry_trust::{ActionKey, BuilderKey, Digest, Entry, LookupKey, ObjectRef, Scope, Verified};
@@ -142,13 +142,8 @@ pub(super) fn stage(store: &dyn Store, bytes: &[u8]) -> Result<Pinned, StoreErro
 
 /// An object's bytes, checked as a restore checks them.
 pub(super) fn read(store: &dyn Store, object: &ObjectRef) -> Option<Vec<u8>> {
-    let bytes = match store.object(object).unwrap()? {
-        Object::Bytes(bytes) => bytes,
-        Object::File(mut file) => {
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).unwrap();
-            bytes
-        }
-    };
+    let mut bytes = Vec::new();
+    let mut from = store.object(object).unwrap()?.reader(object.size);
+    from.read_to_end(&mut bytes).ok()?;
     (Digest::of(&bytes) == object.digest).then_some(bytes)
 }

@@ -10,7 +10,7 @@ use super::survey::{Survey, Surveyed, named};
 use super::{
     Counts, FsckReport, GcReport, KEPT_PREDICTIONS, MAX_ENTRIES_PER_ACTION, MAX_MEMO_BYTES,
     MAX_PREDICTION_BYTES, MAX_STATE_BYTES, MEMOS_PER_GENERATION, Object, Offer, Pinned, Placed,
-    Purge, Select, Stage, Store, StoreError, is_state_name, spread_by_prediction,
+    Purge, Select, SettleReport, Stage, Store, StoreError, is_state_name, spread_by_prediction,
 };
 use quarry_trust::canon::Canonical;
 use quarry_trust::{ActionKey, BuilderId, Digest, Entry, LookupKey, ObjectRef, Verified};
@@ -400,6 +400,11 @@ impl Store for MemoryStore {
             repaired: repair,
             ..FsckReport::default()
         })
+    }
+
+    fn settle(&self, _before: u64, _budget: u64) -> Result<SettleReport, StoreError> {
+        // Memory has no files.
+        Ok(SettleReport::default())
     }
 
     fn purge(&self, what: &Purge) -> Result<GcReport, StoreError> {

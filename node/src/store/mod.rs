@@ -7,11 +7,12 @@
 //! Two stores pass one conformance suite: redb with files beside it (the real one) and memory
 //! (for tests of other rooms).
 
+use crate::chunks;
 use quarry_trust::{
     ActionKey, BuilderId, Digest, Entry, LookupKey, ObjectRef, SignedEntry, Verified,
 };
 use std::fs::File;
-use std::io::Write;
+use std::io::{Cursor, Read, Write};
 use std::time::Duration;
 
 mod disk;
@@ -35,7 +36,7 @@ pub use error::StoreError;
 pub use journal::{How, JOURNAL_ROWS, Kind, Placed};
 pub use memory::MemoryStore;
 pub use pins::Pin;
-pub use report::{Counts, Fault, FsckReport, GcReport, MAX_FAULTS, Purge, Select};
+pub use report::{Counts, Fault, FsckReport, GcReport, MAX_FAULTS, Purge, Select, SettleReport};
 
 /// Objects up to this size lie inside the database; larger ones are files beside it. Bytes.
 pub const INLINE_MAX: u64 = 64 * 1024;
@@ -74,9 +75,22 @@ pub enum Object {
     Bytes(Vec<u8>),
     /// An open file of the stated length; its digest is checked by who reads it.
     File(File),
+    /// An open file of chunks that make up the stated length; their digest is checked by who reads
+    /// them.
+    Settled(File),
 }
 
 impl Object {
+    /// Reads its `size` bytes, or fewer where less is here.
+    #[must_use]
+    pub fn reader(self, size: u64) -> Box<dyn Read> {
+        match self {
+            Self::Bytes(bytes) => Box::new(Cursor::new(bytes)),
+            Self::File(file) => Box::new(file.take(size)),
+            Self::Settled(file) => Box::new(chunks::unpacked(file, size)),
+        }
+    }
+
     /// Whether it has been a file of a target directory as well, where anybody may have written to
     /// it: while it has not, its owner alone may read it, and nobody write.
     #[must_use]
@@ -202,6 +216,10 @@ pub trait Store: Send + Sync + 'static {
     /// Reads everything and checks it: objects against digests, entries against the objects they
     /// name. With `repair`, what is broken is removed.
     fn fsck(&self, repair: bool) -> Result<FsckReport, StoreError>;
+    /// Packs objects that lie in files of their own and that no entry has named in use since tick
+    /// `before` (milliseconds since 1970), at most about `budget` bytes of them. Nobody waits for
+    /// it, and readers see the same bytes throughout. What is pinned or lent stays as it is.
+    fn settle(&self, before: u64, budget: u64) -> Result<SettleReport, StoreError>;
     /// Removes the entries that match, and the objects that only they name.
     fn purge(&self, what: &Purge) -> Result<GcReport, StoreError>;
 }

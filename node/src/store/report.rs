@@ -32,6 +32,17 @@ pub struct GcReport {
     pub strays: u64,
 }
 
+/// What was packed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SettleReport {
+    /// Objects.
+    pub objects: u64,
+    /// Bytes that they took.
+    pub before: u64,
+    /// Bytes that they take now.
+    pub after: u64,
+}
+
 /// Which entries a purge takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Select {

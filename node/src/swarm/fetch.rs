@@ -334,7 +334,7 @@ pub(super) async fn read_chunk(
 ) -> io::Result<ChunkHead> {
     let mut head = [0; CHUNK_HEAD];
     stream.read_exact(&mut head).await?;
-    let chunk = ChunkHead::decode(head, left)?;
+    let chunk = ChunkHead::decode(head, left).map_err(WireError::from)?;
     debug_assert!(chunk.wire <= CHUNK, "the head was checked");
     body.resize(chunk.wire, 0);
     stream.read_exact(body).await?;

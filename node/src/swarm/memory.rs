@@ -10,7 +10,7 @@ use super::{Ask, Host, PeerStatus, Restored, Swarm, SwarmError, Taken};
 use crate::store::{Object, Offer};
 use quarry_trust::{ActionKey, BuilderId, Digest, ObjectRef, PeerId, Refusal};
 use std::collections::{BTreeMap, HashSet};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
@@ -153,13 +153,11 @@ impl Swarm for MemorySwarm {
         }
         let opened = host.open(&self.own, action, &object.digest);
         let (body, size) = opened.ok_or(SwarmError::Absent(*peer))?;
-        let (mut reader, size): (Box<dyn Read>, u64) = match body {
-            Object::Bytes(bytes) => {
-                let size = bytes.len() as u64;
-                (Box::new(io::Cursor::new(bytes)), size)
-            }
-            Object::File(file) => (Box::new(file.take(size)), size),
+        let size = match &body {
+            Object::Bytes(bytes) => bytes.len() as u64,
+            Object::File(_) | Object::Settled(_) => size,
         };
+        let mut reader = body.reader(size);
         if size != object.size {
             let why = if size > object.size {
                 Refusal::Oversize

@@ -2,15 +2,15 @@
 //!
 //! Enters and leaves: bytes of [`PROTOCOL`]. A stream lives long and carries one request after
 //! another. A request is 64 bytes: action key, object digest. The reply is a head (status,
-//! size) and chunks until `size` bytes were sent: raw length, wire length, body; a body as long
-//! as it is raw is raw, a shorter one is a zstd frame of its own. Must never happen here: a
+//! size) and chunks ([`crate::chunks`]) until `size` bytes were sent. Must never happen here: a
 //! buffer sized by a number that was not checked.
 
 use super::wire::WireError;
+use crate::chunks::{self, ChunkError};
+pub(super) use crate::chunks::{CHUNK, ChunkHead, HEAD as CHUNK_HEAD};
 use libp2p::StreamProtocol;
 use quarry_trust::entry::MAX_OBJECT;
 use quarry_trust::{ActionKey, Digest};
-use std::io::Read;
 use std::time::Duration;
 
 /// The protocol's name and version.
@@ -19,22 +19,11 @@ pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new("/quarry/object/
 pub(super) const REQUEST: usize = 64;
 /// Bytes of a reply's head.
 pub(super) const HEAD: usize = 9;
-/// Bytes of a chunk's head.
-pub(super) const CHUNK_HEAD: usize = 8;
-/// Raw bytes of a chunk, at most: large enough for zstd to see repetitions, small enough to hold
-/// two of them for each stream.
-pub(super) const CHUNK: usize = 256 * 1024;
-/// Objects below this travel raw: a zstd frame would save less than a packet.
-const RAW_BELOW: usize = 512;
 /// The level: 600 MB/s in, a third in size, on rlibs; higher levels save 10 % more at half the
 /// speed.
 const LEVEL: i32 = 1;
 /// A stream on which nothing moves for this long, although something should, is given up.
 pub(super) const PROGRESS: Duration = Duration::from_secs(5);
-
-/// Memory that a frame under suspicion may ask for, as a power of two: what zstd's level 19 asks
-/// for, and little enough to spend on an offender.
-const MAX_WINDOW_LOG: u32 = 23;
 
 const STATUS_ABSENT: u8 = 0;
 const STATUS_HERE: u8 = 1;
@@ -97,76 +86,23 @@ pub(super) fn decode_request(bytes: &[u8; REQUEST]) -> (ActionKey, Digest) {
     )
 }
 
-/// A chunk's head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ChunkHead {
-    /// Bytes of the object.
-    pub(super) raw: usize,
-    /// Bytes on the wire.
-    pub(super) wire: usize,
-}
-
-impl ChunkHead {
-    /// Reads a chunk's head; `left` bytes of the object are still to come.
-    pub(super) fn decode(bytes: [u8; CHUNK_HEAD], left: u64) -> Result<Self, WireError> {
-        let [a, b, c, d, e, f, g, h] = bytes;
-        let raw = u32::from_le_bytes([a, b, c, d]) as usize;
-        let wire = u32::from_le_bytes([e, f, g, h]) as usize;
-        if raw == 0 || wire == 0 {
-            return Err(WireError::Corrupt("an empty chunk"));
-        }
-        if raw > CHUNK || raw as u64 > left || wire > raw {
-            return Err(WireError::Oversize);
-        }
-        Ok(Self { raw, wire })
-    }
-}
-
-/// Appends a chunk of the object to `out`, compressed where that saves at least an eighth.
-/// Returns whether it did.
+/// Appends a chunk of the object to `out`, compressed where that is wanted and saves at least an
+/// eighth. Returns whether it did.
 pub(super) fn encode_chunk(raw: &[u8], compress: bool, out: &mut Vec<u8>) -> bool {
-    let packed = if compress && raw.len() >= RAW_BELOW {
-        zstd::bulk::compress(raw, LEVEL)
-            .ok()
-            .filter(|p| p.len() < raw.len() - raw.len() / 8)
-    } else {
-        None
-    };
-    let body = packed.as_deref().unwrap_or(raw);
-    // Both lengths are at most CHUNK.
-    out.extend_from_slice(&(raw.len() as u32).to_le_bytes());
-    out.extend_from_slice(&(body.len() as u32).to_le_bytes());
-    out.extend_from_slice(body);
-    packed.is_some()
+    chunks::encode(raw, compress.then_some(LEVEL), out)
 }
 
-/// Unpacks a compressed body into exactly `raw` bytes of `out`.
+/// Unpacks a compressed body into exactly `raw`.
 pub(super) fn decode_chunk(body: &[u8], raw: &mut [u8]) -> Result<(), WireError> {
-    match zstd::bulk::decompress_to_buffer(body, raw) {
-        Ok(n) if n == raw.len() => Ok(()),
-        Ok(_) => Err(WireError::Corrupt("a chunk is shorter than it said")),
-        Err(_) => Err(what_is_wrong(body, raw.len())),
-    }
+    Ok(chunks::decode(body, raw)?)
 }
 
-/// Tells a bomb from garbage: by what the frame says of itself, else by reading one byte more
-/// than was promised, and no further.
-fn what_is_wrong(body: &[u8], promised: usize) -> WireError {
-    let promised = promised as u64;
-    if zstd::zstd_safe::get_frame_content_size(body).is_ok_and(|s| s.is_some_and(|s| s > promised))
-    {
-        return WireError::Oversize;
-    }
-    let corrupt = WireError::Corrupt("a chunk does not decompress");
-    let Ok(mut decoder) = zstd::stream::read::Decoder::new(body) else {
-        return corrupt;
-    };
-    if decoder.window_log_max(MAX_WINDOW_LOG).is_err() {
-        return corrupt;
-    }
-    match std::io::copy(&mut decoder.take(promised + 1), &mut std::io::sink()) {
-        Ok(n) if n > promised => WireError::Oversize,
-        _ => corrupt,
+impl From<ChunkError> for WireError {
+    fn from(error: ChunkError) -> Self {
+        match error {
+            ChunkError::Oversize => Self::Oversize,
+            ChunkError::Corrupt(what) => Self::Corrupt(what),
+        }
     }
 }
 

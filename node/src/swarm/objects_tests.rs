@@ -56,7 +56,7 @@ fn heads_that_lie_are_refused() {
         let mut bytes = [0; CHUNK_HEAD];
         bytes[..4].copy_from_slice(&raw.to_le_bytes());
         bytes[4..].copy_from_slice(&wire.to_le_bytes());
-        ChunkHead::decode(bytes, 1000)
+        ChunkHead::decode(bytes, 1000).map_err(WireError::from)
     };
     assert_eq!(
         head(1000, 1000),

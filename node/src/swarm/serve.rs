@@ -9,7 +9,8 @@
 use super::Host;
 use super::identity::peer_id;
 use super::index::{Index, Traffic};
-use super::objects::{self, CHUNK, Head, PROGRESS, REQUEST};
+use super::objects::{self, CHUNK, CHUNK_HEAD, ChunkHead, Head, PROGRESS, REQUEST};
+use super::wire::WireError;
 use crate::store::Object;
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::Stream;
@@ -176,6 +177,8 @@ struct Source {
 enum Bytes {
     Memory(Cursor<Vec<u8>>),
     File(File),
+    /// Chunks as they travel.
+    Settled(File),
 }
 
 impl Source {
@@ -186,6 +189,7 @@ impl Source {
                 (Bytes::Memory(Cursor::new(bytes)), left)
             }
             Object::File(file) => (Bytes::File(file), size),
+            Object::Settled(file) => (Bytes::Settled(file), size),
         };
         Self {
             bytes,
@@ -205,6 +209,14 @@ impl Source {
         match &mut self.bytes {
             Bytes::Memory(bytes) => bytes.read_exact(&mut self.buffer)?,
             Bytes::File(file) => file.read_exact(&mut self.buffer)?,
+            Bytes::Settled(file) => {
+                let mut head = [0; CHUNK_HEAD];
+                file.read_exact(&mut head)?;
+                let chunk = ChunkHead::decode(head, self.left).map_err(WireError::from)?;
+                out.extend_from_slice(&head);
+                self.left -= chunk.raw as u64;
+                return file.take(chunk.wire as u64).read_to_end(out).map(drop);
+            }
         }
         self.left -= size as u64;
         let shrank = objects::encode_chunk(&self.buffer, self.raw_run == 0, out);

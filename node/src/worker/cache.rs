@@ -5,6 +5,7 @@
 //! the verified entries are believed is said in [`super::believing`], the only way to here.
 
 use crate::adopt::read_description;
+use crate::chunks;
 use crate::service::counters::Counters;
 use crate::service::policy::{self, Reach};
 use crate::store::{self, Offer, Placed, Store, StoreError};
@@ -487,6 +488,10 @@ impl NodeCache {
         match self.store.object(object).ok()?? {
             store::Object::Bytes(bytes) => Some(Object::Bytes(bytes)),
             store::Object::File(file) => Some(Object::File(file)),
+            store::Object::Settled(file) => Some(Object::Packed(Box::new(chunks::unpacked(
+                file,
+                object.size,
+            )))),
         }
     }
 

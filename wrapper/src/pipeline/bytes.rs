@@ -46,6 +46,16 @@ pub(super) fn write(bytes: &[u8], at: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// A new file of what is read.
+///
+/// # Errors
+/// What the disk said, or that what was read is not the object.
+pub(super) fn unpack(from: impl Read, object: &ObjectRef, at: &Path) -> io::Result<File> {
+    let mut to = create(at)?;
+    digested(from, object, &mut to)?;
+    Ok(to)
+}
+
 /// Gives an object's own file a second name. `false` where it has one already, or where the
 /// filesystem does not.
 ///
@@ -139,7 +149,7 @@ fn copied(from: &File, to: &File, size: u64) -> io::Result<bool> {
     Ok(true)
 }
 
-fn digested(mut from: &File, object: &ObjectRef, to: &mut File) -> io::Result<()> {
+fn digested(mut from: impl Read, object: &ObjectRef, to: &mut File) -> io::Result<()> {
     let mut hasher = Hasher::new();
     let mut written = 0;
     let mut buffer = vec![0; CHUNK];

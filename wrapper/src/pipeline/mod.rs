@@ -41,7 +41,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -84,12 +84,13 @@ pub struct Candidate {
 }
 
 /// An object that is here.
-#[derive(Debug)]
 pub enum Object {
     /// Its bytes; their digest has been checked.
     Bytes(Vec<u8>),
     /// An open file; its digest is checked by who reads it.
     File(File),
+    /// What is read out of a packed file; its digest is checked by who reads it.
+    Packed(Box<dyn Read>),
 }
 
 /// An object that was just taken into the cache, kept from eviction while this lives.

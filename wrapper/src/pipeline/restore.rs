@@ -152,6 +152,7 @@ fn write_output(
     let digests = &trip.pipeline.digests;
     let file = match open(trip.cache, &output.object)? {
         Object::Bytes(bytes) => bytes::write(&bytes, at)?,
+        Object::Packed(packed) => bytes::unpack(packed, &output.object, at)?,
         Object::File(from) => {
             let lent = bytes::may_be_lent(trip, output)
                 && bytes::lend(digests, &from, &output.object, at)?;
@@ -166,6 +167,12 @@ fn write_output(
     Ok(stamped.then_some(output.object.digest))
 }
 
+fn whole(from: impl Read, object: &ObjectRef) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(object.size + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// A whole object in memory, its digest checked.
 pub(super) fn read_checked(cache: &dyn Cache, object: &ObjectRef, max: u64) -> io::Result<Vec<u8>> {
     if object.size > max {
@@ -173,11 +180,8 @@ pub(super) fn read_checked(cache: &dyn Cache, object: &ObjectRef, max: u64) -> i
     }
     let bytes = match open(cache, object)? {
         Object::Bytes(bytes) => bytes,
-        Object::File(file) => {
-            let mut bytes = Vec::new();
-            file.take(object.size + 1).read_to_end(&mut bytes)?;
-            bytes
-        }
+        Object::File(file) => whole(file, object)?,
+        Object::Packed(packed) => whole(packed, object)?,
     };
     if bytes.len() as u64 == object.size && Digest::of(&bytes) == object.digest {
         Ok(bytes)

@@ -5,6 +5,7 @@
 //! outlives its writer in this process.
 
 use super::super::{INLINE_MAX, StoreError};
+use super::tables::Place;
 use quarry_trust::Digest;
 use quarry_trust::digest::Hasher;
 use std::fs::{self, File, OpenOptions};
@@ -23,13 +24,15 @@ pub(in crate::store) const OBJECT_MODE: u32 = 0o400;
 /// A temporary file that nothing was written to for this long has no writer any more.
 const STALE_AFTER: Duration = Duration::from_secs(3600);
 
-/// What is called with an object file's path, length, and the digest that its name says.
-pub(super) type EachFile<'a> = dyn FnMut(&Path, u64, Option<Digest>) -> Result<(), StoreError> + 'a;
+/// What is called with an object file's path, length, and the digest and place that its name says.
+pub(super) type EachFile<'a> =
+    dyn FnMut(&Path, u64, Option<(Digest, Place)>) -> Result<(), StoreError> + 'a;
 
 /// The folders of a store.
 #[derive(Debug)]
 pub(super) struct Files {
     objects: PathBuf,
+    settled: PathBuf,
     tmp: PathBuf,
     next: AtomicU64,
 }
@@ -39,10 +42,11 @@ impl Files {
     pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
         let files = Self {
             objects: dir.join("objects"),
+            settled: dir.join("settled"),
             tmp: dir.join("tmp"),
             next: AtomicU64::new(0),
         };
-        for folder in [&files.objects, &files.tmp] {
+        for folder in [&files.objects, &files.settled, &files.tmp] {
             make_folder(folder)?;
         }
         Ok(files)
@@ -50,8 +54,12 @@ impl Files {
 
     /// Where an object's file lies.
     pub(super) fn path(&self, digest: &Digest) -> PathBuf {
-        let hex = digest.to_hex();
-        self.objects.join(&hex[..2]).join(&hex[2..])
+        named(&self.objects, digest)
+    }
+
+    /// Where a settled object's file lies.
+    pub(super) fn settled_path(&self, digest: &Digest) -> PathBuf {
+        named(&self.settled, digest)
     }
 
     /// A new file that nobody else can see the name of before [`Temporary::become_object`].
@@ -74,43 +82,48 @@ impl Files {
         digest: &Digest,
         len: u64,
     ) -> Result<Option<File>, StoreError> {
-        let path = self.path(digest);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(StoreError::io("opening", &path, e)),
-        };
-        let metadata = file
-            .metadata()
-            .map_err(|e| StoreError::io("looking at", &path, e))?;
-        Ok((metadata.is_file() && metadata.len() == len).then_some(file))
+        open_long(&self.path(digest), len)
     }
 
-    /// Removes an object's file; one that is not there is removed already.
+    /// The same of a settled object's file.
+    pub(super) fn open_settled(
+        &self,
+        digest: &Digest,
+        len: u64,
+    ) -> Result<Option<File>, StoreError> {
+        open_long(&self.settled_path(digest), len)
+    }
+
+    /// Removes an object's files; one that is not there is removed already.
     pub(super) fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
-        let path = self.path(digest);
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::io("removing", &path, e))
-            }
-            _ => Ok(()),
-        }
+        remove(&self.path(digest))?;
+        remove(&self.settled_path(digest))
     }
 
-    /// Calls `each` with every file under `objects/`: its path, its length, and the digest that
-    /// its name says, if it says one.
+    /// Removes the file of an object that has settled.
+    pub(super) fn remove_raw(&self, digest: &Digest) -> Result<(), StoreError> {
+        remove(&self.path(digest))
+    }
+
+    /// Calls `each` with every object's file: its path, its length, and the digest that its name
+    /// says, if it says one.
     pub(super) fn each_object(&self, each: &mut EachFile<'_>) -> Result<(), StoreError> {
-        for shard in list(&self.objects)? {
-            let prefix = shard.file_name().and_then(|n| n.to_str()).unwrap_or("");
-            if !shard.is_dir() {
-                each(&shard, length(&shard), None)?;
-                continue;
-            }
-            for path in list(&shard)? {
-                let rest = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
-                let digest = Digest::from_hex(&format!("{prefix}{rest}"));
-                let digest = digest.filter(|digest| self.path(digest) == path);
-                each(&path, length(&path), digest)?;
+        for (folder, place) in [
+            (&self.objects, Place::File),
+            (&self.settled, Place::Settled),
+        ] {
+            for shard in list(folder)? {
+                let prefix = shard.file_name().and_then(|n| n.to_str()).unwrap_or("");
+                if !shard.is_dir() {
+                    each(&shard, length(&shard), None)?;
+                    continue;
+                }
+                for path in list(&shard)? {
+                    let rest = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
+                    let digest = Digest::from_hex(&format!("{prefix}{rest}"));
+                    let digest = digest.filter(|digest| named(folder, digest) == path);
+                    each(&path, length(&path), digest.map(|digest| (digest, place)))?;
+                }
             }
         }
         Ok(())
@@ -135,6 +148,30 @@ impl Files {
             }
         }
         Ok(cleared)
+    }
+}
+
+fn named(folder: &Path, digest: &Digest) -> PathBuf {
+    let hex = digest.to_hex();
+    folder.join(&hex[..2]).join(&hex[2..])
+}
+
+fn open_long(path: &Path, len: u64) -> Result<Option<File>, StoreError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(StoreError::io("opening", path, e)),
+    };
+    let metadata = file
+        .metadata()
+        .map_err(|e| StoreError::io("looking at", path, e))?;
+    Ok((metadata.is_file() && metadata.len() == len).then_some(file))
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("removing", path, e)),
+        _ => Ok(()),
     }
 }
 
@@ -197,10 +234,18 @@ impl Temporary {
 
     /// Gives the file its object's name.
     pub(super) fn become_object(self, files: &Files, digest: &Digest) -> Result<(), StoreError> {
-        let to = files.path(digest);
+        self.rename(files.path(digest))
+    }
+
+    /// Gives the file its settled object's name.
+    pub(super) fn become_settled(self, files: &Files, digest: &Digest) -> Result<(), StoreError> {
+        self.rename(files.settled_path(digest))
+    }
+
+    fn rename(self, to: PathBuf) -> Result<(), StoreError> {
         let renamed = match fs::rename(&self.path, &to) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                make_folder(to.parent().unwrap_or(&files.objects))?;
+                make_folder(to.parent().unwrap_or(&to))?;
                 fs::rename(&self.path, &to)
             }
             other => other,

@@ -26,7 +26,7 @@ proptest! {
 
     #[test]
     fn an_objects_row_has_one_form(size: u64, stored: u64, bytes: [u8; OBJECT_ROW_LEN]) {
-        for place in [Place::Inline, Place::File] {
+        for place in [Place::Inline, Place::File, Place::Settled] {
             let row = ObjectRow { place, size, stored };
             prop_assert_eq!(ObjectRow::from_row(&row.to_row()), Some(row));
         }

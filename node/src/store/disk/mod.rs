@@ -16,13 +16,15 @@ mod memos;
 mod notes;
 mod objects;
 mod opening;
+mod settle;
 mod state;
 mod tables;
 mod upkeep;
 
 use super::pins::Pins;
 use super::{
-    Counts, FsckReport, GcReport, Object, Offer, Pinned, Placed, Purge, Stage, Store, StoreError,
+    Counts, FsckReport, GcReport, Object, Offer, Pinned, Placed, Purge, SettleReport, Stage, Store,
+    StoreError,
 };
 use engine::Engine;
 pub use engine::Opened;
@@ -208,6 +210,10 @@ impl Store for RedbStore {
 
     fn fsck(&self, repair: bool) -> Result<FsckReport, StoreError> {
         self.inner.fsck(repair)
+    }
+
+    fn settle(&self, before: u64, budget: u64) -> Result<SettleReport, StoreError> {
+        self.inner.settle(before, budget)
     }
 
     fn purge(&self, what: &Purge) -> Result<GcReport, StoreError> {

@@ -9,10 +9,11 @@ use super::super::{INLINE_MAX, Object, Pinned, Stage, StoreError};
 use super::Inner;
 use super::files::{Temporary, digest_of, is_inline};
 use super::tables::{BODIES, OBJECTS, ObjectRow, Place, Totals, pack, unpack};
+use crate::chunks::{CHUNK, Unpacked};
 use quarry_trust::digest::Hasher;
 use quarry_trust::{Digest, ObjectRef};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -156,6 +157,7 @@ impl Inner {
             let whole = match row.place {
                 Place::Inline => true,
                 Place::File => self.files.open_object(&digest, row.stored)?.is_some(),
+                Place::Settled => self.files.open_settled(&digest, row.stored)?.is_some(),
             };
             if whole && row.size == size {
                 return Ok(pinned);
@@ -233,6 +235,18 @@ impl Inner {
         let Some(row) = self.row(&object.digest)? else {
             return Ok(None);
         };
+        let opened = self.open(object, row)?;
+        if opened.is_some() {
+            return Ok(opened);
+        }
+        // It may have settled, or come back, between the look at its row and the file's opening.
+        match self.row(&object.digest)?.filter(|now| *now != row) {
+            Some(now) => self.open(object, now),
+            None => Ok(None),
+        }
+    }
+
+    fn open(&self, object: &ObjectRef, row: ObjectRow) -> Result<Option<Object>, StoreError> {
         if row.size != object.size {
             return Ok(None);
         }
@@ -240,6 +254,10 @@ impl Inner {
             Place::File => {
                 let file = self.files.open_object(&object.digest, row.stored)?;
                 Ok(file.map(Object::File))
+            }
+            Place::Settled => {
+                let file = self.files.open_settled(&object.digest, row.stored)?;
+                Ok(file.map(Object::Settled))
             }
             Place::Inline => {
                 let bytes = self.inline_bytes(&object.digest, row)?;
@@ -269,11 +287,16 @@ impl Inner {
     ) -> Result<Option<bool>, StoreError> {
         match row.place {
             Place::Inline => Ok(Some(self.inline_bytes(digest, row)?.is_some())),
-            Place::File => {
-                let path = self.files.path(digest);
+            Place::File | Place::Settled => {
+                let settled = row.place == Place::Settled;
+                let path = match settled {
+                    true => self.files.settled_path(digest),
+                    false => self.files.path(digest),
+                };
                 match File::open(&path) {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
                     Err(e) => Err(StoreError::io("opening", &path, e)),
+                    Ok(file) if settled => Ok(Some(is_packed(&file, digest, row))),
                     Ok(file) => {
                         // More than the row says is damage; so is what the disk cannot read.
                         let read = digest_of(&file, row.size, &mut |_| Ok(()));
@@ -347,6 +370,21 @@ impl Inner {
             })?;
             Ok(taken)
         })
+    }
+}
+
+/// Whether a settled file holds the object, and nothing else.
+fn is_packed(file: &File, digest: &Digest, row: ObjectRow) -> bool {
+    let long = file.metadata().is_ok_and(|m| m.len() == row.stored);
+    let mut hasher = Hasher::new();
+    let mut unpacked = Unpacked::new(BufReader::new(file), row.size);
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match unpacked.read(&mut chunk) {
+            Ok(0) => return long && hasher.finish() == *digest,
+            Ok(n) => hasher.update(&chunk[..n]),
+            Err(_) => return false,
+        }
     }
 }
 

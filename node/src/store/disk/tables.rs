@@ -136,8 +136,10 @@ impl<'a> EntryRow<'a> {
 pub(super) enum Place {
     /// In [`BODIES`].
     Inline = 0,
-    /// In a file, as it is. 2 is kept for settled files, compressed.
+    /// In a file, as it is.
     File = 1,
+    /// In a file of chunks, each packed by itself: [`crate::chunks`].
+    Settled = 2,
 }
 
 /// Place (1) ‖ size (8, LE) ‖ stored bytes (8, LE).
@@ -163,6 +165,7 @@ impl ObjectRow {
         let place = match row[0] {
             0 => Place::Inline,
             1 => Place::File,
+            2 => Place::Settled,
             _ => return None,
         };
         Some(Self {

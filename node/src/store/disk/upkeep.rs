@@ -11,7 +11,7 @@ use super::super::report::{GcReport, Purge, Select};
 use super::super::survey::{Survey, Surveyed, named};
 use super::engine::Stop;
 use super::entries::remove_entries;
-use super::tables::{ENTRIES, EntryRow, OBJECTS, ObjectRow, USES};
+use super::tables::{ENTRIES, EntryRow, OBJECTS, ObjectRow, Place, USES};
 use super::{Inner, lock};
 use quarry_trust::canon::Canonical;
 use quarry_trust::{Digest, Entry};
@@ -79,7 +79,7 @@ impl Inner {
         done
     }
 
-    fn survey(&self, select: Option<&Select>) -> Result<Survey, StoreError> {
+    pub(super) fn survey(&self, select: Option<&Select>) -> Result<Survey, StoreError> {
         self.engine.read(|txn| {
             let mut survey = Survey::default();
             for item in txn.open_table(OBJECTS)?.iter()? {
@@ -193,17 +193,16 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether no row promises a file of this digest. The caller holds `placing`.
-    pub(super) fn is_stray(&self, digest: Option<Digest>) -> Result<bool, StoreError> {
-        let Some(digest) = digest else {
+    /// Whether no row promises such a file. The caller holds `placing`.
+    pub(super) fn is_stray(&self, file: Option<(Digest, Place)>) -> Result<bool, StoreError> {
+        let Some((digest, place)) = file else {
             return Ok(true);
         };
         self.engine.read(|txn| {
             let row = txn.open_table(OBJECTS)?.get(digest.as_bytes())?;
             // A row in a form of a later version is not ours to contradict.
             Ok(row.is_none_or(|row| {
-                ObjectRow::from_row(row.value())
-                    .is_some_and(|row| row.place == super::tables::Place::Inline)
+                ObjectRow::from_row(row.value()).is_some_and(|row| row.place != place)
             }))
         })
     }

@@ -186,6 +186,7 @@ impl Trip<'_> {
         let from: Box<dyn Read> = match opened.ok_or(io::ErrorKind::NotFound)? {
             Object::Bytes(bytes) => Box::new(Cursor::new(bytes)),
             Object::File(file) => Box::new(BufReader::new(file.take(object.size + 1))),
+            Object::Packed(packed) => Box::new(BufReader::new(packed.take(object.size + 1))),
         };
         Ok(Checking {
             from,

@@ -20,6 +20,7 @@ use super::alike::Running;
 use super::{Cache, Caller, Hit, Pipeline};
 use crate::action::{Description, FileInput, Known, Observer};
 use crate::compiler::Bypass;
+use crate::compiler::probe::Compiler;
 use crate::compiler::rustc::args::{Unit, UnitKind};
 use crate::digests::{FileDigests, Identity, clock_mark};
 use crate::invocation::Invocation;
@@ -125,19 +126,7 @@ impl Pipeline {
         let started = clock_mark(above).map_err(|_| Bypass::OutputDirectory)?;
         let program = inv.absolute(Path::new(&inv.argv[0]));
         let metadata = fs::metadata(&program).map_err(|_| Bypass::UnreadableInput)?;
-        let digest = self.digests.digest(&program);
-        let args = inv.argv.iter().skip(1).map(|a| a.as_bytes().to_vec());
-        let known = Known {
-            compiler: compiler.identity,
-            compiler_version: compiler.verbose_version.clone(),
-            observer: Observer::Preload,
-            pure: Vec::new(),
-            args: std::iter::once(RUN.to_vec()).chain(args).collect(),
-            root: FileInput {
-                name: "build script".to_owned(),
-                digest: Some(digest.map_err(|_| Bypass::UnreadableInput)?),
-            },
-        };
+        let known = self.known(inv, &program, &compiler)?;
         let trip = find::Trip {
             pipeline: self,
             inv,
@@ -187,6 +176,28 @@ impl Pipeline {
                 _running: running,
             },
         })))
+    }
+
+    /// What is known of a run before anything is looked up.
+    fn known(
+        &self,
+        inv: &Invocation,
+        program: &Path,
+        compiler: &Compiler,
+    ) -> Result<Known, Bypass> {
+        let digest = self.digests.digest(program);
+        let args = inv.argv.iter().skip(1).map(|a| a.as_bytes().to_vec());
+        Ok(Known {
+            compiler: compiler.identity,
+            compiler_version: compiler.verbose_version.clone(),
+            observer: Observer::Preload,
+            pure: Vec::new(),
+            args: std::iter::once(RUN.to_vec()).chain(args).collect(),
+            root: FileInput {
+                name: "build script".to_owned(),
+                digest: Some(digest.map_err(|_| Bypass::UnreadableInput)?),
+            },
+        })
     }
 
     /// Takes what a finished run left into the cache.

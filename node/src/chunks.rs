@@ -1,0 +1,209 @@
+//! An object's bytes in chunks, each packed by itself: as they travel, and as they lie when they
+//! have settled.
+//!
+//! Enters: raw bytes. Leaves: for each chunk its raw length, its packed length and its body; a
+//! body as long as it is raw is raw, a shorter one is a zstd frame of its own. And back. Must never
+//! happen here: a buffer sized by a number that was not checked.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use thiserror::Error;
+
+/// Bytes of a chunk's head.
+pub const HEAD: usize = 8;
+/// Raw bytes of a chunk, at most: large enough for zstd to see repetitions, small enough to hold
+/// two of them for each stream.
+pub const CHUNK: usize = 256 * 1024;
+/// Chunks below this stay raw: a zstd frame would save less than a packet.
+const RAW_BELOW: usize = 512;
+/// Memory that a frame under suspicion may ask for, as a power of two: what zstd's level 19 asks
+/// for, and little enough to spend on an offender.
+const MAX_WINDOW_LOG: u32 = 23;
+
+/// Why chunks are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ChunkError {
+    /// Longer than it may be, or than it said.
+    #[error("a chunk is longer than it may be")]
+    Oversize,
+    /// Not what it said.
+    #[error("{0}")]
+    Corrupt(&'static str),
+}
+
+/// A chunk's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkHead {
+    /// Bytes of the object.
+    pub raw: usize,
+    /// Bytes of the body.
+    pub wire: usize,
+}
+
+impl ChunkHead {
+    /// Reads a chunk's head; `left` bytes of the object are still to come.
+    ///
+    /// # Errors
+    /// [`ChunkError`].
+    pub fn decode(bytes: [u8; HEAD], left: u64) -> Result<Self, ChunkError> {
+        let [a, b, c, d, e, f, g, h] = bytes;
+        let raw = u32::from_le_bytes([a, b, c, d]) as usize;
+        let wire = u32::from_le_bytes([e, f, g, h]) as usize;
+        if raw == 0 || wire == 0 {
+            return Err(ChunkError::Corrupt("an empty chunk"));
+        }
+        if raw > CHUNK || raw as u64 > left || wire > raw {
+            return Err(ChunkError::Oversize);
+        }
+        Ok(Self { raw, wire })
+    }
+}
+
+/// Appends a chunk to `out`, compressed at a level where that saves at least an eighth. Returns
+/// whether it did.
+pub fn encode(raw: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> bool {
+    let level = level.filter(|_| raw.len() >= RAW_BELOW);
+    let packed = level
+        .and_then(|level| zstd::bulk::compress(raw, level).ok())
+        .filter(|p| p.len() < raw.len() - raw.len() / 8);
+    let body = packed.as_deref().unwrap_or(raw);
+    // Both lengths are at most CHUNK.
+    out.extend_from_slice(&(raw.len() as u32).to_le_bytes());
+    out.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    out.extend_from_slice(body);
+    packed.is_some()
+}
+
+/// Unpacks a compressed body into exactly `raw`.
+///
+/// # Errors
+/// [`ChunkError`].
+pub fn decode(body: &[u8], raw: &mut [u8]) -> Result<(), ChunkError> {
+    match zstd::bulk::decompress_to_buffer(body, raw) {
+        Ok(n) if n == raw.len() => Ok(()),
+        Ok(_) => Err(ChunkError::Corrupt("a chunk is shorter than it said")),
+        Err(_) => Err(what_is_wrong(body, raw.len())),
+    }
+}
+
+/// Tells a bomb from garbage: by what the frame says of itself, else by reading one byte more
+/// than was promised, and no further.
+fn what_is_wrong(body: &[u8], promised: usize) -> ChunkError {
+    let promised = promised as u64;
+    if zstd::zstd_safe::get_frame_content_size(body).is_ok_and(|s| s.is_some_and(|s| s > promised))
+    {
+        return ChunkError::Oversize;
+    }
+    let corrupt = ChunkError::Corrupt("a chunk does not decompress");
+    let Ok(mut decoder) = zstd::stream::read::Decoder::new(body) else {
+        return corrupt;
+    };
+    if decoder.window_log_max(MAX_WINDOW_LOG).is_err() {
+        return corrupt;
+    }
+    match io::copy(&mut decoder.take(promised + 1), &mut io::sink()) {
+        Ok(n) if n > promised => ChunkError::Oversize,
+        _ => corrupt,
+    }
+}
+
+/// Reads an object out of its chunks, one at a time.
+pub struct Unpacked<R> {
+    from: R,
+    /// Bytes of the object that are still to come.
+    left: u64,
+    body: Vec<u8>,
+    raw: Vec<u8>,
+    /// Up to where `raw` was given out.
+    at: usize,
+}
+
+/// The object in a file of chunks.
+pub fn unpacked(file: File, size: u64) -> Unpacked<BufReader<File>> {
+    Unpacked::new(BufReader::new(file), size)
+}
+
+impl<R: Read> Unpacked<R> {
+    /// An object of `size` bytes.
+    pub fn new(from: R, size: u64) -> Self {
+        Self {
+            from,
+            left: size,
+            body: Vec::new(),
+            raw: Vec::new(),
+            at: 0,
+        }
+    }
+
+    fn next(&mut self) -> io::Result<()> {
+        let mut head = [0; HEAD];
+        self.from.read_exact(&mut head)?;
+        let head = ChunkHead::decode(head, self.left).map_err(io::Error::other)?;
+        self.body.resize(head.wire, 0);
+        self.from.read_exact(&mut self.body)?;
+        self.at = 0;
+        self.left -= head.raw as u64;
+        if head.wire == head.raw {
+            std::mem::swap(&mut self.raw, &mut self.body);
+            return Ok(());
+        }
+        self.raw.resize(head.raw, 0);
+        decode(&self.body, &mut self.raw).map_err(io::Error::other)
+    }
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.raw.len() {
+            if self.left == 0 {
+                return Ok(0);
+            }
+            self.next()?;
+        }
+        let n = to.len().min(self.raw.len() - self.at);
+        to[..n].copy_from_slice(&self.raw[self.at..self.at + n]);
+        self.at += n;
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packed(bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for chunk in bytes.chunks(CHUNK) {
+            encode(chunk, Some(3), &mut out);
+        }
+        out
+    }
+
+    #[test]
+    fn an_object_is_read_as_it_was_packed() {
+        let noise: Vec<u8> = (0..CHUNK as u32)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+            .collect();
+        let object = [&noise[..], &[7; 3 * CHUNK][..], b"end"].concat();
+        let packed = packed(&object);
+        assert!(packed.len() < object.len() / 2);
+        let mut read = Vec::new();
+        let size = object.len() as u64;
+        Unpacked::new(&packed[..], size)
+            .read_to_end(&mut read)
+            .unwrap();
+        assert!(read == object);
+    }
+
+    #[test]
+    fn what_is_cut_or_longer_than_said_is_an_error() {
+        let object = [7; 2 * CHUNK];
+        let packed = packed(&object);
+        let read = |bytes: &[u8], size: usize| {
+            Unpacked::new(bytes, size as u64).read_to_end(&mut Vec::new())
+        };
+        assert!(read(&packed[..packed.len() - 1], object.len()).is_err());
+        assert!(read(&packed, object.len() + 1).is_err());
+        assert!(read(&packed, object.len() - 1).is_err());
+    }
+}
