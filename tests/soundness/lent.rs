@@ -7,14 +7,22 @@ use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 /// Larger than what lies in the database.
 const TEXT: usize = 200_000;
 
+/// So large that it is still being read when the next one asks for it.
+const LONG_TEXT: usize = 16_000_000;
+
 /// A checkout whose library nobody asked cargo for by name, so that cargo gives it no further name.
 fn place<'d>(dev: &'d Dev, name: &str) -> Place<'d> {
-    let data = "x".repeat(TEXT);
+    place_of(dev, name, TEXT)
+}
+
+fn place_of<'d>(dev: &'d Dev, name: &str, length: usize) -> Place<'d> {
+    let data = "x".repeat(length);
     let mut place = Place::new(
         dev,
         name,
@@ -88,6 +96,37 @@ fn a_library_is_lent_to_one_target_directory_and_copied_to_others() {
     here.clean();
     assert_eq!(there.fresh(), said("1 hit"));
     assert!(stored.contains(&inode(&there.dep("libl-", ".rlib"))));
+}
+
+#[test]
+fn many_who_want_one_library_at_once_all_get_it() {
+    let alice = Dev::new("alice");
+    let first = place_of(&alice, "first", LONG_TEXT);
+    assert_eq!(first.fresh().1, "1 miss");
+    first.clean();
+    for _ in 0..3 {
+        let names = (0..6).map(|n| format!("p{n}"));
+        let places: Vec<_> = names
+            .map(|name| place_of(&alice, &name, LONG_TEXT))
+            .collect();
+        let builds = places.iter().map(|place| {
+            place.clean();
+            let mut command = place.command("build");
+            command.stderr(Stdio::null()).spawn().unwrap()
+        });
+        let builds: Vec<_> = builds.collect();
+        for mut build in builds {
+            assert!(build.wait().unwrap().success());
+        }
+        assert!(
+            places
+                .iter()
+                .all(|place| place.run() == LONG_TEXT.to_string())
+        );
+    }
+    let stats = alice.stats();
+    assert_eq!(alice.count("rejected.corrupt"), 0, "{stats}");
+    assert_eq!(alice.count("misses"), 2, "{stats}");
 }
 
 #[test]

@@ -514,6 +514,16 @@ impl NodeCache {
     }
 
     pub(super) fn damaged(&self, entry: &Verified<Entry>) {
+        // All of them are looked at: what is damaged goes.
+        let sound = |o: ObjectRef| self.store.recheck(&o.digest).unwrap_or(false);
+        let objects: Vec<bool> = entry.restore_objects().map(sound).collect();
+        if objects.into_iter().all(|sound| sound) {
+            tracing::warn!(
+                crate_name = entry.crate_name,
+                "a stored entry could not be restored: the target directory's disk may be full"
+            );
+            return;
+        }
         self.counters
             .refused(Refusal::Corrupt("an object of a stored entry"));
         tracing::warn!(
@@ -521,9 +531,6 @@ impl NodeCache {
             action = %entry.action,
             "a stored entry could not be restored and was removed; `qnode fsck` checks the rest"
         );
-        for object in entry.restore_objects() {
-            let _ = self.store.recheck(&object.digest);
-        }
         let _ = self.store.remove(&entry.action, &entry.builder);
     }
 
