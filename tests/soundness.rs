@@ -15,6 +15,7 @@ mod macros;
 mod moments;
 mod native;
 mod predictions;
+mod questions;
 mod scripts;
 mod shared_scripts;
 mod sources;

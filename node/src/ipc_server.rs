@@ -187,7 +187,7 @@ async fn compile(
     node: &Arc<Node>,
     request: CompileRequest,
 ) -> Result<(), FrameError> {
-    let (umask, script) = (request.umask, request.script);
+    let (umask, script, no_stdin) = (request.umask, request.script, request.no_stdin);
     let wrapper = request
         .wrapper
         .clone()
@@ -209,6 +209,7 @@ async fn compile(
         script,
         wrapper,
         pid,
+        no_stdin,
     };
     match begin(stream, node, &inv, caller).await? {
         Answer::Replay(replay) => write(stream, &FromNode::Replay(replay)).await,
@@ -243,6 +244,7 @@ struct Asker {
     script: bool,
     wrapper: Option<PathBuf>,
     pid: Option<i32>,
+    no_stdin: bool,
 }
 
 /// Looks, and has the caller told meanwhile that we do.
@@ -263,6 +265,7 @@ async fn begin(
             queued: &|queued| place.queue(queued),
             wrapper: asker.wrapper.as_deref(),
             pid: asker.pid,
+            no_stdin: asker.no_stdin,
         };
         if asker.script {
             here.worker.begin_script(&inv, &caller)

@@ -244,6 +244,7 @@ impl Bench {
             umask: 0o022,
             waits,
             wrapper: None,
+            no_stdin: false,
         };
         self.pipeline.begin(&self.invocation(), &caller, &self.peer)
     }
@@ -253,7 +254,7 @@ impl Bench {
         match self.begin() {
             Begin::Hit(_) => true,
             Begin::Run(_) => false,
-            Begin::Query | Begin::Untouched(_) => panic!("the compile can be cached"),
+            Begin::Query(_) | Begin::Untouched(_) => panic!("the compile can be cached"),
         }
     }
 

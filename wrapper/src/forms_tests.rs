@@ -232,10 +232,11 @@ fn to_node() -> impl Strategy<Value = ToNode> {
         any::<bool>(),
         option::of(texts()),
         any::<u32>(),
+        any::<bool>(),
         option::of(surroundings()),
     );
     let compile = (argv, env, texts(), ids, rest).prop_map(
-        move |(argv, env, cwd, ids, (script, wrapper, umask, surroundings))| {
+        move |(argv, env, cwd, ids, (script, wrapper, umask, no_stdin, surroundings))| {
             ToNode::Compile(Box::new(CompileRequest {
                 argv,
                 script,
@@ -245,6 +246,7 @@ fn to_node() -> impl Strategy<Value = ToNode> {
                 cwd_id: file(ids[0], ids[1]),
                 root_id: file(ids[2], ids[3]),
                 umask,
+                no_stdin,
                 surroundings,
             }))
         },

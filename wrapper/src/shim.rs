@@ -222,6 +222,7 @@ fn request(wanted: &Wanted) -> Option<CompileRequest> {
         root_id: file_id("/".as_ref())?,
         cwd: cwd.into_os_string().into_vec(),
         umask: umask(),
+        no_stdin: !script && wanted.argv.iter().any(|a| a == "-") && is_null(io::stdin()),
         surroundings,
     })
 }
@@ -234,6 +235,22 @@ pub fn file_id(path: &std::path::Path) -> Option<FileId> {
         device: m.dev(),
         inode: m.ino(),
     })
+}
+
+/// Whether a descriptor is the null device, by the numbers that it has everywhere.
+#[cfg(target_os = "linux")]
+fn is_null(fd: impl std::os::fd::AsFd) -> bool {
+    use rustix::fs::{FileType, fstat, major, minor};
+    fstat(fd).is_ok_and(|stat| {
+        let device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+        device && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3)
+    })
+}
+
+/// Elsewhere it has other numbers.
+#[cfg(not(target_os = "linux"))]
+fn is_null(_: impl std::os::fd::AsFd) -> bool {
+    false
 }
 
 fn umask() -> u32 {

@@ -111,7 +111,13 @@ fn stats_text(s: &Stats) -> String {
         ),
         ("misses", s.misses.to_string()),
         ("bypasses", s.bypasses.to_string()),
-        ("queries", s.queries.to_string()),
+        (
+            "queries",
+            format!(
+                "{} ({} answered from memory)",
+                s.queries, s.queries_answered
+            ),
+        ),
         ("stored", print::bytes(s.bytes.stored)),
         ("fetched", print::bytes(s.bytes.fetched)),
         ("served", print::bytes(s.bytes.served)),

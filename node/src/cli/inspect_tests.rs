@@ -46,6 +46,7 @@ fn stats_tell_the_share_and_the_reasons() {
     let stats = Stats {
         requests: 12,
         queries: 2,
+        queries_answered: 1,
         hits: Hits { local: 1, peer: 5 },
         misses: 2,
         bypasses: 3,

@@ -128,6 +128,7 @@ pub(super) fn ipc_seeds() -> Vec<Vec<u8>> {
         cwd_id: id,
         root_id: id,
         umask: 0o022,
+        no_stdin: false,
         surroundings: Some(surroundings),
     };
     let finished = Finished {

@@ -20,6 +20,8 @@ const ALARMS_MAX: usize = 20;
 pub enum Outcome {
     /// Run as it came, and neither hit, miss nor bypass.
     Query,
+    /// A query that was answered from memory.
+    Answered,
     /// Restored from here.
     HitLocal,
     /// Restored from a peer.
@@ -188,6 +190,10 @@ fn counted(stats: &mut Stats, outcome: Outcome) {
     stats.requests += 1;
     match outcome {
         Outcome::Query => stats.queries += 1,
+        Outcome::Answered => {
+            stats.queries += 1;
+            stats.queries_answered += 1;
+        }
         Outcome::HitLocal => stats.hits.local += 1,
         Outcome::HitPeer => stats.hits.peer += 1,
         Outcome::Miss => stats.misses += 1,
@@ -200,7 +206,7 @@ fn counted(stats: &mut Stats, outcome: Outcome) {
 
 fn script_counted(scripts: &mut Scripts, outcome: Outcome) {
     match outcome {
-        Outcome::Query => {}
+        Outcome::Query | Outcome::Answered => {}
         Outcome::HitLocal => scripts.hits.local += 1,
         Outcome::HitPeer => scripts.hits.peer += 1,
         Outcome::Miss => scripts.misses += 1,
@@ -229,6 +235,7 @@ mod tests {
         let counters = Counters::default();
         for outcome in [
             Outcome::Query,
+            Outcome::Answered,
             Outcome::HitLocal,
             Outcome::HitPeer,
             Outcome::Miss,

@@ -30,12 +30,15 @@ use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::protocol::{Finished, Replay, RunPlan};
 use quarry_wrapper::observer::Observer;
 use quarry_wrapper::pipeline::script::{self, ScriptJob};
-use quarry_wrapper::pipeline::{Begin, Caller, Hit, Job, Pipeline, Recorded};
+use quarry_wrapper::pipeline::{Begin, Caller, Hit, Job, Pipeline, Query, QueryJob, Recorded};
 use recheck::Rechecker;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// By how much what nobody waits for is nicer than the rest of the node.
+const NICER: i32 = 10;
 
 /// Everything that a request needs, shared by all threads.
 pub struct Worker {
@@ -133,6 +136,7 @@ pub struct Started {
 enum Work {
     Compile(Box<Job>),
     Script(Box<ScriptJob>),
+    Query(Box<QueryJob>),
 }
 
 impl Work {
@@ -141,6 +145,7 @@ impl Work {
         match self {
             Self::Compile(job) => &job.unit.crate_name,
             Self::Script(job) => &job.package,
+            Self::Query(_) => "",
         }
     }
 
@@ -148,7 +153,7 @@ impl Work {
     fn kind(&self) -> Option<UnitKind> {
         match self {
             Self::Compile(job) => Some(job.unit.kind),
-            Self::Script(_) => None,
+            Self::Script(_) | Self::Query(_) => None,
         }
     }
 }
@@ -231,9 +236,19 @@ impl Worker {
         let begun = self.pipeline.begin(inv, caller, &cache);
         let (scope, heard) = (cache.scope(), cache.heard());
         match begun {
-            Begin::Query => {
+            Begin::Query(Query::Known(replay)) => {
+                self.look_ahead(inv);
+                self.counters.ended(Outcome::Answered, None);
+                Answer::Replay(replay)
+            }
+            Begin::Query(query) => {
                 self.counters.ended(Outcome::Query, None);
-                Answer::Untouched
+                let Query::Ask(job) = query else {
+                    return Answer::Untouched;
+                };
+                let plan = job.plan.clone();
+                let work = Work::Query(job);
+                Answer::Run(plan, self.started(work, inv, asked, (scope, heard)))
             }
             Begin::Untouched(reason) => {
                 self.bypassed(reason, crate_name_of(inv), asked);
@@ -257,6 +272,27 @@ impl Worker {
                     self.started(Work::Compile(job), inv, asked, (scope, heard)),
                 )
             }
+        }
+    }
+
+    /// Reads what the build that begins will put in place, behind everybody's back.
+    fn look_ahead(&self, inv: &Invocation) {
+        let expected = self.pipeline.expected(inv);
+        if expected.is_empty() {
+            return;
+        }
+        let pipeline = self.pipeline.clone();
+        let cache = Believing::storing(self.cache.clone(), Scope::Private);
+        let look = move || {
+            // Whoever compiles or restores meanwhile goes first: this thread alone gives way.
+            let _ = rustix::process::nice(NICER);
+            pipeline.look_ahead(&expected, &cache);
+        };
+        let spawned = std::thread::Builder::new()
+            .name("ahead".to_owned())
+            .spawn(look);
+        if let Err(error) = spawned {
+            tracing::debug!(%error, "nobody looks ahead");
         }
     }
 
@@ -320,6 +356,7 @@ impl Worker {
         let recorded = match job {
             Work::Compile(job) => self.pipeline.record(*job, finished, cache),
             Work::Script(job) => self.pipeline.record_script(*job, finished, cache),
+            Work::Query(job) => return self.pipeline.record_query(*job, finished),
         };
         match recorded {
             Recorded::Stored(entry, prediction) => {
@@ -350,16 +387,20 @@ impl Worker {
 
     /// A compile that was begun and whose end nobody reported.
     pub fn abandoned(&self, started: Started) {
-        let Started { job, asked, .. } = started;
-        let crate_name = job.crate_name().to_owned();
-        self.bypassed(Bypass::Interrupted, crate_name, asked);
+        self.given_up(started, Bypass::Interrupted);
     }
 
     /// A compile that was begun, and whose end somebody reports whom we do not believe.
     pub fn disowned(&self, started: Started) {
+        self.given_up(started, Bypass::ForeignCaller);
+    }
+
+    fn given_up(&self, started: Started, reason: Bypass) {
         let Started { job, asked, .. } = started;
-        let crate_name = job.crate_name().to_owned();
-        self.bypassed(Bypass::ForeignCaller, crate_name, asked);
+        // A question was counted when it came.
+        if !matches!(job, Work::Query(_)) {
+            self.bypassed(reason, job.crate_name().to_owned(), asked);
+        }
     }
 
     /// A request that was not even classified, for a reason of the node's own.

@@ -39,21 +39,25 @@ const POISON: &[(&str, Bypass)] = &[
 
 /// The first reason that the environment gives to stay away.
 pub(super) fn poison(inv: &Invocation, unit: &Unit) -> Option<Bypass> {
+    let target = target_root(&inv.absolute(&unit.out_dir), unit.target.as_deref());
+    let programs = std::iter::once(&unit.compiler).chain(&unit.clippy);
+    let programs: Vec<&Path> = programs.map(Path::new).collect();
+    poison_of(inv, target, &programs)
+}
+
+/// The same for these programs and a target directory.
+pub(super) fn poison_of(
+    inv: &Invocation,
+    target: Option<PathBuf>,
+    programs: &[&Path],
+) -> Option<Bypass> {
     let set = POISON
         .iter()
         .find(|(name, _)| inv.nonempty_var(name).is_some());
     if let Some((_, reason)) = set {
         return Some(*reason);
     }
-    foreign_library_path(inv, unit).then_some(Bypass::EnvLibraryPath)
-}
-
-/// Whether the dynamic loader would look anywhere but in cargo's and the toolchain's directories.
-fn foreign_library_path(inv: &Invocation, unit: &Unit) -> bool {
-    let target = target_root(&inv.absolute(&unit.out_dir), unit.target.as_deref());
-    let programs = std::iter::once(&unit.compiler).chain(&unit.clippy);
-    let programs: Vec<&Path> = programs.map(Path::new).collect();
-    library_path_leads_elsewhere(inv, target, &programs)
+    library_path_leads_elsewhere(inv, target, programs).then_some(Bypass::EnvLibraryPath)
 }
 
 /// Whether the dynamic loader would look anywhere but in this target directory and the toolchains

@@ -10,6 +10,7 @@ pub mod depinfo;
 mod environment;
 pub mod linker;
 pub mod probe;
+pub mod query;
 pub mod rustc;
 
 pub use bypass::Bypass;

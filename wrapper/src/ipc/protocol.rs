@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Version of this protocol. It stands in every frame's header, so that a node and a wrapper of
 /// different ages notice before they decode.
-pub const PROTOCOL: u16 = 6;
+pub const PROTOCOL: u16 = 7;
 
 /// How often a node that looks says that it is alive.
 pub const WORKING_EVERY: Duration = Duration::from_secs(1);
@@ -48,6 +48,8 @@ pub struct CompileRequest {
     pub root_id: FileId,
     /// The caller's umask: restored files get the modes that a compile would have given them.
     pub umask: u32,
+    /// Whether stdin is the null device; only looked at where the command reads its source there.
+    pub no_stdin: bool,
     /// Where the node is to spawn the compiler: what the child must inherit besides descriptors.
     pub surroundings: Option<Surroundings>,
 }

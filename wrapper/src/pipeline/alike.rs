@@ -132,6 +132,7 @@ mod tests {
             queued: &|_| {},
             wrapper: None,
             pid: None,
+            no_stdin: false,
         };
         alike.compile(key(), mark, &caller, || look)
     }
@@ -195,6 +196,7 @@ mod tests {
             queued: &|_| {},
             wrapper: None,
             pid: None,
+            no_stdin: false,
         };
         assert!(alike.compile(key(), 0, &gone, || None::<u8>).is_err());
         assert!(began.elapsed() < WAIT_MOST / 4);

@@ -157,7 +157,10 @@ fn write_output(
             let lent = bytes::may_be_lent(trip, output)
                 && bytes::lend(digests, &from, &output.object, at)?;
             match lent {
-                true => from,
+                true => {
+                    trip.pipeline.ahead.placed(trip.inv, &output.object);
+                    from
+                }
                 false => bytes::copy(digests, &from, &output.object, at)?,
             }
         }

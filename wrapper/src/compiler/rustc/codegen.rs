@@ -7,7 +7,7 @@ use crate::compiler::Bypass;
 
 /// What an option means for the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::compiler) enum Verdict {
     /// Part of the key as it stands.
     Key,
     /// Part of the key; its text may hold paths, which are named.
@@ -19,7 +19,7 @@ pub(super) enum Verdict {
 }
 
 /// The verdict on `-C name[=value]`. rustc takes `_` for `-` in names.
-pub(super) fn verdict(name: &str, value: Option<&str>) -> Verdict {
+pub(in crate::compiler) fn verdict(name: &str, value: Option<&str>) -> Verdict {
     match name.replace('_', "-").as_str() {
         // Change code or metadata by their value alone.
         "code-model" | "codegen-units" | "collapse-macro-debuginfo" | "control-flow-guard"

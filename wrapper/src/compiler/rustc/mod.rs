@@ -4,7 +4,7 @@
 //! guess about an argument or an input.
 
 pub mod args;
-mod codegen;
+pub(in crate::compiler) mod codegen;
 mod env_use;
 pub mod inputs;
 pub mod link_line;
@@ -14,4 +14,4 @@ pub mod native;
 pub mod outputs;
 #[cfg(test)]
 pub(crate) mod testing;
-mod tokens;
+pub(in crate::compiler) mod tokens;

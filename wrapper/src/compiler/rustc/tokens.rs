@@ -10,7 +10,7 @@ use std::ops::Range;
 
 /// One option, or the source file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Token<'a> {
+pub(in crate::compiler) enum Token<'a> {
     /// The source file.
     Input(&'a str),
     /// An option without a value, in its long spelling where it has one.
@@ -21,7 +21,7 @@ pub(super) enum Token<'a> {
 
 /// A token and the arguments that it was made of (indices into argv, the compiler being 0).
 #[derive(Debug, Clone)]
-pub(super) struct Placed<'a> {
+pub(in crate::compiler) struct Placed<'a> {
     pub token: Token<'a>,
     pub place: Range<usize>,
 }
@@ -66,7 +66,10 @@ const SHORT: &[(&str, &str)] = &[
 ];
 
 /// Splits the arguments from `first` on: those that follow the compiler.
-pub(super) fn split(argv: &[OsString], first: usize) -> Result<Vec<Placed<'_>>, Bypass> {
+pub(in crate::compiler) fn split(
+    argv: &[OsString],
+    first: usize,
+) -> Result<Vec<Placed<'_>>, Bypass> {
     let mut out = Vec::with_capacity(argv.len());
     let mut at = first;
     while at < argv.len() {

@@ -1,0 +1,85 @@
+//! What the next build will put in place, read before cargo asks for it.
+//!
+//! Before a build compiles anything cargo asks the compiler what it is, and then thinks for a
+//! while, on one processor. Meanwhile the objects that were lent to the build before at this place
+//! are digested again, so that none of its hits waits for that; what is not in memory is fetched
+//! from the disk. Enters: objects that were put in place, by the directory where cargo was
+//! started; the sign that it was started there again. Leaves: digests in the memo. Must never
+//! happen here: anything that a hit depends on.
+
+use super::{Cache, Object, Pipeline};
+use crate::invocation::Invocation;
+use quarry_trust::{Digest, ObjectRef};
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+/// Directories that are remembered; beyond it all are forgotten.
+const PLACES_MAX: usize = 64;
+/// Objects of one build that are remembered.
+const OBJECTS_MAX: usize = 20_000;
+
+#[derive(Default)]
+struct Place {
+    met: HashSet<Digest>,
+    objects: Vec<ObjectRef>,
+}
+
+/// What builds put in place.
+#[derive(Default)]
+pub(super) struct Ahead {
+    places: Mutex<HashMap<PathBuf, Place>>,
+    looking: Mutex<()>,
+}
+
+impl Ahead {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This object is a file of a target directory now.
+    pub(super) fn placed(&self, inv: &Invocation, object: &ObjectRef) {
+        let Some(started) = inv.started.first() else {
+            return;
+        };
+        let mut places = self.lock();
+        if !places.contains_key(started) {
+            if places.len() >= PLACES_MAX {
+                places.clear();
+            }
+            places.insert(started.clone(), Place::default());
+        }
+        if let Some(place) = places.get_mut(started)
+            && place.objects.len() < OBJECTS_MAX
+            && place.met.insert(object.digest)
+        {
+            place.objects.push(*object);
+        }
+    }
+}
+
+impl Pipeline {
+    /// What the build before put in place, where a question of cargo's says that the next one
+    /// begins; once for each build.
+    #[must_use]
+    pub fn expected(&self, inv: &Invocation) -> Vec<ObjectRef> {
+        let started = inv.started.first();
+        let place = started.and_then(|dir| self.ahead.lock().remove(dir));
+        place.map(|place| place.objects).unwrap_or_default()
+    }
+
+    /// Reads objects that will be asked for, and remembers what they are. Blocks; one at a time.
+    pub fn look_ahead(&self, objects: &[ObjectRef], cache: &dyn Cache) {
+        let _one = match self.ahead.looking.try_lock() {
+            Ok(one) => one,
+            Err(TryLockError::Poisoned(one)) => one.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        for object in objects {
+            if let Some(Object::File(file)) = cache.open_object(object) {
+                // What is wrong with it is found out, and told, by who restores it.
+                let _ = self.digests.is(&file, object);
+            }
+        }
+    }
+}
