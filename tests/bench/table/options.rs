@@ -25,7 +25,7 @@ pub struct Options {
     pub profiles: Vec<String>,
     /// Tools to measure, by name; all that are installed where this is empty.
     pub tools: Vec<String>,
-    /// Shapes to measure: `builds`, `peer`, `six`, `hit`.
+    /// Shapes to measure: `builds`, `six`, `settled`, `peer`, `hit`.
     pub shapes: Vec<String>,
     /// Where the results go.
     pub out: PathBuf,
@@ -38,7 +38,7 @@ usage: cargo bench --bench table -- [OPTIONS] NAME=DIR[:CARGO ARGS]…
   --cold N            rounds that begin with an empty cache (as many as rounds)
   --profiles LIST     dev, release (dev)
   --tools LIST        alone, memo, quarry, mbx, kache, sccache, ccache (those installed)
-  --shapes LIST       builds, six, peer, hit (all)
+  --shapes LIST       builds, six, settled, peer, hit (all)
   --out DIR           for table.txt, table.json and table.svg (target/bench)
 example: cargo bench --bench table -- ripgrep=../ripgrep 'axum=../axum:--workspace --tests'";
 
@@ -51,7 +51,9 @@ impl Options {
             cold: usize::MAX,
             profiles: vec!["dev".to_owned()],
             tools: Vec::new(),
-            shapes: ["builds", "six", "peer", "hit"].map(str::to_owned).to_vec(),
+            shapes: ["builds", "six", "settled", "peer", "hit"]
+                .map(str::to_owned)
+                .to_vec(),
             out: "target/bench".into(),
         };
         // cargo itself adds `--bench`.

@@ -1,11 +1,13 @@
 //! Bob restores what Alice built, over a network of 1 Gbit/s, and then from his own store.
 //!
 //! Two hosts in network namespaces on a bridge, each host's way out limited by a token bucket.
+//! Alice's objects are first as compiles left them, then settled.
 
 use super::figures;
 use super::harness::network::{Network, on_host};
 use super::harness::{Dev, qwrap, wait_connected, wait_keys};
 use super::options::{Options, Project};
+use super::processes::cpu_seconds;
 use super::seats::Seat;
 use super::tools::Kind;
 use std::process::{Command, Stdio};
@@ -31,39 +33,69 @@ pub fn measure(
     let desk = Seat::new(project, "alices");
     build(&alice, (project, profile), &desk);
     alice.flush();
-    let mut wire = Vec::new();
-    for round in 0..options.rounds {
-        let bob = on_host("bob", &network, 1);
-        let ticket = alice.qnode(&["invite"]).succeeded().out;
-        let name = format!("bob-{round}");
-        bob.qnode(&["join", ticket.trim(), "--name", &name])
-            .succeeded();
-        wait_connected(&bob, 1);
-        wait_keys(&bob, &alice);
-        let seat = Seat::new(project, &format!("bobs-own-{round}"));
-        let before = received(&network.hosts[1]);
-        figures.push("peer", Kind::Quarry, build(&bob, (project, profile), &seat));
-        wire.push((received(&network.hosts[1]) - before) as f64);
-        let hits = bob.count("hits.peer") + bob.count("scripts.hits.peer");
-        let misses = bob.count("misses") + bob.count("scripts.misses");
-        assert!(hits > 0, "Bob restored something: {}", bob.stats());
-        seat.clean();
-        bob.flush();
-        figures.push("own", Kind::Quarry, build(&bob, (project, profile), &seat));
-        let note = format!("from a peer: {hits} hits, {misses} misses");
-        if !figures.notes.contains(&note) {
-            figures.notes.push(note);
+    for (shape, own, words) in [
+        ("peer", "own", "fresh"),
+        ("peer settled", "own of settled", "settled"),
+    ] {
+        if words == "settled" {
+            alice.qnode(&["settle"]).succeeded();
         }
-        eprintln!("{} {profile} peer round {round} done", project.name);
+        let mut wire = Vec::new();
+        let mut cores = Vec::new();
+        for round in 0..options.rounds {
+            let (sent, cpu) = (sent(&network.hosts[0]), cpu_seconds(alice.pid()));
+            bob(
+                &alice,
+                &network,
+                (project, profile),
+                (shape, own),
+                figures,
+                &format!("{words}-{round}"),
+            );
+            let bytes = self::sent(&network.hosts[0]) - sent;
+            wire.push(bytes as f64);
+            cores.push((cpu_seconds(alice.pid()) - cpu) / bytes as f64 * GIGABIT);
+            eprintln!("{} {profile} peer {words} round {round} done", project.name);
+        }
+        let own = figures.median(own, Kind::Quarry).unwrap_or_default();
+        let median = |of: &[f64]| figures::spread(of).unwrap_or_default().1;
+        let bound = (1.25 * own).max(median(&wire) / GIGABIT + 0.25 * own);
+        figures.notes.push(format!(
+            "from a peer, {words}: {:.0} MB on the wire; the larger of 1.25 of the own store, and \
+             the wire and a quarter of it: {bound:.2} s; serving 1 Gbit/s takes {:.2} of a core",
+            median(&wire) / 1e6,
+            median(&cores),
+        ));
     }
-    let own = figures.median("own", Kind::Quarry).unwrap_or_default();
-    let wire = figures::spread(&wire).unwrap_or_default().1;
-    let bound = (1.25 * own).max(wire / GIGABIT + 0.25 * own);
-    let mb = wire / 1e6;
-    figures.notes.push(format!(
-        "from a peer: {mb:.0} MB on the wire; 1.25 of the own store, or the wire and a quarter of \
-         it, whichever is longer: {bound:.2} s"
-    ));
+}
+
+/// A new teammate's build from nothing, and then from what is in the own store.
+fn bob(
+    alice: &Dev,
+    network: &Network,
+    built: (&Project, &str),
+    (shape, own): (&'static str, &'static str),
+    figures: &mut figures::Project,
+    name: &str,
+) {
+    let bob = on_host("bob", network, 1);
+    let ticket = alice.qnode(&["invite"]).succeeded().out;
+    bob.qnode(&["join", ticket.trim(), "--name", &format!("bob-{name}")])
+        .succeeded();
+    wait_connected(&bob, 1);
+    wait_keys(&bob, alice);
+    let seat = Seat::new(built.0, &format!("bobs-own-{name}"));
+    figures.push(shape, Kind::Quarry, build(&bob, built, &seat));
+    let hits = bob.count("hits.peer") + bob.count("scripts.hits.peer");
+    let misses = bob.count("misses") + bob.count("scripts.misses");
+    assert!(hits > 0, "Bob restored something: {}", bob.stats());
+    seat.clean();
+    bob.flush();
+    figures.push(own, Kind::Quarry, build(&bob, built, &seat));
+    let note = format!("{shape}: {hits} hits, {misses} misses");
+    if !figures.notes.contains(&note) {
+        figures.notes.push(note);
+    }
 }
 
 /// Makes a host's way out no faster than 1 Gbit/s.
@@ -76,11 +108,11 @@ fn limit(host: &str) {
     assert!(limited.unwrap().success(), "tc limits what a host sends");
 }
 
-/// Bytes that came in at a host's interface.
-fn received(host: &str) -> u64 {
+/// Bytes that went out at a host's interface.
+fn sent(host: &str) -> u64 {
     let read = Command::new("ip")
         .args(["netns", "exec", host, "cat"])
-        .arg("/sys/class/net/eth0/statistics/rx_bytes")
+        .arg("/sys/class/net/eth0/statistics/tx_bytes")
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&read.stdout).into_owned();

@@ -36,7 +36,7 @@ pub fn draw(figures: &Figures, machine: &str) -> String {
         for (shape, words) in SHAPES {
             let bars: Vec<(Kind, f64)> = Kind::ALL
                 .into_iter()
-                .filter(|k| shape == "cold" || project.has_hit(shape, *k))
+                .filter(|k| project.has_hit(shape, *k))
                 .filter_map(|k| Some((k, project.median(shape, k)?)))
                 .collect();
             let longest = bars.iter().map(|b| b.1).fold(0.0, f64::max);

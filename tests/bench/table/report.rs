@@ -16,6 +16,17 @@ pub const SHAPES: [(&str, &str); 3] = [
     ("cross", "at another path, with another cargo home"),
 ];
 
+/// Further shapes, which the picture leaves out.
+const FURTHER: [(&str, &str); 7] = [
+    ("six", "six checkouts at once"),
+    ("in use", "again, in turn with the next"),
+    ("settled", "from a settled store"),
+    ("peer", "from a teammate's node over 1 Gbit/s"),
+    ("own", "the same again, from the own store"),
+    ("peer settled", "from a teammate's settled store"),
+    ("own of settled", "the same again, from the own store"),
+];
+
 /// Writes everything, and prints the text.
 pub fn write(options: &Options, figures: &Figures) {
     let machine = machine();
@@ -68,19 +79,9 @@ fn text(figures: &Figures, machine: &str) -> String {
         for (shape, words) in SHAPES {
             series(&mut out, project, shape, words);
         }
-        series(&mut out, project, "six", "six checkouts at once");
-        series(
-            &mut out,
-            project,
-            "peer",
-            "from a teammate's node over 1 Gbit/s",
-        );
-        series(
-            &mut out,
-            project,
-            "own",
-            "the same again, from the own store",
-        );
+        for (shape, words) in FURTHER {
+            series(&mut out, project, shape, words);
+        }
         for note in &project.notes {
             let _ = writeln!(out, "  {note}");
         }
@@ -109,8 +110,11 @@ fn series(out: &mut String, project: &Project, shape: &'static str, words: &str)
         else {
             continue;
         };
-        let hit = shape == "cold" || project.has_hit(shape, kind);
-        let note = if hit { "" } else { "   did not hit" };
+        let note = if project.has_hit(shape, kind) {
+            ""
+        } else {
+            "   did not hit"
+        };
         let name = kind.name();
         let _ = writeln!(
             out,
@@ -135,11 +139,18 @@ pub fn ratios(project: &Project) -> Vec<String> {
     if let (Some(ours), Some(floor)) = (own("warm"), project.median("warm", Kind::Memo)) {
         lines.push(format!("warm over the floor: {:.3}", ours / floor));
     }
-    if let (Some(peer), Some(store)) = (own("peer"), own("own")) {
-        lines.push(format!(
-            "from a peer over the own store: {:.3}",
-            peer / store
-        ));
+    for (shape, over, words) in [
+        ("settled", "in use", "settled over in use"),
+        ("peer", "own", "from a peer over the own store"),
+        (
+            "peer settled",
+            "own of settled",
+            "from a settled peer over the own store",
+        ),
+    ] {
+        if let (Some(ours), Some(other)) = (own(shape), own(over)) {
+            lines.push(format!("{words}: {:.3}", ours / other));
+        }
     }
     lines
 }

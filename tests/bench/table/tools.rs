@@ -7,6 +7,7 @@
 use super::harness::{Dev, qwrap};
 use super::options::Project;
 use super::seats::Seat;
+use super::settled;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -178,6 +179,14 @@ impl Running {
         if self.kind == Kind::Quarry {
             self.dev.flush();
         }
+    }
+
+    /// Packs all that Quarry has stored, as if nobody had used it for a week; the bytes that it
+    /// then takes.
+    pub fn pack(&self) -> u64 {
+        self.dev.qnode(&["settle"]).succeeded();
+        self.dev.flush();
+        settled::store_bytes(&self.dev.home())
     }
 
     /// Hits and misses so far, where they can be asked for.
