@@ -5,6 +5,7 @@
 //! body as long as it is raw is raw, a shorter one is a zstd frame of its own. And back. Must never
 //! happen here: a buffer sized by a number that was not checked.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use thiserror::Error;
@@ -64,7 +65,7 @@ impl ChunkHead {
 pub fn encode(raw: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> bool {
     let level = level.filter(|_| raw.len() >= RAW_BELOW);
     let packed = level
-        .and_then(|level| zstd::bulk::compress(raw, level).ok())
+        .and_then(|level| compress(raw, level).ok())
         .filter(|p| p.len() < raw.len() - raw.len() / 8);
     let body = packed.as_deref().unwrap_or(raw);
     // Both lengths are at most CHUNK.
@@ -74,12 +75,41 @@ pub fn encode(raw: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> bool {
     packed.is_some()
 }
 
+// Making a context for each chunk costs as much as an eighth of the work.
+thread_local! {
+    static PACKER: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> =
+        const { RefCell::new(None) };
+    static UNPACKER: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
+        RefCell::new(zstd::bulk::Decompressor::new().ok());
+}
+
+fn compress(raw: &[u8], level: i32) -> io::Result<Vec<u8>> {
+    PACKER.with_borrow_mut(|packer| {
+        if packer.as_ref().is_none_or(|(of, _)| *of != level) {
+            *packer = Some((level, zstd::bulk::Compressor::new(level)?));
+        }
+        match packer {
+            Some((_, packer)) => packer.compress(raw),
+            None => Err(io::Error::from(io::ErrorKind::OutOfMemory)),
+        }
+    })
+}
+
+/// Gives the memory of this thread's packer free: a thread that packs now and then keeps none.
+pub fn forget_packer() {
+    PACKER.with_borrow_mut(|packer| *packer = None);
+}
+
 /// Unpacks a compressed body into exactly `raw`.
 ///
 /// # Errors
 /// [`ChunkError`].
 pub fn decode(body: &[u8], raw: &mut [u8]) -> Result<(), ChunkError> {
-    match zstd::bulk::decompress_to_buffer(body, raw) {
+    let unpacked = UNPACKER.with_borrow_mut(|unpacker| match unpacker {
+        Some(unpacker) => unpacker.decompress_to_buffer(body, raw),
+        None => zstd::bulk::decompress_to_buffer(body, raw),
+    });
+    match unpacked {
         Ok(n) if n == raw.len() => Ok(()),
         Ok(_) => Err(ChunkError::Corrupt("a chunk is shorter than it said")),
         Err(_) => Err(what_is_wrong(body, raw.len())),

@@ -236,6 +236,16 @@ impl MemoDigests {
         Ok(())
     }
 
+    /// Remembers, while the node lives, a file that it has just written and digested on the way,
+    /// and that nobody else can write to.
+    pub fn was_written(&self, file: &File, digest: Digest) {
+        if let Ok(metadata) = file.metadata()
+            && local_clock(file)
+        {
+            self.keep(Identity::of(&metadata), digest);
+        }
+    }
+
     /// Whether a file in this state is known to have this digest, without a look at the disk.
     #[must_use]
     pub fn is_known(&self, identity: &Identity, digest: &Digest) -> bool {

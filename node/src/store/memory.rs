@@ -135,6 +135,7 @@ impl MemoryStore {
     fn pinned(&self, object: ObjectRef) -> Pinned {
         Pinned {
             object,
+            fresh: false,
             _pin: self.pins.pin(object.digest),
         }
     }
@@ -277,6 +278,10 @@ impl Store for MemoryStore {
 
     fn object(&self, object: &ObjectRef) -> Result<Option<Object>, StoreError> {
         Ok(self.bytes(object).map(Object::Bytes))
+    }
+
+    fn thaw(&self, _: &ObjectRef) -> Result<Option<(File, bool)>, StoreError> {
+        Ok(None)
     }
 
     fn pin(&self, object: &ObjectRef) -> Result<Option<Pinned>, StoreError> {

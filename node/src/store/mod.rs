@@ -120,6 +120,8 @@ pub trait Stage: Write + Send {
 pub struct Pinned {
     /// The object.
     pub object: ObjectRef,
+    /// Its file was written just now, digested on the way: not one that was here before.
+    pub fresh: bool,
     _pin: Pin,
 }
 
@@ -176,6 +178,10 @@ pub trait Store: Send + Sync + 'static {
     fn stage_file(&self, file: &File, limit: u64) -> Result<Pinned, StoreError>;
     /// Opens an object, or `None` where it is not here or has another length.
     fn object(&self, object: &ObjectRef) -> Result<Option<Object>, StoreError>;
+    /// Opens an object that lies in a file of its own, unpacked first where it has settled: what is
+    /// used again is to be had as fast as before. Its bytes were digested where that was done
+    /// now (`true`). `None` where it is not here, damaged, or has no file of its own.
+    fn thaw(&self, object: &ObjectRef) -> Result<Option<(File, bool)>, StoreError>;
     /// Keeps an object that is here already from gc, or `None` where it is not here: what a
     /// fetch does instead of fetching, and a restore before it opens many.
     fn pin(&self, object: &ObjectRef) -> Result<Option<Pinned>, StoreError>;

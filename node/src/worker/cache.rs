@@ -4,25 +4,23 @@
 //! that the team does not vouch for; nothing is fetched before its entry was verified. Which of
 //! the verified entries are believed is said in [`super::believing`], the only way to here.
 
-use crate::adopt::read_description;
 use crate::chunks;
 use crate::service::counters::Counters;
 use crate::service::policy::{self, Reach};
 use crate::store::{self, Offer, Placed, Store, StoreError};
-use crate::swarm::{Ask, Swarm, SwarmError, crate_digest};
+use crate::swarm::{Ask, Swarm, SwarmError};
 use crate::team::{self, Audience, Team};
 use crate::worker::announcer::Announcer;
 use crate::worker::disputes::Disputes;
 use crate::worker::hearing::Hearing;
 use crate::worker::signatures::Signatures;
-use quarry_trust::canon::Canonical;
 use quarry_trust::roster::Standing;
 use quarry_trust::verify::Source;
 use quarry_trust::{
     ActionKey, BuilderId, Digest, Entry, LookupKey, ObjectRef, Output, OutputName, PeerId, Refusal,
     Scope, SignedEntry, Verified,
 };
-use quarry_wrapper::action::Description;
+use quarry_wrapper::digests::MemoDigests;
 use quarry_wrapper::pipeline::{Candidate, Object, Staged, Tier, UnsignedEntry};
 use std::collections::HashSet;
 use std::fs::File;
@@ -36,8 +34,6 @@ const LOCAL_OFFERS: usize = 16;
 const ASIDE_MAX: usize = 10_000;
 /// Name of the list of what was set aside, in the store's state.
 const ASIDE: &str = "aside-v1";
-/// A description that is fetched only to be looked at is at most this long, bytes.
-const DESCRIPTION_FETCHED: usize = 4 << 20;
 
 /// What was set aside in earlier runs; rubbish is nothing.
 fn read_aside(store: &dyn Store) -> HashSet<(Digest, BuilderId)> {
@@ -51,19 +47,17 @@ fn read_aside(store: &dyn Store) -> HashSet<(Digest, BuilderId)> {
         .collect()
 }
 
-/// An entry at a teammate's node, with its description.
-pub type Elsewhere = (PeerId, Verified<Entry>, Description);
-
 /// The node's cache.
 pub struct NodeCache {
-    store: Arc<dyn Store>,
-    swarm: Arc<dyn Swarm>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) swarm: Arc<dyn Swarm>,
     pub(super) team: Arc<Team>,
     pub(super) counters: Arc<Counters>,
     pub(super) disputes: Disputes,
     signatures: Signatures,
     announcer: Announcer,
     hearing: Arc<Hearing>,
+    digests: Arc<MemoDigests>,
     /// Entries that compiling again has shown to be wrong, by action and builder.
     aside: Mutex<HashSet<(Digest, BuilderId)>>,
 }
@@ -77,6 +71,7 @@ impl NodeCache {
         team: Arc<Team>,
         counters: Arc<Counters>,
         hearing: Arc<Hearing>,
+        digests: Arc<MemoDigests>,
     ) -> Self {
         let announcer = Announcer::start(store.clone(), swarm.clone());
         let aside = Mutex::new(read_aside(store.as_ref()));
@@ -90,12 +85,22 @@ impl NodeCache {
             disputes: Disputes::default(),
             signatures: Signatures::default(),
             hearing,
+            digests,
+        }
+    }
+
+    /// What was just written is not read again to know what it is.
+    fn written(&self, pinned: &store::Pinned) {
+        if pinned.fresh
+            && let Ok(Some(store::Object::File(file))) = self.store.object(&pinned.object)
+        {
+            self.digests.was_written(&file, pinned.object.digest);
         }
     }
 
     /// Offers that hold for the keys that were asked; the rest is counted and, where it lay in
     /// our own store and can never be right, removed.
-    fn believe(
+    pub(super) fn believe(
         &self,
         offers: Vec<Offer>,
         from: Option<PeerId>,
@@ -280,7 +285,10 @@ impl NodeCache {
             return None;
         }
         match stage.commit() {
-            Ok(pinned) if pinned.object == *object => Some(pinned),
+            Ok(pinned) if pinned.object == *object => {
+                self.written(&pinned);
+                Some(pinned)
+            }
             Ok(_) => {
                 let why = Refusal::Corrupt("an object is not what its digest says");
                 self.refuse(Some(peer), why, "an object");
@@ -291,54 +299,6 @@ impl NodeCache {
                 None
             }
         }
-    }
-
-    /// Verified entries of a crate that connected teammates hold, each with its description. Of a
-    /// crate that was compiled for a project (`scope`) the project's members alone are asked.
-    pub fn elsewhere(&self, crate_name: &str, scope: Option<Scope>) -> Vec<Elsewhere> {
-        let deadline = Instant::now() + policy::ELSEWHERE_WITHIN;
-        let may = |peer: &PeerId| match scope {
-            Some(project @ Scope::Project(..)) => self.team.peer_sees(peer, &project),
-            _ => true,
-        };
-        let connected = self.swarm.peers().into_iter().filter(|p| p.connected);
-        let asked = connected.map(|p| p.peer).filter(may);
-        let mut found = Vec::new();
-        for peer in asked.take(policy::ELSEWHERE_PEERS) {
-            let ask = Ask::Crate(crate_digest(crate_name));
-            let Ok(offers) = self.swarm.ask(&peer, ask, deadline) else {
-                continue;
-            };
-            for candidate in self.believe(offers, Some(peer), None, None) {
-                let entry = candidate.entry;
-                if entry.crate_name == crate_name
-                    && let Some(description) = self.description_from(&peer, &entry, deadline)
-                {
-                    found.push((peer, entry, description));
-                }
-            }
-        }
-        found
-    }
-
-    /// An entry's description, from here or from the peer that has the entry.
-    fn description_from(
-        &self,
-        peer: &PeerId,
-        entry: &Entry,
-        deadline: Instant,
-    ) -> Option<Description> {
-        let here = read_description(self.store.as_ref(), entry);
-        let bytes = here.or_else(|| {
-            let object = &entry.description;
-            let size = usize::try_from(object.size).ok();
-            let mut bytes = Vec::with_capacity(size.filter(|n| *n <= DESCRIPTION_FETCHED)?);
-            self.swarm
-                .fetch(peer, &entry.action, object, &mut bytes, deadline)
-                .ok()?;
-            (Digest::of(&bytes) == object.digest).then_some(bytes)
-        })?;
-        Description::from_canon(&bytes).ok()
     }
 
     /// Removes an entry that was found to be wrong, and never believes it again.
@@ -488,10 +448,19 @@ impl NodeCache {
         match self.store.object(object).ok()?? {
             store::Object::Bytes(bytes) => Some(Object::Bytes(bytes)),
             store::Object::File(file) => Some(Object::File(file)),
-            store::Object::Settled(file) => Some(Object::Packed(Box::new(chunks::unpacked(
-                file,
-                object.size,
-            )))),
+            store::Object::Settled(packed) => match self.store.thaw(object) {
+                Ok(Some((file, checked))) => {
+                    if checked {
+                        self.digests.was_written(&file, object.digest);
+                    }
+                    Some(Object::File(file))
+                }
+                // The disk may be full: it is read out of where it lies.
+                _ => {
+                    let unpacked = chunks::unpacked(packed, object.size);
+                    Some(Object::Packed(Box::new(unpacked)))
+                }
+            },
         }
     }
 
@@ -545,7 +514,9 @@ impl NodeCache {
 
     pub(super) fn stage_file(&self, file: &File) -> io::Result<Staged> {
         let pinned = self.store.stage_file(file, quarry_trust::entry::MAX_OBJECT);
-        Ok(staged(pinned.map_err(io::Error::other)?))
+        let pinned = pinned.map_err(io::Error::other)?;
+        self.written(&pinned);
+        Ok(staged(pinned))
     }
 
     pub(super) fn put(&self, unsigned: UnsignedEntry, scope: Scope) -> io::Result<Verified<Entry>> {

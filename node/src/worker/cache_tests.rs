@@ -7,6 +7,7 @@ use crate::team::Whom;
 use crate::worker::host::NodeHost;
 use quarry_trust::roster::{Member, Op, Role};
 use quarry_trust::{BuilderKey, Verified};
+use quarry_wrapper::digests::MemoDigests;
 use quarry_wrapper::home::Home;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -50,7 +51,8 @@ impl Desk {
         let host = NodeHost::new(parts.0, parts.1, parts.2, hearing.clone());
         let swarm = Arc::new(net.join(team.peer(), Arc::new(host)));
         let all: Arc<dyn Store> = Arc::new(store.clone());
-        let cache = NodeCache::new(all, swarm, team.clone(), counters, hearing.clone());
+        let digests = Arc::new(MemoDigests::new(None));
+        let cache = NodeCache::new(all, swarm, team.clone(), counters, hearing.clone(), digests);
         let (entry, offer) = signed(&team, &bob);
         let mut stage = store.stage(100).unwrap();
         stage.write_all(b"description").unwrap();

@@ -5,6 +5,7 @@ pub mod announcer;
 pub mod believing;
 pub mod cache;
 pub mod disputes;
+pub mod elsewhere;
 pub mod hearing;
 pub mod host;
 pub mod memos;
@@ -21,7 +22,8 @@ use crate::store::{How, Store};
 use crate::swarm::Swarm;
 use crate::team::Team;
 use believing::{Believing, Heard};
-use cache::{Elsewhere, NodeCache};
+use cache::NodeCache;
+use elsewhere::Elsewhere;
 use hearing::Hearing;
 use quarry_trust::{Entry, Scope, Verified};
 use quarry_wrapper::compiler::Bypass;
@@ -171,10 +173,19 @@ impl Worker {
         observing: (Option<Observer>, &[String]),
     ) -> Self {
         let memos = Arc::new(memos::StoreMemos(store.clone()));
-        let cache = NodeCache::new(store, swarm, team.clone(), counters.clone(), hearing);
         let (observer, pure) = observing;
+        let pipeline = Pipeline::new(Some(memos)).observing(observer, pure);
+        let digests = pipeline.digests();
+        let cache = NodeCache::new(
+            store,
+            swarm,
+            team.clone(),
+            counters.clone(),
+            hearing,
+            digests,
+        );
         Self {
-            pipeline: Arc::new(Pipeline::new(Some(memos)).observing(observer, pure)),
+            pipeline: Arc::new(pipeline),
             cache: Arc::new(cache),
             rechecker: None,
             beliefs: Beliefs::default(),

@@ -258,6 +258,12 @@ impl Pipeline {
         }
     }
 
+    /// The memory of digests, for who writes what will be restored.
+    #[must_use]
+    pub fn digests(&self) -> Arc<MemoDigests> {
+        self.digests.clone()
+    }
+
     /// Classifies, forms keys, looks up, restores; or says what to run.
     pub fn begin(&self, inv: &Invocation, caller: &Caller<'_>, cache: &dyn Cache) -> Begin {
         match classify(inv) {

@@ -105,6 +105,11 @@ impl Files {
         remove(&self.path(digest))
     }
 
+    /// Removes the packed file of an object that was unpacked.
+    pub(super) fn remove_settled(&self, digest: &Digest) -> Result<(), StoreError> {
+        remove(&self.settled_path(digest))
+    }
+
     /// Calls `each` with every object's file: its path, its length, and the digest that its name
     /// says, if it says one.
     pub(super) fn each_object(&self, each: &mut EachFile<'_>) -> Result<(), StoreError> {

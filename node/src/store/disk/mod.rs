@@ -49,6 +49,9 @@ struct Inner {
     upkeep: Mutex<()>,
     /// While gc runs: the objects that entries named since it looked.
     named: Mutex<Option<HashSet<Digest>>>,
+    /// Objects that were unpacked for use; what their packed files are needed for ends with the
+    /// next commit.
+    thawed: Mutex<HashSet<Digest>>,
 }
 
 impl Inner {
@@ -97,6 +100,7 @@ impl RedbStore {
             placing: Mutex::default(),
             upkeep: Mutex::default(),
             named: Mutex::default(),
+            thawed: Mutex::default(),
         });
         let committing = Arc::clone(&inner);
         let committer = std::thread::Builder::new()
@@ -150,6 +154,10 @@ impl Store for RedbStore {
 
     fn object(&self, object: &ObjectRef) -> Result<Option<Object>, StoreError> {
         self.inner.object(object)
+    }
+
+    fn thaw(&self, object: &ObjectRef) -> Result<Option<(File, bool)>, StoreError> {
+        self.inner.thaw(object)
     }
 
     fn pin(&self, object: &ObjectRef) -> Result<Option<Pinned>, StoreError> {

@@ -6,10 +6,10 @@
 
 use super::super::pins::Pin;
 use super::super::{INLINE_MAX, Object, Pinned, Stage, StoreError};
-use super::Inner;
 use super::files::{Temporary, digest_of, is_inline};
 use super::tables::{BODIES, OBJECTS, ObjectRow, Place, Totals, pack, unpack};
-use crate::chunks::{CHUNK, Unpacked};
+use super::{Inner, lock};
+use crate::chunks::{self, CHUNK, Unpacked};
 use quarry_trust::digest::Hasher;
 use quarry_trust::{Digest, ObjectRef};
 use std::fs::File;
@@ -177,7 +177,10 @@ impl Inner {
             // Without a row it is a stray; gc would find it, but the disk may be full now.
             let _ = self.files.remove(&digest);
         }
-        indexed.map(|()| pinned)
+        indexed.map(|()| Pinned {
+            fresh: is_file,
+            ..pinned
+        })
     }
 
     fn index(
@@ -209,7 +212,11 @@ impl Inner {
 
     fn pinned(&self, object: ObjectRef) -> Pinned {
         let pin: Pin = self.pins.pin(object.digest);
-        Pinned { object, _pin: pin }
+        Pinned {
+            object,
+            fresh: false,
+            _pin: pin,
+        }
     }
 
     pub(super) fn row(&self, digest: &Digest) -> Result<Option<ObjectRow>, StoreError> {
@@ -267,6 +274,47 @@ impl Inner {
                 Ok(bytes.map(Object::Bytes))
             }
         }
+    }
+
+    pub(super) fn thaw(&self, object: &ObjectRef) -> Result<Option<(File, bool)>, StoreError> {
+        let row = self.row(&object.digest)?;
+        let Some(row) = row.filter(|row| row.size == object.size) else {
+            return Ok(None);
+        };
+        let opened = |row: ObjectRow| {
+            let file = self.files.open_object(&object.digest, row.stored)?;
+            Ok(file.map(|file| (file, false)))
+        };
+        match row.place {
+            Place::Inline => return Ok(None),
+            Place::File => return opened(row),
+            Place::Settled => {}
+        }
+        let Some(packed) = self.files.open_settled(&object.digest, row.stored)? else {
+            return Ok(None);
+        };
+        let mut raw = self.files.temporary()?;
+        if !unpacked_into(packed, object, &mut raw)? {
+            self.recheck(&object.digest)?;
+            return Ok(None);
+        }
+        let _placing = self.placing();
+        match self.row(&object.digest)? {
+            Some(now) if now == row => {}
+            Some(now) if now.place == Place::File => return opened(now),
+            _ => return Ok(None),
+        }
+        // The packed file stays until the new row is durable: [`Inner::sweep_thawed`].
+        lock(&self.thawed).insert(object.digest);
+        raw.become_object(&self.files, &object.digest)?;
+        let now = ObjectRow {
+            place: Place::File,
+            size: row.size,
+            stored: row.size,
+        };
+        self.index(&object.digest, now, None)?;
+        let file = self.files.open_object(&object.digest, now.stored)?;
+        Ok(file.map(|file| (file, true)))
     }
 
     /// The checked bytes of a small object; `None` where they are not here or damaged.
@@ -370,6 +418,27 @@ impl Inner {
             })?;
             Ok(taken)
         })
+    }
+}
+
+/// Writes what a settled file holds; whether that is the object.
+fn unpacked_into(
+    packed: File,
+    object: &ObjectRef,
+    raw: &mut Temporary,
+) -> Result<bool, StoreError> {
+    let mut hasher = Hasher::new();
+    let mut unpacked = chunks::unpacked(packed, object.size);
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match unpacked.read(&mut chunk) {
+            Ok(0) => return Ok(hasher.finish() == object.digest),
+            Ok(n) => {
+                hasher.update(&chunk[..n]);
+                raw.append(&chunk[..n])?;
+            }
+            Err(_) => return Ok(false),
+        }
     }
 }
 

@@ -35,6 +35,7 @@ struct Packed {
 impl Inner {
     pub(super) fn settle(&self, before: u64, budget: u64) -> Result<SettleReport, StoreError> {
         let _alone = lock(&self.upkeep);
+        self.sweep_thawed()?;
         let mut report = SettleReport::default();
         for batch in self.idle(before)?.chunks(BATCH) {
             let mut packed = Vec::new();
@@ -55,7 +56,28 @@ impl Inner {
             }
             self.move_rows(&packed)?;
         }
+        chunks::forget_packer();
         Ok(report)
+    }
+
+    /// Removes the packed files of what was unpacked for use, once that is durable.
+    pub(super) fn sweep_thawed(&self) -> Result<(), StoreError> {
+        let thawed: Vec<Digest> = lock(&self.thawed).iter().copied().collect();
+        if thawed.is_empty() {
+            return Ok(());
+        }
+        self.engine.flush()?;
+        for digest in thawed {
+            let _placing = self.placing();
+            if self
+                .row(&digest)?
+                .is_none_or(|row| row.place == Place::File)
+            {
+                self.files.remove_settled(&digest)?;
+            }
+            lock(&self.thawed).remove(&digest);
+        }
+        Ok(())
     }
 
     /// Objects in files of their own that entries name, none of which was used since `before`.

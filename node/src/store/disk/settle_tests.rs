@@ -112,3 +112,47 @@ fn what_a_crash_leaves_beside_the_row_is_a_stray() {
     assert_eq!(store.gc(u64::MAX).unwrap().strays, 1);
     assert!(!raw.exists() && compiles[0].restores(&store));
 }
+
+#[test]
+fn what_is_used_again_lies_as_it_was_and_a_crash_finds_it_either_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, compiles) = stored(dir.path(), &[1, 2]);
+    store.settle(u64::MAX, u64::MAX).unwrap();
+    let settled = store.counts().unwrap().bytes;
+    let object = compiles[0].output_ref();
+    let (raw, packed) = (
+        path(dir.path(), "objects", &compiles[0]),
+        path(dir.path(), "settled", &compiles[0]),
+    );
+    let (_, checked) = store.thaw(&object).unwrap().unwrap();
+    assert!(checked && raw.exists());
+    let (_, checked) = store.thaw(&object).unwrap().unwrap();
+    assert!(!checked, "it was here, and nobody read it now");
+    assert!(store.counts().unwrap().bytes > settled);
+    // The row may be lost: then the packed file is what it promises.
+    assert!(packed.exists());
+    store.gc(u64::MAX).unwrap();
+    assert!(!packed.exists() && raw.exists(), "durable by now");
+    drop(store);
+    let (store, _) = RedbStore::open(dir.path()).unwrap();
+    assert!(compiles.iter().all(|compile| compile.restores(&store)));
+    assert!(store.fsck(false).unwrap().is_sound());
+    assert_eq!(store.settle(u64::MAX, u64::MAX).unwrap().objects, 1);
+    assert_eq!(store.counts().unwrap().bytes, settled);
+}
+
+#[test]
+fn what_is_damaged_is_not_unpacked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, compiles) = stored(dir.path(), &[1]);
+    store.settle(u64::MAX, u64::MAX).unwrap();
+    let packed = path(dir.path(), "settled", &compiles[0]);
+    let mut bytes = fs::read(&packed).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::remove_file(&packed).unwrap();
+    fs::write(&packed, bytes).unwrap();
+    assert!(store.thaw(&compiles[0].output_ref()).unwrap().is_none());
+    assert!(!path(dir.path(), "objects", &compiles[0]).exists());
+    assert!(!store.has(&compiles[0].output_ref().digest).unwrap());
+}

@@ -177,11 +177,13 @@ impl Inner {
 
     /// Removes files that no row names, and temporary files whose writer is gone.
     fn sweep_strays(&self, report: &mut GcReport) -> Result<(), StoreError> {
+        self.sweep_thawed()?;
         self.files.each_object(&mut |path, len, digest| {
             // A file gets its row under the lock under which it gets its name: seen from here,
             // a file without a row belongs to nothing.
             let _placing = self.placing();
-            if self.is_stray(digest)? && std::fs::remove_file(path).is_ok() {
+            let thawed = digest.is_some_and(|(digest, _)| lock(&self.thawed).contains(&digest));
+            if !thawed && self.is_stray(digest)? && std::fs::remove_file(path).is_ok() {
                 report.strays += 1;
                 report.bytes += len;
             }
