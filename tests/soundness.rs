@@ -20,5 +20,6 @@ mod scripts;
 mod shared_scripts;
 mod sources;
 mod stored;
+mod there;
 mod variants;
 mod verify;

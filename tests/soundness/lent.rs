@@ -17,7 +17,7 @@ const TEXT: usize = 200_000;
 const LONG_TEXT: usize = 16_000_000;
 
 /// A checkout whose library nobody asked cargo for by name, so that cargo gives it no further name.
-fn place<'d>(dev: &'d Dev, name: &str) -> Place<'d> {
+pub fn place<'d>(dev: &'d Dev, name: &str) -> Place<'d> {
     place_of(dev, name, TEXT)
 }
 
@@ -38,11 +38,11 @@ fn place_of<'d>(dev: &'d Dev, name: &str, length: usize) -> Place<'d> {
     place
 }
 
-fn said(how: &str) -> Led {
+pub fn said(how: &str) -> Led {
     led(&TEXT.to_string(), how)
 }
 
-fn inode(path: &Path) -> u64 {
+pub fn inode(path: &Path) -> u64 {
     fs::metadata(path).unwrap().ino()
 }
 
@@ -68,7 +68,7 @@ fn stored(dev: &Dev) -> HashSet<u64> {
 }
 
 /// Changes a byte in the middle of a file, and sets its time back to what it was.
-fn damage(path: &Path) {
+pub fn damage(path: &Path) {
     let before = fs::metadata(path).unwrap();
     let mut file = File::options().write(true).open(path).unwrap();
     file.seek(SeekFrom::Start(before.len() / 2)).unwrap();
@@ -175,6 +175,7 @@ fn a_lent_library_that_was_written_to_is_not_given_to_a_teammate() {
     assert_eq!(there.fresh(), said("1 miss"));
     assert_eq!(bob.count("rejected.corrupt"), 0, "{}", bob.stats());
     // And what is sound is: back to who had it first.
+    wait_keys(alice, bob);
     assert_eq!(here.fresh(), said("1 peer"), "{}", alice.stats());
 }
 

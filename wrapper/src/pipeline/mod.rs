@@ -24,6 +24,7 @@ pub mod recheck;
 mod record;
 mod restore;
 pub mod script;
+mod there;
 
 use crate::action::{Description, Known, Prediction};
 use crate::compiler::linker::Linkers;

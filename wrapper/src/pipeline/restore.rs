@@ -2,14 +2,14 @@
 //! touched; files appear by rename.
 
 use super::find::Trip;
-use super::{Cache, Caller, Candidate, Hit, Object, bytes, editing};
+use super::{Cache, Caller, Candidate, Hit, Object, bytes, editing, there};
 use crate::compiler::depinfo::DepInfo;
 use crate::compiler::rustc::args::Unit;
 use crate::digests::{Identity, stamp};
 use crate::ipc::protocol::Replay;
 use quarry_trust::{Digest, ObjectRef, Output, OutputKind};
 use rustix::fs::Mode;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,12 +24,19 @@ pub(crate) fn temporary(dir: &Path, purpose: &str) -> PathBuf {
     dir.join(format!(".quarry-{purpose}-{}-{serial}", std::process::id()))
 }
 
-/// A file that is written and checked, and not yet in its place.
+/// A file that is checked, and written where it was not there yet.
 struct Ready {
-    temporary: PathBuf,
     place: PathBuf,
+    how: How,
     /// What is in it, where every later change of it will show.
     digest: Option<Digest>,
+}
+
+enum How {
+    /// To be renamed to its place.
+    Written(PathBuf),
+    /// In its place since an earlier restore, and in this state.
+    There(File, Identity),
 }
 
 /// Files that are not yet in place; dropped, they are gone.
@@ -38,7 +45,9 @@ struct Prepared(Vec<Ready>);
 impl Drop for Prepared {
     fn drop(&mut self) {
         for ready in &self.0 {
-            let _ = fs::remove_file(&ready.temporary);
+            if let How::Written(temporary) = &ready.how {
+                let _ = fs::remove_file(temporary);
+            }
         }
     }
 }
@@ -60,10 +69,19 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_
         OutputKind::Plain => 2,
     });
     for output in outputs {
+        let place = dir.join(output.name.as_str());
+        if let Some((file, state)) = there::is_there(trip, output, &place, caller.umask) {
+            prepared.0.push(Ready {
+                place,
+                how: How::There(file, state),
+                digest: Some(output.object.digest),
+            });
+            continue;
+        }
         let at = temporary(&dir, "restore");
         prepared.0.push(Ready {
-            temporary: at.clone(),
-            place: dir.join(output.name.as_str()),
+            place,
+            how: How::Written(at.clone()),
             digest: None,
         });
         let digest = write_output(trip, output, &at, caller.umask).ok()?;
@@ -76,9 +94,14 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_
         if !(caller.waits)() {
             return None;
         }
-        // In place of another file ext4 would write the new one to the disk first.
-        let _ = fs::remove_file(&ready.place);
-        fs::rename(&ready.temporary, &ready.place).ok()?;
+        match &ready.how {
+            How::Written(temporary) => {
+                // In place of another file ext4 would write the new one to the disk first.
+                let _ = fs::remove_file(&ready.place);
+                fs::rename(temporary, &ready.place).ok()?;
+            }
+            How::There(file, before) => there::renew(file, *before)?,
+        }
         if let Some(digest) = ready.digest {
             let now = Identity::of(&ready.place.metadata().ok()?);
             trip.pipeline.digests.keep_stamped(now, digest);
@@ -139,7 +162,7 @@ fn write_output(
     at: &Path,
     umask: u32,
 ) -> io::Result<Option<Digest>> {
-    let mode = Mode::from_raw_mode(if output.executable { 0o777 } else { 0o666 } & !umask);
+    let mode = mode(output, umask);
     if output.kind == OutputKind::DepInfo {
         let bytes = read_checked(trip.cache, &output.object, MESSAGES_MAX)?;
         let var = |name: &str| trip.inv.var(name).map(ToOwned::to_owned);
@@ -166,8 +189,12 @@ fn write_output(
         }
     };
     rustix::fs::fchmod(&file, mode)?;
-    let stamped = bytes::is_library(output) && stamp(&file);
-    Ok(stamped.then_some(output.object.digest))
+    Ok(stamp(&file).then_some(output.object.digest))
+}
+
+/// The mode that a compile would have given an output.
+pub(super) fn mode(output: &Output, umask: u32) -> Mode {
+    Mode::from_raw_mode(if output.executable { 0o777 } else { 0o666 } & !umask)
 }
 
 fn whole(from: impl Read, object: &ObjectRef) -> io::Result<Vec<u8>> {

@@ -28,6 +28,7 @@ impl Inner {
     pub(super) fn fsck(&self, repair: bool) -> Result<FsckReport, StoreError> {
         let _alone = lock(&self.upkeep);
         let mut report = FsckReport::default();
+        self.sweep_thawed()?;
         match self.engine.check_pages() {
             Ok(true) => {}
             Ok(false) => report.fault(Fault::DatabaseDamaged(

@@ -1,0 +1,65 @@
+//! Outputs that are in their place already: an earlier restore put them there, and nobody has
+//! touched them since.
+//!
+//! That is so where cargo asks again for what it has: a file was saved without a change, a branch
+//! changed and changed back. Enters: an output and its place. Leaves: the file, which needs a new
+//! time and nothing else. Must never happen here: a file kept whose bytes are not known, that has
+//! another mode or owner than a compile would have given it, or a name elsewhere.
+
+use super::Object;
+use super::bytes::may_be_lent;
+use super::find::Trip;
+use super::restore::mode;
+use crate::digests::{Identity, stamp};
+use quarry_trust::{Output, OutputKind};
+use rustix::fs::{Mode, OFlags, open};
+use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// The file, and the state in which it is known, where it is the output and can stay.
+pub(super) fn is_there(
+    trip: &Trip<'_>,
+    output: &Output,
+    place: &Path,
+    umask: u32,
+) -> Option<(File, Identity)> {
+    // A `.d` file is this checkout's own text.
+    if output.kind == OutputKind::DepInfo {
+        return None;
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(open(place, flags, Mode::empty()).ok()?);
+    let metadata = file.metadata().ok()?;
+    let ours = rustix::process::geteuid().as_raw() == metadata.uid();
+    let fits = metadata.mode() & 0o7777 == mode(output, umask).as_raw_mode();
+    let state = Identity::of(&metadata);
+    let known = metadata.is_file()
+        && state.size == output.object.size
+        && trip
+            .pipeline
+            .digests
+            .is_known(&state, &output.object.digest);
+    (known && ours && fits && is_its_own(trip, output, &metadata)).then_some((file, state))
+}
+
+/// Whether a file has no other name, or, where it was lent, the object's alone.
+fn is_its_own(trip: &Trip<'_>, output: &Output, metadata: &Metadata) -> bool {
+    match metadata.nlink() {
+        1 => true,
+        2 if may_be_lent(trip, output) => match trip.cache.open_object(&output.object) {
+            Some(Object::File(object)) => object.metadata().is_ok_and(|object| {
+                (object.dev(), object.ino()) == (metadata.dev(), metadata.ino())
+            }),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Gives a file the time of a compile that ends now. `None` where it has changed since it was
+/// looked at, or its filesystem keeps time of its own.
+pub(super) fn renew(file: &File, before: Identity) -> Option<()> {
+    let now = Identity::of(&file.metadata().ok()?);
+    (now == before && stamp(file)).then_some(())
+}
