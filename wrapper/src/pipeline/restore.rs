@@ -10,7 +10,7 @@ use crate::ipc::protocol::Replay;
 use quarry_trust::{Digest, ObjectRef, Output, OutputKind};
 use rustix::fs::Mode;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -70,11 +70,17 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_
     });
     for output in outputs {
         let place = dir.join(output.name.as_str());
-        if let Some((file, state)) = there::is_there(trip, output, &place, caller.umask) {
+        // A `.d` file is this checkout's own text.
+        let text = match output.kind {
+            OutputKind::DepInfo => Some(dep_info(trip, output).ok()?),
+            _ => None,
+        };
+        let there = there::is_there(trip, (output, text.as_deref()), &place, caller.umask);
+        if let Some((file, state)) = there {
             prepared.0.push(Ready {
                 place,
                 how: How::There(file, state),
-                digest: Some(output.object.digest),
+                digest: text.is_none().then_some(output.object.digest),
             });
             continue;
         }
@@ -84,7 +90,7 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_
             how: How::Written(at.clone()),
             digest: None,
         });
-        let digest = write_output(trip, output, &at, caller.umask).ok()?;
+        let digest = write_output(trip, (output, text.as_deref()), &at, caller.umask).ok()?;
         prepared.0.last_mut()?.digest = digest;
     }
     if !trip.cache.stands(entry) {
@@ -154,22 +160,24 @@ pub(super) fn damaged() -> io::Error {
     )
 }
 
-/// Writes one output to a temporary file, checked. What is there then has the digest that is said,
-/// if one is.
+/// The list of inputs as it reads in this checkout.
+fn dep_info(trip: &Trip<'_>, output: &Output) -> io::Result<Vec<u8>> {
+    let bytes = read_checked(trip.cache, &output.object, MESSAGES_MAX)?;
+    let var = |name: &str| trip.inv.var(name).map(ToOwned::to_owned);
+    DepInfo::restore(&bytes, trip.roots, &var).map_err(io::Error::other)
+}
+
+/// Writes one output, or the text that it is here, to a temporary file, checked. What is there
+/// then has the digest that is said, if one is.
 fn write_output(
     trip: &Trip<'_>,
-    output: &Output,
+    (output, text): (&Output, Option<&[u8]>),
     at: &Path,
     umask: u32,
 ) -> io::Result<Option<Digest>> {
     let mode = mode(output, umask);
-    if output.kind == OutputKind::DepInfo {
-        let bytes = read_checked(trip.cache, &output.object, MESSAGES_MAX)?;
-        let var = |name: &str| trip.inv.var(name).map(ToOwned::to_owned);
-        let here = DepInfo::restore(&bytes, trip.roots, &var).map_err(io::Error::other)?;
-        let mut file = bytes::create(at)?;
-        file.write_all(&here)?;
-        rustix::fs::fchmod(&file, mode)?;
+    if let Some(text) = text {
+        rustix::fs::fchmod(&bytes::write(text, at)?, mode)?;
         return Ok(None);
     }
     let digests = &trip.pipeline.digests;

@@ -11,23 +11,21 @@ use super::bytes::may_be_lent;
 use super::find::Trip;
 use super::restore::mode;
 use crate::digests::{Identity, stamp};
-use quarry_trust::{Output, OutputKind};
+use quarry_trust::{ObjectRef, Output};
 use rustix::fs::{Mode, OFlags, open};
 use std::fs::{File, Metadata};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The file, and the state in which it is known, where it is the output and can stay.
+/// The file, and the state in which it is known, where it is the output, or the text that it is
+/// here, and can stay.
 pub(super) fn is_there(
     trip: &Trip<'_>,
-    output: &Output,
+    (output, text): (&Output, Option<&[u8]>),
     place: &Path,
     umask: u32,
 ) -> Option<(File, Identity)> {
-    // A `.d` file is this checkout's own text.
-    if output.kind == OutputKind::DepInfo {
-        return None;
-    }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(open(place, flags, Mode::empty()).ok()?);
     let metadata = file.metadata().ok()?;
@@ -35,12 +33,20 @@ pub(super) fn is_there(
     let fits = metadata.mode() & 0o7777 == mode(output, umask).as_raw_mode();
     let state = Identity::of(&metadata);
     let known = metadata.is_file()
-        && state.size == output.object.size
-        && trip
-            .pipeline
-            .digests
-            .is_known(&state, &output.object.digest);
+        && match text {
+            Some(text) => says(&file, text),
+            None => {
+                let ObjectRef { digest, size } = output.object;
+                state.size == size && trip.pipeline.digests.is_known(&state, &digest)
+            }
+        };
     (known && ours && fits && is_its_own(trip, output, &metadata)).then_some((file, state))
+}
+
+fn says(file: &File, text: &[u8]) -> bool {
+    let mut said = Vec::with_capacity(text.len() + 1);
+    let read = file.take(text.len() as u64 + 1).read_to_end(&mut said);
+    read.is_ok() && said == text
 }
 
 /// Whether a file has no other name, or, where it was lent, the object's alone.
