@@ -8,6 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::SystemTime;
 
+/// Something done to a file.
+type Touch<'a> = &'a dyn Fn(&Path);
+
 /// Saves the library's source without a change.
 fn save(place: &Place<'_>) {
     let source = File::options().append(true).open(place.l("src/lib.rs"));
@@ -52,7 +55,7 @@ fn what_was_touched_is_put_in_place_anew() {
     let bytes = fs::read(&rmeta).unwrap();
     let moded = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
     let named = |path: &Path| fs::hard_link(path, alice.path("another-name")).unwrap();
-    let touches: [(&str, &dyn Fn(&Path)); 3] = [
+    let touches: [(&str, Touch<'_>); 3] = [
         ("written to", &damage),
         ("its mode", &moded),
         ("its name", &named),
