@@ -6,6 +6,7 @@
 //! same tick as the read could otherwise go unseen. Where a filesystem keeps time of its own
 //! (NFS, 9p and the like) nothing is remembered.
 
+use crate::nearby::Nearby;
 use quarry_trust::{Digest, ObjectRef, digest::Hasher};
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
@@ -69,6 +70,23 @@ impl Identity {
             size: m.size(),
             modified: tick_ends(nanos(m.mtime(), m.mtime_nsec())),
             changed: tick_ends(nanos(m.ctime(), m.ctime_nsec())),
+        }
+    }
+
+    /// The same in what the system itself says.
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::cast_sign_loss,
+        reason = "the types differ between systems"
+    )]
+    #[must_use]
+    pub fn of_stat(m: &rustix::fs::Stat) -> Self {
+        Self {
+            device: m.st_dev as u64,
+            inode: m.st_ino as u64,
+            size: m.st_size as u64,
+            modified: tick_ends(nanos(m.st_mtime as i64, m.st_mtime_nsec as i64)),
+            changed: tick_ends(nanos(m.st_ctime as i64, m.st_ctime_nsec as i64)),
         }
     }
 
@@ -200,6 +218,15 @@ impl MemoDigests {
             memo.clear();
         }
         memo.insert(identity, digest);
+    }
+
+    /// As [`FileDigests::digest`], for one of many files that lie near each other.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn digest_near(&self, near: &mut Nearby, path: &Path) -> io::Result<Digest> {
+        let known = self.known(&Identity::of_stat(&near.stat(path)?));
+        known.map_or_else(|| self.digest(path), Ok)
     }
 
     /// Whether an open file, at most `object.size` bytes of which are read, is an object. What
@@ -423,6 +450,24 @@ mod tests {
         assert_eq!(backing.0.lock().unwrap().len(), 1);
         fs::write(&path, b"two").unwrap();
         assert_eq!(digests.digest(&path).unwrap(), Digest::of(b"two"));
+    }
+
+    #[test]
+    fn a_file_is_the_same_however_it_is_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, b"one").unwrap();
+        let stat = rustix::fs::stat(&path).unwrap();
+        let looked = Identity::of(&fs::metadata(&path).unwrap());
+        assert_eq!(Identity::of_stat(&stat), looked);
+        aged(&path);
+        let digests = MemoDigests::new(None);
+        let mut near = Nearby::default();
+        for _ in 0..2 {
+            let digest = digests.digest_near(&mut near, &path).unwrap();
+            assert_eq!(digest, Digest::of(b"one"));
+        }
+        assert!(digests.is_known(&looked, &Digest::of(b"one")));
     }
 
     #[test]

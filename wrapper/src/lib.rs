@@ -15,6 +15,7 @@ pub mod home;
 pub mod invocation;
 pub mod ipc;
 pub mod launcher;
+pub mod nearby;
 pub mod observer;
 pub mod paths;
 pub mod pipeline;

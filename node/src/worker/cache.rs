@@ -240,7 +240,7 @@ impl NodeCache {
         let entry = &candidate.entry;
         let missing: Vec<ObjectRef> = entry
             .objects()
-            .filter(|o| !self.store.has(&o.digest).unwrap_or(false))
+            .filter(|o| o.size > 0 && !self.store.has(&o.digest).unwrap_or(false))
             .collect();
         let bytes = missing.iter().map(|o| o.size).sum();
         let deadline = Instant::now() + policy::fetch_within(bytes);

@@ -20,6 +20,7 @@ use crate::compiler::rustc::native;
 use crate::compiler::{Bypass, KEYED_VARIABLES};
 use crate::digests::{FileDigests, Identity};
 use crate::invocation::Invocation;
+use crate::nearby::Nearby;
 use crate::paths::{Named, Roots};
 use quarry_trust::{ActionKey, Digest};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -371,6 +372,7 @@ impl Trip<'_> {
         if tier == Tier::Peers && named > PEER_FILES_MAX {
             return None;
         }
+        let mut near = Nearby::default();
         let mut files = BTreeMap::new();
         let mut bytes = 0;
         let libraries = prediction.files.iter().filter_map(|n| links::library_of(n));
@@ -391,13 +393,11 @@ impl Trip<'_> {
                     return None;
                 }
             }
-            files.insert(
-                name.clone(),
-                Some(self.pipeline.digests.digest(&path).ok()?),
-            );
+            let digest = self.pipeline.digests.digest_near(&mut near, &path);
+            files.insert(name.clone(), Some(digest.ok()?));
         }
         for name in &prediction.absent {
-            if self.locate(name, tier)?.symlink_metadata().is_ok() {
+            if near.lstat(&self.locate(name, tier)?).is_ok() {
                 return None;
             }
             files.insert(name.clone(), None);

@@ -4,11 +4,10 @@
 //! when one changed, came or went. Must never happen here: a component missed because it has a
 //! new name, a digest.
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, open, stat, statat};
-use std::ffi::OsStr;
+use crate::nearby::Nearby;
+use rustix::fs::{Stat, stat};
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Files of one directory that are looked at. A target's std has about a hundred.
@@ -61,45 +60,16 @@ impl Watched {
         self.0.push((path.to_owned(), stamp(path)));
     }
 
-    /// Whether every path is as it was. Many lie in one directory: the way there is gone once.
+    /// Whether every path is as it was.
     pub(in crate::compiler) fn unchanged(&self) -> bool {
-        let mut last: Option<(&Path, Option<OwnedFd>)> = None;
-        self.0.iter().all(|(path, before)| {
-            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-                return stamp(path) == *before;
-            };
-            match &last {
-                Some((dir, Some(open))) if *dir == parent => stamp_in(open, name) == *before,
-                Some((dir, None)) if *dir == parent => {
-                    let open = directory(parent);
-                    let same = match &open {
-                        Some(open) => stamp_in(open, name) == *before,
-                        None => before.is_none(),
-                    };
-                    last = Some((parent, open));
-                    same
-                }
-                _ => {
-                    last = Some((parent, None));
-                    stamp(path) == *before
-                }
-            }
-        })
+        let mut near = Nearby::default();
+        let mut all = self.0.iter();
+        all.all(|(path, before)| near.stat(path).ok().map(|m| Stamp::new(&m)) == *before)
     }
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
     stat(path).ok().map(|m| Stamp::new(&m))
-}
-
-fn stamp_in(dir: &OwnedFd, name: &OsStr) -> Option<Stamp> {
-    let stat = statat(dir, name, AtFlags::empty());
-    stat.ok().map(|m| Stamp::new(&m))
-}
-
-fn directory(path: &Path) -> Option<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    open(path, flags, Mode::empty()).ok()
 }
 
 /// Lists the components of the compiler in `sysroot` that compiles on `host` for `target`, sorted,
