@@ -67,6 +67,7 @@ fn archives(dir: &Path) -> Option<[String; 2]> {
         if !path.is_absolute() || !path.is_file() {
             return None;
         }
+        println!("cargo::rerun-if-changed={}", path.display());
         let link = dir.join(name);
         let _ = fs::remove_file(&link);
         symlink(path, link).ok()?;
@@ -99,6 +100,7 @@ fn tried(out: &Path, target: &str, arguments: &[String]) -> bool {
     let linked = rustc.output().is_ok_and(|said| said.status.success());
     linked
         && Command::new(&program)
+            .current_dir(out)
             .output()
             .is_ok_and(|said| said.status.success())
 }

@@ -198,3 +198,21 @@ fn a_check_hits_whatever_other_macros_lie_there() {
     assert_eq!(run(&there, "check", "d"), "1 hit");
     assert_eq!(run(&there, "check", "l"), "1 hit");
 }
+
+#[test]
+fn what_was_restored_within_one_tick_is_fresh() {
+    let alice = Dev::new("alice");
+    let here = everything(&alice, "here");
+    let check = || {
+        let mut cargo = here.command("check");
+        cargo.args(["--workspace", "--all-targets", "-v"]);
+        alice.run(&mut cargo).succeeded().err
+    };
+    check();
+    for _ in 0..8 {
+        here.clean();
+        check();
+        let again = check();
+        assert!(!again.contains("Running"), "{again}");
+    }
+}

@@ -264,9 +264,11 @@ impl MemoDigests {
     }
 
     /// Remembers, while the node lives, a file that it has just written and digested on the way,
-    /// and that nobody else can write to.
+    /// and that nobody can write to under another name or by its mode.
     pub fn was_written(&self, file: &File, digest: Digest) {
         if let Ok(metadata) = file.metadata()
+            && metadata.nlink() == 1
+            && metadata.mode() & 0o222 == 0
             && local_clock(file)
         {
             self.keep(Identity::of(&metadata), digest);

@@ -40,6 +40,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// By how much what nobody waits for is nicer than the rest of the node.
+#[cfg(target_os = "linux")]
 const NICER: i32 = 10;
 
 /// Everything that a request needs, shared by all threads.
@@ -295,7 +296,9 @@ impl Worker {
         let pipeline = self.pipeline.clone();
         let cache = Believing::storing(self.cache.clone(), Scope::Private);
         let look = move || {
-            // Whoever compiles or restores meanwhile goes first: this thread alone gives way.
+            // Whoever compiles or restores meanwhile goes first. Elsewhere it is the whole process
+            // that would give way, for good.
+            #[cfg(target_os = "linux")]
             let _ = rustix::process::nice(NICER);
             pipeline.look_ahead(&expected, &cache);
         };

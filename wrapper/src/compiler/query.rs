@@ -56,16 +56,18 @@ pub fn question(inv: &Invocation) -> Option<Question> {
         reads_stdin: false,
         bytes: bytes(inv),
     };
+    let mut asked = false;
     let mut rest = Vec::with_capacity(arguments.len() + 1);
     rest.push(inv.argv[0].clone());
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match argument.to_str()? {
             "-" => question.reads_stdin = true,
-            "-V" | "-vV" | "-Vv" | "-v" | "--version" | "--verbose" => {}
-            "--print" => is_fact(arguments.next()?.to_str()?)?,
+            "-V" | "-vV" | "-Vv" | "--version" => asked = true,
+            "-v" | "--verbose" => {}
+            "--print" => asked = is_fact(arguments.next()?.to_str()?)?,
             other => match other.strip_prefix("--print=") {
-                Some(fact) => is_fact(fact)?,
+                Some(fact) => asked = is_fact(fact)?,
                 None => rest.push(argument.clone()),
             },
         }
@@ -77,11 +79,18 @@ pub fn question(inv: &Invocation) -> Option<Question> {
             _ => return None,
         };
     }
-    Some(question)
+    if question.target.is_some() {
+        // A compiler that takes targets from files looks for one here.
+        question
+            .bytes
+            .extend_from_slice(inv.cwd.as_os_str().as_bytes());
+    }
+    // What asks nothing compiles.
+    asked.then_some(question)
 }
 
-fn is_fact(printed: &str) -> Option<()> {
-    FACTS.contains(&printed).then_some(())
+fn is_fact(printed: &str) -> Option<bool> {
+    FACTS.contains(&printed).then_some(true)
 }
 
 /// A triple, and no file that describes one.
@@ -164,6 +173,9 @@ mod tests {
     #[test]
     fn what_may_read_a_file_or_write_one_is_not() {
         for words in [
+            "rustc - --crate-name l --crate-type lib",
+            "rustc - -v --crate-type lib",
+            "rustc - --print=cfg --cfg @more",
             "rustc -vV @more",
             "rustc main.rs --print=cfg",
             "rustc - --print=cfg=out.txt",

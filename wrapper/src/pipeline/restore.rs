@@ -100,16 +100,23 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_
         if !(caller.waits)() {
             return None;
         }
-        match &ready.how {
+        let ours = match &ready.how {
             How::Written(temporary) => {
+                let ours = Identity::of(&temporary.metadata().ok()?);
                 // In place of another file ext4 would write the new one to the disk first.
                 let _ = fs::remove_file(&ready.place);
                 fs::rename(temporary, &ready.place).ok()?;
+                ours
             }
             How::There(file, before) => there::renew(file, *before)?,
+        };
+        // Another compiler, whose cargo is gone, may put its own file there just now.
+        let now = Identity::of(&ready.place.symlink_metadata().ok()?);
+        let same = |i: Identity| (i.device, i.inode, i.size, i.modified);
+        if same(now) != same(ours) {
+            return None;
         }
         if let Some(digest) = ready.digest {
-            let now = Identity::of(&ready.place.metadata().ok()?);
             trip.pipeline.digests.keep_stamped(now, digest);
         }
     }
@@ -197,7 +204,10 @@ fn write_output(
         }
     };
     rustix::fs::fchmod(&file, mode)?;
-    Ok(stamp(&file).then_some(output.object.digest))
+    // Of a macro or a program cargo compares the time with what it stamps itself, by the clock's
+    // ticks: a time within one would be later.
+    let stamped = bytes::is_library(output) && stamp(&file);
+    Ok(stamped.then_some(output.object.digest))
 }
 
 /// The mode that a compile would have given an output.

@@ -7,7 +7,7 @@
 //! another mode or owner than a compile would have given it, or a name elsewhere.
 
 use super::Object;
-use super::bytes::may_be_lent;
+use super::bytes::{is_library, may_be_lent};
 use super::find::Trip;
 use super::restore::mode;
 use crate::digests::{Identity, stamp};
@@ -26,6 +26,9 @@ pub(super) fn is_there(
     place: &Path,
     umask: u32,
 ) -> Option<(File, Identity)> {
+    if text.is_none() && !is_library(output) {
+        return None;
+    }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(open(place, flags, Mode::empty()).ok()?);
     let metadata = file.metadata().ok()?;
@@ -63,9 +66,10 @@ fn is_its_own(trip: &Trip<'_>, output: &Output, metadata: &Metadata) -> bool {
     }
 }
 
-/// Gives a file the time of a compile that ends now. `None` where it has changed since it was
+/// Gives a file the time of a compile that ends now, and says what it is then. `None` where it has changed since it was
 /// looked at, or its filesystem keeps time of its own.
-pub(super) fn renew(file: &File, before: Identity) -> Option<()> {
+pub(super) fn renew(file: &File, before: Identity) -> Option<Identity> {
     let now = Identity::of(&file.metadata().ok()?);
-    (now == before && stamp(file)).then_some(())
+    (now == before && stamp(file)).then_some(())?;
+    Some(Identity::of(&file.metadata().ok()?))
 }

@@ -241,7 +241,8 @@ impl Engine {
         }
     }
 
-    fn commit(&self) -> Result<(), StoreError> {
+    /// The same, without a word about what was lost before.
+    pub(super) fn commit(&self) -> Result<(), StoreError> {
         // Whoever took the flag before may still be on its way to the disk.
         let _one = self
             .committing

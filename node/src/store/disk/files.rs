@@ -220,6 +220,13 @@ impl Temporary {
             .map_err(|e| StoreError::io("writing", &self.path, e))
     }
 
+    /// Waits until the bytes are on the disk: before another copy of them goes.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.file
+            .sync_data()
+            .map_err(|e| StoreError::io("syncing", &self.path, e))
+    }
+
     /// Takes over a file's blocks without copying them. `false` where the filesystem cannot.
     pub(super) fn reflink(&mut self, from: &File) -> bool {
         #[cfg(target_os = "linux")]

@@ -28,7 +28,6 @@ impl Inner {
     pub(super) fn fsck(&self, repair: bool) -> Result<FsckReport, StoreError> {
         let _alone = lock(&self.upkeep);
         let mut report = FsckReport::default();
-        self.sweep_thawed()?;
         match self.engine.check_pages() {
             Ok(true) => {}
             Ok(false) => report.fault(Fault::DatabaseDamaged(
@@ -37,6 +36,7 @@ impl Inner {
             // What cannot be read is set aside by whoever reads it, the next lines included.
             Err(error) => report.fault(Fault::DatabaseDamaged(error.to_string())),
         }
+        self.sweep_thawed()?;
         let broken = self.check_objects(&mut report)?;
         let entries = self.check_entries(&broken, &mut report)?;
         let lookups = self.engine.read(broken_lookups)?;

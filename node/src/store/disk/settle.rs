@@ -62,18 +62,29 @@ impl Inner {
 
     /// Removes the packed files of what was unpacked for use, once that is durable.
     pub(super) fn sweep_thawed(&self) -> Result<(), StoreError> {
-        let thawed: Vec<Digest> = lock(&self.thawed).iter().copied().collect();
+        let thawed: Vec<Digest> = {
+            // Whoever unpacks holds it until the new row is written.
+            let _placing = self.placing();
+            lock(&self.thawed).iter().copied().collect()
+        };
         if thawed.is_empty() {
             return Ok(());
         }
-        self.engine.flush()?;
+        self.engine.commit()?;
         for digest in thawed {
             let _placing = self.placing();
-            if self
-                .row(&digest)?
-                .is_none_or(|row| row.place == Place::File)
-            {
-                self.files.remove_settled(&digest)?;
+            match self.row(&digest)? {
+                Some(row) if row.place == Place::File => {
+                    // The row is on the disk; now the bytes are, too.
+                    if let Some(file) = self.files.open_object(&digest, row.stored)? {
+                        let path = self.files.path(&digest);
+                        file.sync_data()
+                            .map_err(|e| StoreError::io("syncing", &path, e))?;
+                    }
+                    self.files.remove_settled(&digest)?;
+                }
+                Some(_) => {}
+                None => self.files.remove_settled(&digest)?,
             }
             lock(&self.thawed).remove(&digest);
         }
@@ -132,6 +143,7 @@ impl Inner {
             self.recheck(digest)?;
             return Ok(None);
         }
+        packed.sync()?;
         packed.become_settled(&self.files, digest)?;
         Ok(Some(ObjectRow {
             place: Place::Settled,

@@ -182,8 +182,7 @@ impl Inner {
             // A file gets its row under the lock under which it gets its name: seen from here,
             // a file without a row belongs to nothing.
             let _placing = self.placing();
-            let thawed = digest.is_some_and(|(digest, _)| lock(&self.thawed).contains(&digest));
-            if !thawed && self.is_stray(digest)? && std::fs::remove_file(path).is_ok() {
+            if self.is_stray(digest)? && std::fs::remove_file(path).is_ok() {
                 report.strays += 1;
                 report.bytes += len;
             }
@@ -200,6 +199,9 @@ impl Inner {
         let Some((digest, place)) = file else {
             return Ok(true);
         };
+        if lock(&self.thawed).contains(&digest) {
+            return Ok(false);
+        }
         self.engine.read(|txn| {
             let row = txn.open_table(OBJECTS)?.get(digest.as_bytes())?;
             // A row in a form of a later version is not ours to contradict.

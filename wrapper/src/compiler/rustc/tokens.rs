@@ -101,7 +101,16 @@ fn one<'a>(arg: &'a str, next: Option<&'a OsString>) -> Result<(Token<'a>, usize
     if let Some(flag) = flag {
         return Ok((Token::Flag(flag), 1));
     }
-    let follows = || next.ok_or(Bypass::UnknownArgument).and_then(text);
+    // The compiler reads such a file before it looks at what stands before it.
+    let plain = |value: &'a str| match value.starts_with('@') {
+        true => Err(Bypass::ResponseFile),
+        false => Ok(value),
+    };
+    let follows = || {
+        next.ok_or(Bypass::UnknownArgument)
+            .and_then(text)
+            .and_then(plain)
+    };
     if arg.starts_with("--") {
         let (name, value) = arg
             .split_once('=')
