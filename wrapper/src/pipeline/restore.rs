@@ -5,7 +5,7 @@ use super::find::Trip;
 use super::{Cache, Caller, Candidate, Hit, Object, bytes, editing, there};
 use crate::compiler::depinfo::DepInfo;
 use crate::compiler::rustc::args::Unit;
-use crate::digests::{Identity, stamp};
+use crate::digests::{Identity, MemoDigests, stamp};
 use crate::ipc::protocol::Replay;
 use quarry_trust::{Digest, ObjectRef, Output, OutputKind};
 use rustix::fs::Mode;
@@ -37,6 +37,33 @@ enum How {
     Written(PathBuf),
     /// In its place since an earlier restore, and in this state.
     There(File, Identity),
+}
+
+impl Ready {
+    /// Puts it in its place, with the time of now. `None` where the disk refuses, or somebody else
+    /// is at it.
+    fn put(&self, digests: &MemoDigests) -> Option<()> {
+        let ours = match &self.how {
+            How::Written(temporary) => {
+                let ours = Identity::of(&temporary.metadata().ok()?);
+                // In place of another file ext4 would write the new one to the disk first.
+                let _ = fs::remove_file(&self.place);
+                fs::rename(temporary, &self.place).ok()?;
+                ours
+            }
+            How::There(file, before) => there::renew(file, *before)?,
+        };
+        // Another compiler, whose cargo is gone, may put its own file there just now.
+        let now = Identity::of(&self.place.symlink_metadata().ok()?);
+        let same = |i: Identity| (i.device, i.inode, i.size, i.modified);
+        if same(now) != same(ours) {
+            return None;
+        }
+        if let Some(digest) = self.digest {
+            digests.keep_stamped(now, digest);
+        }
+        Some(())
+    }
 }
 
 /// Files that are not yet in place; dropped, they are gone.
@@ -100,25 +127,7 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_
         if !(caller.waits)() {
             return None;
         }
-        let ours = match &ready.how {
-            How::Written(temporary) => {
-                let ours = Identity::of(&temporary.metadata().ok()?);
-                // In place of another file ext4 would write the new one to the disk first.
-                let _ = fs::remove_file(&ready.place);
-                fs::rename(temporary, &ready.place).ok()?;
-                ours
-            }
-            How::There(file, before) => there::renew(file, *before)?,
-        };
-        // Another compiler, whose cargo is gone, may put its own file there just now.
-        let now = Identity::of(&ready.place.symlink_metadata().ok()?);
-        let same = |i: Identity| (i.device, i.inode, i.size, i.modified);
-        if same(now) != same(ours) {
-            return None;
-        }
-        if let Some(digest) = ready.digest {
-            trip.pipeline.digests.keep_stamped(now, digest);
-        }
+        ready.put(&trip.pipeline.digests)?;
     }
     let places: Vec<PathBuf> = prepared.0.drain(..).map(|ready| ready.place).collect();
     let behind = trip.base.behind_outputs(trip.unit);
