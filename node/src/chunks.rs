@@ -83,6 +83,11 @@ thread_local! {
         RefCell::new(zstd::bulk::Decompressor::new().ok());
 }
 
+/// Unpacks one frame of at most `room` bytes.
+pub fn unpack(frame: &[u8], room: usize) -> Option<Vec<u8>> {
+    UNPACKER.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(frame, room).ok())
+}
+
 fn compress(raw: &[u8], level: i32) -> io::Result<Vec<u8>> {
     PACKER.with_borrow_mut(|packer| {
         if packer.as_ref().is_none_or(|(of, _)| *of != level) {

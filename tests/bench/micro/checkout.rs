@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// As many as syn has.
-pub const FILES: usize = 55;
+/// As many as syn has, and as the names of the benches say.
+const FILES: usize = 55;
 /// Bytes of a file: syn's have 20 KB in the mean.
 const BYTES: usize = 20_000;
 

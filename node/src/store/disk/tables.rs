@@ -8,10 +8,10 @@ use super::super::StoreError;
 use super::super::entry_key::{ENTRY_KEY_LEN, EntryKey};
 use super::super::journal::JOURNAL_KEY_LEN;
 use super::super::report::Counts;
+use crate::chunks;
 use quarry_trust::digest::DIGEST_LEN;
 use quarry_trust::{Digest, LookupKey, SignedEntry};
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
-use std::cell::RefCell;
 
 /// Length of a key of [`LOOKUPS`]: lookup key ‖ entry key.
 pub(super) const LOOKUP_ROW_LEN: usize = DIGEST_LEN + ENTRY_KEY_LEN;
@@ -276,12 +276,6 @@ pub(super) fn pack(bytes: &[u8]) -> Vec<u8> {
     packed
 }
 
-thread_local! {
-    /// What unpacks, made once: making it costs more than unpacking what is short.
-    static UNPACKER: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
-        RefCell::new(zstd::bulk::Decompressor::new().ok());
-}
-
 /// Takes packed bytes apart; `None` where they are damaged or longer than `max`.
 pub(super) fn unpack(packed: &[u8], max: usize) -> Option<Vec<u8>> {
     match packed.split_first()? {
@@ -290,7 +284,7 @@ pub(super) fn unpack(packed: &[u8], max: usize) -> Option<Vec<u8>> {
         (1, frame) => {
             let said = zstd::zstd_safe::get_frame_content_size(frame).ok()??;
             let room = usize::try_from(said).ok().filter(|room| *room <= max)?;
-            UNPACKER.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(frame, room).ok())
+            chunks::unpack(frame, room)
         }
         _ => None,
     }
