@@ -473,6 +473,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_is_known_while_nobody_else_can_write_to_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let known = |name: &str, mode: u32, further: bool| {
+            let path = dir.path().join(name);
+            fs::write(&path, name).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            if further {
+                fs::hard_link(&path, dir.path().join(format!("{name}-too"))).unwrap();
+            }
+            let (digests, file) = (MemoDigests::new(None), File::open(&path).unwrap());
+            let digest = Digest::of(name.as_bytes());
+            digests.was_written(&file, digest);
+            digests.is_known(&Identity::of(&file.metadata().unwrap()), &digest)
+        };
+        assert!(known("own", 0o400, false));
+        assert!(!known("writable", 0o600, false));
+        assert!(!known("lent", 0o400, true));
+    }
+
+    #[test]
     fn the_memo_is_what_answers() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");

@@ -83,3 +83,33 @@ impl Pipeline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started_in(dir: &str) -> Invocation {
+        Invocation {
+            argv: vec!["rustc".into()],
+            env: Vec::new(),
+            cwd: "/elsewhere".into(),
+            started: vec![dir.into()],
+        }
+    }
+
+    #[test]
+    fn what_a_build_put_in_place_is_expected_once_and_there_alone() {
+        let pipeline = Pipeline::new(None);
+        let here = started_in("/here");
+        let object = |n: u64| ObjectRef {
+            digest: Digest::of(&n.to_le_bytes()),
+            size: n,
+        };
+        for n in [1, 2, 1] {
+            pipeline.ahead.placed(&here, &object(n));
+        }
+        assert_eq!(pipeline.expected(&started_in("/there")), []);
+        assert_eq!(pipeline.expected(&here), [object(1), object(2)]);
+        assert_eq!(pipeline.expected(&here), []);
+    }
+}
