@@ -11,6 +11,7 @@ mod diagnostics;
 mod differential;
 mod faults;
 mod forks;
+mod gathered;
 mod guarded;
 mod life;
 mod networks;

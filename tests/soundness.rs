@@ -8,7 +8,7 @@ mod clocks;
 mod command;
 mod editing;
 mod elsewhere;
-mod ground;
+pub mod ground;
 mod lent;
 mod links;
 mod macros;

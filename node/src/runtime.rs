@@ -421,6 +421,7 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
     )
     .believing(config.trust.clone())
     .rechecking(config.verify, home.path().join("recheck"));
+    worker.expect_builds();
     let joining = Joining::new(
         &config,
         team.clone(),

@@ -3,6 +3,7 @@
 //! Enters: streams under [`PROTOCOL`]. Leaves: [`Request`]s and [`Answer`]s. Must never happen
 //! here: a frame of its own (they are in `wire`), a decision.
 
+use super::Ask;
 use super::objects::PROGRESS;
 use super::wire::{Answer, HEADER, MAX_ROSTER_BYTES, Request};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -15,7 +16,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// The protocol's name and version.
-pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new("/quarry/ask/2");
+pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new("/quarry/ask/3");
+/// The version before, which does not know [`Ask::Next`]. Still spoken with who speaks no other.
+pub(super) const BEFORE: StreamProtocol = StreamProtocol::new("/quarry/ask/2");
 /// After this long an exchange is over, whatever the caller's deadline: what a silent peer holds
 /// of our memory is freed.
 pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,13 +81,17 @@ impl Codec for AskCodec {
 
     async fn write_request<T>(
         &mut self,
-        _: &StreamProtocol,
+        protocol: &StreamProtocol,
         io: &mut T,
         request: Request,
     ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
+        // To who does not know it, a request is an offence.
+        if *protocol == BEFORE && matches!(request, Request::Ask(Ask::Next(_))) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         request.write(io).await
     }
 
@@ -106,6 +113,6 @@ pub(super) fn behaviour() -> Behaviour<AskCodec> {
     let config = Config::default()
         .with_request_timeout(ASK_TIMEOUT)
         .with_max_concurrent_streams(MAX_STREAMS);
-    let protocols = [(PROTOCOL, ProtocolSupport::Full)];
+    let protocols = [PROTOCOL, BEFORE].map(|name| (name, ProtocolSupport::Full));
     Behaviour::with_codec(AskCodec::default(), protocols, config)
 }

@@ -53,6 +53,7 @@ fn requests() -> impl Strategy<Value = Request> {
         digests().prop_map(|d| Request::Ask(Ask::Lookup(LookupKey::from_digest(d)))),
         digests().prop_map(|d| Request::Ask(Ask::Action(ActionKey::from_digest(d)))),
         digests().prop_map(|d| Request::Ask(Ask::Crate(d))),
+        digests().prop_map(|d| Request::Ask(Ask::Next(ActionKey::from_digest(d)))),
     ]
 }
 

@@ -35,6 +35,7 @@ pub(crate) fn frame_seeds() -> Vec<Vec<u8>> {
         Request::Ask(Ask::Lookup(LookupKey::of(b"l"))),
         Request::Ask(Ask::Action(ActionKey::of(b"a"))),
         Request::Ask(Ask::Crate(super::crate_digest("serde"))),
+        Request::Ask(Ask::Next(ActionKey::of(b"n"))),
     ];
     let offer = |prediction: Vec<u8>| Offer {
         prediction,

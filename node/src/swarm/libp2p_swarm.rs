@@ -166,8 +166,8 @@ impl Swarm for Libp2pSwarm {
         };
         let mut offers = self.answer(peer, command, deadline)?;
         offers.truncate(MAX_OFFERS);
-        // Crates are asked for without looking into a filter.
-        if offers.is_empty() && !matches!(ask, Ask::Crate(_)) {
+        // What is asked for without looking into a filter may be nothing.
+        if offers.is_empty() && !matches!(ask, Ask::Crate(_) | Ask::Next(_)) {
             self.shared.index.in_vain(peer);
         }
         Ok(offers)

@@ -60,6 +60,9 @@ pub enum Ask {
     /// The newest entries of a crate, by the [`crate_digest`] of its name: what `why` compares
     /// with. Costs the peer a walk through its store; never asked on a compile's way.
     Crate(Digest),
+    /// The entries that a build there put in place after this action, in that order: what a build
+    /// that was given this one will ask for next.
+    Next(ActionKey),
 }
 
 /// What stands for a crate's name in [`Ask::Crate`].

@@ -2,8 +2,8 @@
 //!
 //! Enters: streams that libp2p accepted from peers inside the gate. Leaves: the bytes that the
 //! host opens for them, in compressed chunks. The host decides who may see what; nothing is
-//! checked here but bounds: streams of one peer, replies under way, and two chunks in memory for
-//! each. Disk and zstd are worked on blocking threads, a slow reader holds none of them. Must
+//! checked here but bounds: streams of one peer, replies under way, and two batches of chunks in
+//! memory for each. Disk and zstd are worked on blocking threads, a slow reader holds none of them. Must
 //! never happen here: a wait without end for a peer that does not read.
 
 use super::Host;
@@ -26,10 +26,13 @@ use tokio::time::timeout;
 
 /// Streams of one peer: four times what a node of ours opens, for those that linger.
 const MAX_STREAMS: usize = 16;
-/// Replies under way in all; each holds two chunks (half a MiB) and, now and then, a thread.
+/// Replies under way in all; each holds two batches (a MiB at the most) and, now and then, a thread.
 const MAX_REPLIES: usize = 32;
 /// A stream without a request for this long is closed; the other end opens another.
 const IDLE: Duration = Duration::from_secs(600);
+/// Chunks are made and sent until they come to so many bytes: a packed one is far smaller than what
+/// it holds, and each batch costs a turn between threads.
+const BATCH: usize = CHUNK;
 /// After a chunk that did not shrink, this many go raw before zstd is tried again.
 const RAW_RUN: u8 = 8;
 
@@ -138,7 +141,9 @@ async fn reply(
     while source.left > 0 {
         let next = blocking(move || {
             let mut out = Vec::new();
-            source.chunk(&mut out)?;
+            while source.left > 0 && out.len() < BATCH {
+                source.chunk(&mut out)?;
+            }
             Ok((source, out))
         });
         let (sent, next) = futures::join!(send(stream, &ready, traffic), next);

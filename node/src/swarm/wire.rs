@@ -32,6 +32,8 @@ const REQUEST_FILTER: u8 = 2;
 const REQUEST_LOOKUP: u8 = 3;
 const REQUEST_ACTION: u8 = 4;
 const REQUEST_CRATE: u8 = 5;
+/// Since the third version.
+const REQUEST_NEXT: u8 = 6;
 /// Apart from the others: a question of people, not of builds.
 const REQUEST_RESTORED: u8 = 16;
 const ANSWER_ROSTER: u8 = 1;
@@ -124,6 +126,7 @@ impl Request {
             Self::Ask(Ask::Lookup(key)) => (REQUEST_LOOKUP, key.as_bytes()),
             Self::Ask(Ask::Action(key)) => (REQUEST_ACTION, key.as_bytes()),
             Self::Ask(Ask::Crate(name)) => (REQUEST_CRATE, name.as_bytes()),
+            Self::Ask(Ask::Next(key)) => (REQUEST_NEXT, key.as_bytes()),
             Self::Restored(builder) => (REQUEST_RESTORED, &builder.0),
         })
     }
@@ -132,7 +135,9 @@ impl Request {
         match tag {
             REQUEST_ROSTER => Ok(MAX_ROSTER_BYTES),
             REQUEST_FILTER => Ok(0),
-            REQUEST_LOOKUP | REQUEST_ACTION | REQUEST_CRATE | REQUEST_RESTORED => Ok(32),
+            REQUEST_LOOKUP | REQUEST_ACTION | REQUEST_CRATE | REQUEST_NEXT | REQUEST_RESTORED => {
+                Ok(32)
+            }
             _ => Err(WireError::Corrupt("an unknown request")),
         }
     }
@@ -148,6 +153,9 @@ impl Request {
                 Digest::from_canon(&body)?,
             )))),
             REQUEST_CRATE => Ok(Self::Ask(Ask::Crate(Digest::from_canon(&body)?))),
+            REQUEST_NEXT => Ok(Self::Ask(Ask::Next(ActionKey::from_digest(
+                Digest::from_canon(&body)?,
+            )))),
             REQUEST_RESTORED => Ok(Self::Restored(BuilderId::from_canon(&body)?)),
             _ => Err(WireError::Corrupt("an unknown request")),
         }

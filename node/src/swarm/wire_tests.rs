@@ -37,6 +37,7 @@ fn every_request_round_trips() {
         Request::Ask(lookup),
         Request::Ask(action),
         Request::Ask(Ask::Crate(crate::swarm::crate_digest("serde"))),
+        Request::Ask(Ask::Next(ActionKey::of(b"n"))),
         Request::Restored(BuilderId([7; 32])),
     ] {
         let mut out = Cursor::new(Vec::new());

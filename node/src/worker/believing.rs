@@ -6,6 +6,7 @@
 //! restored that a rule does not believe; a way around the rules.
 
 use super::cache::NodeCache;
+use super::gather;
 use crate::belief::{self, Belief, Refused, Ruling};
 use crate::project::FILE;
 use crate::service::policy::Reach;
@@ -81,6 +82,28 @@ impl Believing {
         storing
     }
 
+    /// The same cache under the same rules, which has heard nothing yet.
+    pub(super) fn same(&self) -> Self {
+        Self {
+            cache: self.cache.clone(),
+            rulings: self.rulings.clone(),
+            reach: self.reach.clone(),
+            audience: self.audience.clone(),
+            alone: self.alone.clone(),
+            heard: Mutex::default(),
+        }
+    }
+
+    /// The node's cache, whatever is believed.
+    pub(super) const fn node(&self) -> &Arc<NodeCache> {
+        &self.cache
+    }
+
+    /// Whether teammates are asked for what is for these.
+    pub(super) fn asks_in(&self, scope: &Scope) -> bool {
+        self.audience.asked.contains(scope)
+    }
+
     /// For whom what is compiled is.
     #[must_use]
     pub const fn scope(&self) -> Scope {
@@ -143,6 +166,9 @@ impl Cache for Believing {
     }
 
     fn bring(&self, candidate: &Candidate, believed: &[&Candidate]) -> bool {
+        if let Some(peer) = candidate.from {
+            gather::after(self, peer, candidate.entry.action);
+        }
         self.cache.bring(candidate, believed)
     }
 

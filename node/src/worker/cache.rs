@@ -12,8 +12,10 @@ use crate::swarm::{Ask, Swarm, SwarmError};
 use crate::team::{self, Audience, Team};
 use crate::worker::announcer::Announcer;
 use crate::worker::disputes::Disputes;
+use crate::worker::gather::{Gathered, Turns};
 use crate::worker::hearing::Hearing;
 use crate::worker::signatures::Signatures;
+use quarry_trust::canon::Canonical;
 use quarry_trust::roster::Standing;
 use quarry_trust::verify::Source;
 use quarry_trust::{
@@ -54,6 +56,8 @@ pub struct NodeCache {
     pub(super) team: Arc<Team>,
     pub(super) counters: Arc<Counters>,
     pub(super) disputes: Disputes,
+    pub(super) gathered: Gathered,
+    turns: Turns,
     signatures: Signatures,
     announcer: Announcer,
     hearing: Arc<Hearing>,
@@ -83,6 +87,8 @@ impl NodeCache {
             counters,
             announcer,
             disputes: Disputes::default(),
+            gathered: Gathered::default(),
+            turns: Turns::default(),
             signatures: Signatures::default(),
             hearing,
             digests,
@@ -198,7 +204,7 @@ impl NodeCache {
         let (action, lookup) = match &ask {
             Ask::Action(key) => (Some(key), None),
             Ask::Lookup(key) => (None, Some(key)),
-            Ask::Crate(_) => (None, None),
+            Ask::Crate(_) | Ask::Next(_) => (None, None),
         };
         let mut all = Vec::new();
         let candidates = self.candidates(audience, key);
@@ -235,15 +241,21 @@ impl NodeCache {
         found
     }
 
-    /// Fetches what an entry names and is not here, digest-checked, and keeps the entry.
-    fn fetch(&self, candidate: &Candidate, first: PeerId) -> Result<(), StoreError> {
+    /// Fetches what an entry names and is not here, digest-checked, and keeps the entry; `false`
+    /// where somebody else just has.
+    pub(super) fn fetch(&self, candidate: &Candidate, first: PeerId) -> Result<bool, StoreError> {
         let entry = &candidate.entry;
+        let bytes = entry.objects().map(|o| o.size).sum();
+        let deadline = Instant::now() + policy::fetch_within(bytes);
+        let turn = self.turns.take(entry.action, deadline);
+        if turn.waited && self.holds(entry) {
+            return Ok(false);
+        }
         let missing: Vec<ObjectRef> = entry
             .objects()
             .filter(|o| o.size > 0 && !self.store.has(&o.digest).unwrap_or(false))
             .collect();
         let bytes = missing.iter().map(|o| o.size).sum();
-        let deadline = Instant::now() + policy::fetch_within(bytes);
         let mut peers = vec![first];
         let tags = self.team.sought(&entry.scope, &entry.action.digest());
         // A filter may say yes to everything: who may not see the entry is not told of it either.
@@ -269,7 +281,20 @@ impl NodeCache {
         self.store.put(entry, &offer)?;
         // What is here now can be had from here as well.
         self.announce(entry);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether this very entry lies here.
+    pub(super) fn holds(&self, entry: &Entry) -> bool {
+        let here = self.store.entries(&entry.action).unwrap_or_default();
+        let same =
+            |offer: &Offer| Entry::from_canon(&offer.signed.bytes).is_ok_and(|e| e == *entry);
+        here.iter().any(same)
+    }
+
+    /// Whose entry this is, where it was fetched before anybody asked, and nobody has used it.
+    pub(super) fn gathered(&self, action: &ActionKey) -> Option<PeerId> {
+        self.gathered.take(action)
     }
 
     fn fetch_one(

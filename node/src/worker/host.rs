@@ -5,6 +5,7 @@ use crate::store::{How, Object, Offer, Store, StoreError};
 use crate::swarm::{Ask, Host, MAX_OFFERS, Restored, RestoredCrate, Taken, crate_digest};
 use crate::team::Team;
 use crate::worker::hearing::Hearing;
+use crate::worker::neighbours::Neighbours;
 use crate::worker::voice::Voice;
 use quarry_trust::canon::Canonical;
 use quarry_trust::verify::Source;
@@ -26,6 +27,8 @@ pub struct NodeHost {
     voices: (Voice, Voice),
     /// Held during a walk through the store for a member: one at a time.
     walk: Mutex<()>,
+    /// What builds here put in place after what.
+    neighbours: Neighbours,
 }
 
 impl NodeHost {
@@ -44,6 +47,7 @@ impl NodeHost {
             hearing,
             voices: <(Voice, Voice)>::default(),
             walk: Mutex::new(()),
+            neighbours: Neighbours::default(),
         }
     }
 
@@ -80,6 +84,19 @@ impl NodeHost {
             }
         })?;
         Ok(found.into_iter().map(|(_, offer)| offer).collect())
+    }
+
+    /// Entries that a build here put in place after an action, in that order.
+    fn next(&self, to: &PeerId, action: &ActionKey) -> Result<Vec<Offer>, StoreError> {
+        let mut found = Vec::new();
+        for action in self.neighbours.after(action, self.store.as_ref()) {
+            let offers = self.store.entries(&action)?;
+            found.extend(offers.into_iter().find(|o| self.visible(to, o).is_some()));
+            if found.len() == MAX_OFFERS {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     fn name(&self, peer: &PeerId) -> String {
@@ -148,6 +165,7 @@ impl Host for NodeHost {
             Ask::Lookup(key) => self.store.offers(key, MAX_OFFERS),
             Ask::Action(key) => self.store.entries(key),
             Ask::Crate(name) => self.of_crate(to, name),
+            Ask::Next(action) => self.next(to, action),
         };
         let mut offers = found.unwrap_or_default();
         offers.retain(|offer| self.visible(to, offer).is_some());

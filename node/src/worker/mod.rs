@@ -6,9 +6,11 @@ pub mod believing;
 pub mod cache;
 pub mod disputes;
 pub mod elsewhere;
+mod gather;
 pub mod hearing;
 pub mod host;
 pub mod memos;
+mod neighbours;
 mod placed;
 pub mod recheck;
 mod signatures;
@@ -249,11 +251,12 @@ impl Worker {
         let (scope, heard) = (cache.scope(), cache.heard());
         match begun {
             Begin::Query(Query::Known(replay)) => {
-                self.look_ahead(inv);
+                self.look_ahead(inv.clone());
                 self.counters.ended(Outcome::Answered, None);
                 Answer::Replay(replay)
             }
             Begin::Query(query) => {
+                self.look_ahead(inv.clone());
                 self.counters.ended(Outcome::Query, None);
                 let Query::Ask(job) = query else {
                     return Answer::Untouched;
@@ -287,10 +290,23 @@ impl Worker {
         }
     }
 
-    /// Reads what the build that begins will put in place, behind everybody's back.
-    fn look_ahead(&self, inv: &Invocation) {
-        let expected = self.pipeline.expected(inv);
-        if expected.is_empty() {
+    /// Digests the compiler that is found in this process's own PATH, behind everybody's back: the
+    /// first build will most likely want it.
+    pub fn expect_builds(&self) {
+        self.look_ahead(Arc::new(Invocation {
+            argv: vec!["rustc".into()],
+            env: std::env::vars_os().collect(),
+            cwd: "/".into(),
+            started: Vec::new(),
+        }));
+    }
+
+    /// Reads what the build that begins will put in place, and a compiler that was never used
+    /// before, behind everybody's back.
+    fn look_ahead(&self, inv: Arc<Invocation>) {
+        let expected = self.pipeline.expected(&inv);
+        let is_new = self.pipeline.is_new(&inv);
+        if expected.is_empty() && !is_new {
             return;
         }
         let pipeline = self.pipeline.clone();
@@ -300,6 +316,9 @@ impl Worker {
             // that would give way, for good.
             #[cfg(target_os = "linux")]
             let _ = rustix::process::nice(NICER);
+            if is_new {
+                pipeline.meet(&inv);
+            }
             pipeline.look_ahead(&expected, &cache);
         };
         let spawned = std::thread::Builder::new()
@@ -439,13 +458,16 @@ impl Worker {
         let placed = placed::of(How::Restored, &hit.entry, hit.kind, &asked.out_dir);
         self.cache.note(placed);
         let kind = asked.kind();
-        let (outcome, name) = match hit.from {
+        // What was fetched before anybody asked came from a teammate all the same.
+        let gathered = self.cache.gathered(&hit.entry.action);
+        let from = hit.from.or(gathered);
+        let (outcome, name) = match from {
             None => (Outcome::HitLocal, "hit-local"),
             Some(_) => (Outcome::HitPeer, "hit-peer"),
         };
         let recent = RecentReport {
             outcome: name.to_owned(),
-            from: hit.from.and_then(|p| self.team.peer_name(&p)),
+            from: from.and_then(|p| self.team.peer_name(&p)),
             disagreement: heard.disagreement.unwrap_or_default(),
             ..self.recent(&hit.entry, asked)
         };

@@ -127,9 +127,23 @@ impl Linkers {
         compiler: &Compiler,
         files: &dyn FileDigests,
     ) -> Result<Arc<Linker>, Bypass> {
+        let named = unit.linker.as_deref().unwrap_or_else(|| Path::new("cc"));
+        self.identify_named(inv, named, compiler, files)
+    }
+
+    /// The same for a linker by its name.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn identify_named(
+        &self,
+        inv: &Invocation,
+        named: &Path,
+        compiler: &Compiler,
+        files: &dyn FileDigests,
+    ) -> Result<Arc<Linker>, Bypass> {
         let asked = asking(inv, compiler)?;
-        let named = unit.linker.clone().unwrap_or_else(|| "cc".into());
-        let program = resolve(&asked, &named).ok_or(Bypass::LinkerUnidentified)?;
+        let program = resolve(&asked, named).ok_or(Bypass::LinkerUnidentified)?;
         let question = Question {
             program,
             sysroot: compiler.sysroot.clone(),

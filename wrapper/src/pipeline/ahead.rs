@@ -3,7 +3,8 @@
 //! Before a build compiles anything cargo asks the compiler what it is, and then thinks for a
 //! while, on one processor. Meanwhile the objects that were lent to the build before at this place
 //! are digested again, so that none of its hits waits for that; what is not in memory is fetched
-//! from the disk. Enters: objects that were put in place, by the directory where cargo was
+//! from the disk. A compiler and a linker that nobody has used yet are digested then, too: some
+//! hundreds of MB. Enters: objects that were put in place, by the directory where cargo was
 //! started; the sign that it was started there again. Leaves: digests in the memo. Must never
 //! happen here: anything that a hit depends on.
 
@@ -11,11 +12,14 @@ use super::{Cache, Object, Pipeline};
 use crate::invocation::Invocation;
 use quarry_trust::{Digest, ObjectRef};
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Directories that are remembered; beyond it all are forgotten.
 const PLACES_MAX: usize = 64;
+/// Compilers that are remembered; beyond it all are met again.
+const TOOLS_MAX: usize = 64;
 /// Objects of one build that are remembered.
 const OBJECTS_MAX: usize = 20_000;
 
@@ -30,6 +34,8 @@ struct Place {
 pub(super) struct Ahead {
     places: Mutex<HashMap<PathBuf, Place>>,
     looking: Mutex<()>,
+    /// Compilers whose files were looked at, as commands name them.
+    met: Mutex<HashSet<OsString>>,
 }
 
 impl Ahead {
@@ -66,6 +72,34 @@ impl Pipeline {
         let started = inv.started.first();
         let place = started.and_then(|dir| self.ahead.lock().remove(dir));
         place.map(|place| place.objects).unwrap_or_default()
+    }
+
+    /// Whether a compiler is asked for by this name for the first time.
+    #[must_use]
+    pub fn is_new(&self, inv: &Invocation) -> bool {
+        let Some(named) = inv.argv.first() else {
+            return false;
+        };
+        let mut met = self.ahead.met.lock();
+        let met = met.as_mut().unwrap_or_else(|poisoned| poisoned.get_mut());
+        if met.len() >= TOOLS_MAX {
+            met.clear();
+        }
+        met.insert(named.clone())
+    }
+
+    /// Digests the files of a compiler and of the linker that it would use. Blocks.
+    pub fn meet(&self, inv: &Invocation) {
+        let digests = self.digests.as_ref();
+        let Some(named) = inv.argv.first() else {
+            return;
+        };
+        // What cannot be identified is found out, and told, by who needs it.
+        if let Ok(compiler) = self.compilers.identify_named(inv, named, None, digests) {
+            let _ = self
+                .linkers
+                .identify_named(inv, Path::new("cc"), &compiler, digests);
+        }
     }
 
     /// Reads objects that will be asked for, and remembers what they are. Blocks; one at a time.
@@ -111,5 +145,37 @@ mod tests {
         assert_eq!(pipeline.expected(&started_in("/there")), []);
         assert_eq!(pipeline.expected(&here), [object(1), object(2)]);
         assert_eq!(pipeline.expected(&here), []);
+    }
+
+    #[derive(Default)]
+    struct Backing(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
+
+    impl crate::digests::Memos for Backing {
+        fn recall(&self, key: &[u8]) -> Option<Vec<u8>> {
+            self.0.lock().unwrap().get(key).cloned()
+        }
+
+        fn remember(&self, key: Vec<u8>, value: Vec<u8>) {
+            self.0.lock().unwrap().insert(key, value);
+        }
+    }
+
+    #[test]
+    fn a_compiler_and_its_linker_are_met_once_and_remembered_by_their_files() {
+        let backing = std::sync::Arc::new(Backing::default());
+        let pipeline = Pipeline::new(Some(backing.clone()));
+        let mut inv = started_in("/here");
+        inv.env = std::env::vars_os().collect();
+        inv.cwd = "/".into();
+        assert!(pipeline.is_new(&inv));
+        assert!(!pipeline.is_new(&inv));
+        let digests = || {
+            let known = backing.0.lock().unwrap();
+            known.keys().filter(|k| k.starts_with(b"digest-")).count()
+        };
+        assert_eq!(digests(), 0);
+        pipeline.meet(&inv);
+        // rustc, its driver and std; the linker's programs and start files.
+        assert!(digests() > 10, "{} files", digests());
     }
 }

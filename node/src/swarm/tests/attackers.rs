@@ -33,6 +33,8 @@ struct Script {
     filter: Vec<u8>,
     /// Whether she keeps her roster to herself.
     mute: bool,
+    /// The version of questions that she speaks, and no other.
+    speaks: StreamProtocol,
 }
 
 impl Default for Script {
@@ -44,6 +46,7 @@ impl Default for Script {
             endless: false,
             filter,
             mute: false,
+            speaks: ask::PROTOCOL,
         }
     }
 }
@@ -76,7 +79,7 @@ fn mallory(runtime: &Runtime, script: Script) -> (String, libp2p_stream::Control
         .with_swarm_config(|c| c.with_idle_connection_timeout(Duration::from_secs(600)))
         .build();
     let mut control = swarm.behaviour().streams.new_control();
-    let mut asks = control.accept(ask::PROTOCOL).expect("first");
+    let mut asks = control.accept(script.speaks.clone()).expect("first");
     let mut objects = control.accept(objects::PROTOCOL).expect("first");
     swarm
         .listen_on("/ip4/127.0.0.1/tcp/0".parse().expect("address"))
@@ -485,4 +488,34 @@ fn a_question_that_claims_to_be_endless_is_refused_unread() {
     until("it is counted", || {
         alice.host.refused() == [(peer(MALLORY), Refusal::Oversize)]
     });
+}
+
+#[test]
+fn who_speaks_the_version_before_is_not_asked_what_it_does_not_know() {
+    let runtime = runtime();
+    let (alice, before) = victim(
+        &runtime,
+        Script {
+            answer: vec![3, 1, 0, 0, 0, 0],
+            speaks: ask::BEFORE,
+            ..Script::default()
+        },
+    );
+    until("she is a candidate", || {
+        alice.swarm.candidates(&key()) == [before]
+    });
+    let deadline = || Instant::now() + SOON;
+    let next = Ask::Next(ActionKey::from_digest(key()));
+    let refused = alice.swarm.ask(&before, next, deadline());
+    assert!(
+        matches!(refused, Err(SwarmError::Lost { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(
+        alice.swarm.candidates(&key()),
+        [before],
+        "and is none the worse"
+    );
+    let known = Ask::Action(ActionKey::from_digest(key()));
+    assert_eq!(alice.swarm.ask(&before, known, deadline()).unwrap(), []);
 }

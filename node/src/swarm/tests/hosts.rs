@@ -151,6 +151,7 @@ impl Host for TestHost {
             Ask::Lookup(key) => key.digest(),
             Ask::Action(key) => key.digest(),
             Ask::Crate(name) => *name,
+            Ask::Next(key) => key.digest(),
         };
         self.offers
             .lock()
