@@ -2,6 +2,7 @@
 
 mod another_name;
 mod asking_scripts;
+mod blocks;
 mod bound_scripts;
 mod checks;
 mod clocks;

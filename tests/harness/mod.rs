@@ -92,10 +92,15 @@ impl Dev {
     /// A developer with nothing yet. Directories of different developers differ in length, so
     /// that a path that leaks into an output shows.
     pub fn new(name: &str) -> Self {
+        Self::within(&std::env::temp_dir(), name)
+    }
+
+    /// The same, below this directory.
+    pub fn within(above: &Path, name: &str) -> Self {
         tell_failures_at_once();
         let dir = tempfile::Builder::new()
             .prefix(&format!("q-{name}-"))
-            .tempdir()
+            .tempdir_in(above)
             .unwrap();
         let dev = Self {
             dir,

@@ -4,7 +4,9 @@
 //! here: anything but a look; a path that leads elsewhere than it would by itself.
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, open, statat};
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The directory that was looked into last.
@@ -34,8 +36,7 @@ impl Nearby {
     fn look(&mut self, path: &Path, flags: AtFlags) -> rustix::io::Result<Stat> {
         let plainly = || statat(CWD, path, flags);
         if let Some(open) = &self.open
-            && let Ok(rest) = path.strip_prefix(&self.dir)
-            && rest.file_name().is_some()
+            && let Some(rest) = below(path, &self.dir)
         {
             return statat(open, rest, flags);
         }
@@ -54,6 +55,16 @@ impl Nearby {
             None => plainly(),
         }
     }
+}
+
+/// What follows a directory in a path that begins with it, letter by letter.
+fn below<'a>(path: &'a Path, dir: &Path) -> Option<&'a OsStr> {
+    let rest = path.as_os_str().as_bytes();
+    let rest = rest.strip_prefix(dir.as_os_str().as_bytes())?;
+    let rest = rest.strip_prefix(b"/")?;
+    // What begins with a slash would lead to the top.
+    let leads_on = rest.first().is_some_and(|byte| *byte != b'/');
+    leads_on.then(|| OsStr::from_bytes(rest))
 }
 
 fn directory(path: &Path) -> Option<OwnedFd> {
@@ -95,6 +106,12 @@ mod tests {
             "absent/one",
             "absent/two",
             "absent/three",
+            "a//one",
+            "a///two",
+            "a/b//three",
+            "ab",
+            "a/",
+            "a/b/..",
         ] {
             let path = at(name);
             let inode = |stat: rustix::io::Result<Stat>| stat.map(|s| s.st_ino);

@@ -505,6 +505,9 @@ fn below<'a>(path: &'a str, root: &str) -> Option<&'a str> {
 
 /// Whether the components of `rest` never climb above where they begin.
 fn contained(rest: &str) -> bool {
+    if !rest.contains("..") {
+        return true;
+    }
     let mut depth = 0_i32;
     for component in Path::new(rest.trim_start_matches('/')).components() {
         match component {

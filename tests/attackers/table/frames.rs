@@ -42,12 +42,12 @@ fn oversize_requests(stage: &Stage) -> Played {
     let foe = stage.foe();
     let attack = foe.idle(stage);
     let before = stage.bob.count("rejected.oversize");
-    for tag in 1..=5 {
+    for tag in 1..=6 {
         let back = attack.say(wire::ASK, &wire::claimed(tag, u32::MAX, MARK), AT_ONCE);
         assert!(back.is_empty(), "nothing is said to it: {back:?}");
     }
     wait_for("every kind of frame to be refused", || {
-        (stage.bob.count("rejected.oversize") >= before + 5).then_some(())
+        (stage.bob.count("rejected.oversize") >= before + 6).then_some(())
     });
     Played::by(&foe, attack)
 }
@@ -56,7 +56,7 @@ fn unknown_requests(stage: &Stage) -> Played {
     let foe = stage.foe();
     let attack = foe.idle(stage);
     let before = stage.bob.count("rejected.corrupt");
-    for tag in [0, 6, 77, 255] {
+    for tag in [0, 7, 77, 255] {
         attack.say(wire::ASK, &wire::claimed(tag, 32, &[7; 32]), AT_ONCE);
     }
     // Too short, and too long, for a key.
@@ -70,7 +70,7 @@ fn unknown_requests(stage: &Stage) -> Played {
 fn truncated_requests(stage: &Stage) -> Played {
     let foe = stage.foe();
     let attack = foe.idle(stage);
-    for (tag, claimed) in [(1, 4 << 20), (3, 32), (4, 32), (5, 32)] {
+    for (tag, claimed) in [(1, 4 << 20), (3, 32), (4, 32), (5, 32), (6, 32)] {
         drop(attack.hold(wire::ASK, &wire::claimed(tag, claimed, &[7; 9]), 8));
     }
     drop(attack.hold(wire::ASK, &[3, 32], 8));

@@ -1,18 +1,25 @@
-//! A library of 55 files, compiled once by rustc as cargo would have it.
+//! A library of 55 files, compiled once by rustc as cargo would have it, and a node's side of that.
 
-use super::cache::StoreCache;
-use quarry_node::store::Store;
-use quarry_trust::LookupKey;
+use quarry_node::service::counters::Counters;
+use quarry_node::store::{RedbStore, Store};
+use quarry_node::swarm::memory::MemoryNet;
+use quarry_node::team::Team;
+use quarry_node::worker::hearing::Hearing;
+use quarry_node::worker::host::NodeHost;
+use quarry_node::worker::{Answer, Worker};
+use quarry_trust::Entry;
+use quarry_trust::canon::Canonical;
+use quarry_wrapper::home::Home;
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::protocol::Finished;
-use quarry_wrapper::pipeline::{Begin, Caller, Pipeline, Recorded};
-use std::cell::RefCell;
+use quarry_wrapper::pipeline::Caller;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// As many as syn has, and as the names of the benches say.
@@ -22,20 +29,39 @@ const BYTES: usize = 20_000;
 
 pub struct Checkout {
     dir: TempDir,
-    pipeline: Pipeline,
-    cache: StoreCache,
-    kept: RefCell<Vec<u8>>,
+    store: Arc<dyn Store>,
+    worker: Worker,
     rustc: PathBuf,
+}
+
+/// A node's parts over a store on this disk, with nobody around.
+fn worker(dir: &Path) -> (Worker, Arc<dyn Store>) {
+    let home = Home::at(dir.join("home")).unwrap();
+    home.create().unwrap();
+    let team = Arc::new(Team::load(&home).unwrap());
+    let store: Arc<dyn Store> = Arc::new(RedbStore::open(&dir.join("store")).unwrap().0);
+    let counters = Arc::new(Counters::resume(None));
+    let hearing = Arc::new(Hearing::new(false));
+    let host = NodeHost::new(
+        store.clone(),
+        team.clone(),
+        counters.clone(),
+        hearing.clone(),
+    );
+    let swarm = Arc::new(MemoryNet::new().join(team.peer(), Arc::new(host)));
+    let unobserved = (None, &[][..]);
+    let worker = Worker::new(store.clone(), swarm, team, counters, hearing, unobserved);
+    (worker, store)
 }
 
 impl Checkout {
     /// Written, compiled, and in the store.
     pub fn compiled() -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let (worker, store) = worker(dir.path());
         let checkout = Self {
-            cache: StoreCache::new(&dir.path().join("store")),
-            pipeline: Pipeline::new(None),
-            kept: RefCell::default(),
+            worker,
+            store,
             rustc: rustc(),
             dir,
         };
@@ -79,7 +105,17 @@ impl Checkout {
 
     /// The canonical description of the compile that is in the store.
     pub fn description(&self) -> Vec<u8> {
-        self.kept.borrow().clone()
+        let mut bytes = Vec::new();
+        let mut read = |entry: Entry| {
+            let object = self.store.object(&entry.description).unwrap();
+            let mut reader = object.unwrap().reader(entry.description.size);
+            reader.read_to_end(&mut bytes).unwrap();
+        };
+        let each = &mut |offer: quarry_node::store::Offer| {
+            read(Entry::from_canon(&offer.signed.bytes).unwrap());
+        };
+        self.store.each_offer(each).unwrap();
+        bytes
     }
 
     fn invocation(&self) -> Invocation {
@@ -100,7 +136,7 @@ impl Checkout {
     }
 
     /// Looks up, and restores where there is something.
-    pub fn begin(&self) -> Begin {
+    pub fn begin(&self) -> Answer {
         let caller = Caller {
             queued: &|_| {},
             pid: None,
@@ -109,21 +145,15 @@ impl Checkout {
             wrapper: None,
             no_stdin: false,
         };
-        self.pipeline
-            .begin(&self.invocation(), &caller, &self.cache)
+        self.worker.begin(&Arc::new(self.invocation()), &caller)
     }
 
     fn compile(&self) {
-        let Begin::Run(job) = self.begin() else {
+        let Answer::Run(plan, started) = self.begin() else {
             panic!("there was something to compile")
         };
-        let argv: Vec<OsString> = job
-            .plan
-            .argv
-            .iter()
-            .cloned()
-            .map(OsString::from_vec)
-            .collect();
+        let argv = plan.argv.iter().cloned().map(OsString::from_vec);
+        let argv: Vec<OsString> = argv.collect();
         let ran = Command::new(&argv[0])
             .args(&argv[1..])
             .current_dir(self.ws())
@@ -138,19 +168,8 @@ impl Checkout {
             duration_ms: 1,
             stopped: false,
         };
-        match self.pipeline.record(*job, &finished, &self.cache) {
-            Recorded::Stored(entry, _) => {
-                let lookup: LookupKey = entry.lookup;
-                assert_eq!(self.cache.store.offers(&lookup, 16).unwrap().len(), 1);
-                let object = self.cache.store.object(&entry.description).unwrap();
-                let size = entry.description.size;
-                let mut bytes = Vec::new();
-                let mut reader = object.unwrap().reader(size);
-                reader.read_to_end(&mut bytes).unwrap();
-                *self.kept.borrow_mut() = bytes;
-            }
-            Recorded::NotStored(reason) => panic!("not kept: {reason}"),
-        }
+        self.worker.record(*started, &finished);
+        assert!(!self.description().is_empty(), "it was kept");
     }
 }
 

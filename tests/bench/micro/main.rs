@@ -7,7 +7,6 @@
 #[path = "../../harness/mod.rs"]
 mod harness;
 
-mod cache;
 mod checkout;
 mod wire;
 
@@ -15,11 +14,11 @@ use checkout::Checkout;
 use divan::Bencher;
 use divan::counter::BytesCount;
 use quarry_node::store::{RedbStore, Store};
+use quarry_node::worker::Answer;
 use quarry_trust::LookupKey;
 use quarry_trust::canon::Canonical;
 use quarry_wrapper::action::Description;
 use quarry_wrapper::digests::{FileDigests, MemoDigests};
-use quarry_wrapper::pipeline::Begin;
 use std::io::Write;
 
 fn main() {
@@ -70,7 +69,7 @@ fn lookup_of_an_absent_key_after_55_files_changed(bencher: Bencher<'_, '_>) {
 
 fn absent(checkout: &Checkout) {
     match checkout.begin() {
-        Begin::Run(_) => {}
+        Answer::Run(..) => {}
         _ => panic!("nobody compiled these sources"),
     }
 }
@@ -95,7 +94,7 @@ fn restore_of_what_is_there(bencher: Bencher<'_, '_>) {
 
 fn hit(checkout: &Checkout) {
     match checkout.begin() {
-        Begin::Hit(_) => {}
+        Answer::Replay(_) => {}
         _ => panic!("it was compiled"),
     }
 }
