@@ -3,6 +3,7 @@
 //! Everything runs in temporary directories on loopback, with mDNS off, and is stopped and
 //! removed at the end, also of a failed test. Waits are for events, with deadlines.
 
+pub mod disk;
 pub mod network;
 pub mod projects;
 

@@ -1,77 +1,19 @@
 //! Where the filesystem shares blocks between files: btrfs and xfs, in images of their own.
 //!
 //! A restored file is one of its own and writable, and takes no space until somebody writes to it.
-//! That takes root, loop devices, btrfs-progs and xfsprogs; what is missing is told, loudly.
 
 use super::ground::{Place, counted, led};
+use crate::harness::disk::Disk;
 use crate::harness::{Dev, files};
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
-use tempfile::TempDir;
 
-/// Bytes of the image; xfs takes no less than 300 MiB. Hardly any of it is ever written.
-const IMAGE: u64 = 1 << 30;
 /// Bytes that the library carries, and what is made of it, too.
 const WEIGHT: u64 = 16 << 20;
 /// What directories, names and small files of a build may take. Bytes.
 const SMALL: u64 = 5 << 20;
-
-/// A filesystem in a file, mounted while this lives.
-struct Disk {
-    at: TempDir,
-}
-
-impl Disk {
-    /// `None`, said aloud, where there is no such thing.
-    fn new(kind: &str) -> Option<Self> {
-        let at = tempfile::Builder::new()
-            .prefix("q-disk-")
-            .tempdir()
-            .unwrap();
-        let image = at.path().join("image");
-        fs::File::create(&image).unwrap().set_len(IMAGE).unwrap();
-        let disk = Self { at };
-        fs::create_dir(disk.top()).unwrap();
-        let quiet = if kind == "xfs" { "-q" } else { "-qf" };
-        let made = run(Command::new(format!("mkfs.{kind}")).arg(quiet).arg(&image))
-            && run(Command::new("mount")
-                .args(["-o", "loop"])
-                .arg(&image)
-                .arg(disk.top()));
-        if !made {
-            eprintln!(
-                "SKIPPED: no {kind} can be mounted here (root, loop devices and mkfs.{kind} are needed)"
-            );
-            return None;
-        }
-        Some(disk)
-    }
-
-    fn top(&self) -> std::path::PathBuf {
-        self.at.path().join("top")
-    }
-
-    /// Bytes in use, once everything is where it belongs.
-    fn used(&self) -> u64 {
-        assert!(run(Command::new("sync").arg("-f").arg(self.top())));
-        let now = rustix::fs::statvfs(self.top()).unwrap();
-        (now.f_blocks - now.f_bfree) * now.f_frsize
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // What was never mounted is not unmounted: nothing is lost by trying.
-        run(Command::new("umount").arg("-l").arg(self.top()));
-    }
-}
-
-fn run(command: &mut Command) -> bool {
-    command.output().is_ok_and(|said| said.status.success())
-}
 
 /// A library with bytes that nothing packs, and a program that says their sum.
 fn heavy<'d>(dev: &'d Dev, name: &str) -> Place<'d> {

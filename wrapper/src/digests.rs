@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A file that changed this recently is digested again at the next question: several ticks of
 /// the kernel's coarse clock (1 to 10 ms).
@@ -22,6 +22,8 @@ pub const SETTLED: Duration = Duration::from_millis(50);
 /// The tick of filesystems that keep whole seconds: one on ext3, HFS+ and ext4 with small inodes,
 /// two on FAT. Nanoseconds.
 const SLOW_TICK: i128 = 2_000_000_000;
+/// Several ticks of the kernel's coarse clock.
+const TICKS: Duration = Duration::from_millis(25);
 /// Digests kept in memory; beyond it the memo starts over (the backing keeps them).
 const MEMO_MAX: usize = 200_000;
 /// Bytes read at a time: they stay in the processor's own cache until they are hashed.
@@ -321,6 +323,28 @@ pub fn stamp(_file: &File) -> bool {
     false
 }
 
+/// Gives a file that was just written, and is older than `newest` (nanoseconds since 1970), the
+/// time of the clock's next tick. Waits for that, and no longer than a few ticks: what lies in the
+/// future stays there.
+///
+/// # Errors
+/// What the system said.
+pub fn not_before(file: &File, newest: i128) -> io::Result<()> {
+    use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
+    let modified = |m: &Metadata| nanos(m.mtime(), m.mtime_nsec());
+    let until = Instant::now() + TICKS;
+    while modified(&file.metadata()?) < newest && Instant::now() < until {
+        std::thread::sleep(TICKS / 100);
+        let of = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
+        let now = Timestamps {
+            last_access: of(UTIME_OMIT),
+            last_modification: of(UTIME_NOW),
+        };
+        futimens(file, &now)?;
+    }
+    Ok(())
+}
+
 fn changed() -> io::Error {
     io::Error::other("the file changed while it was read")
 }
@@ -491,6 +515,26 @@ mod tests {
         assert!(known("own", 0o400, false));
         assert!(!known("writable", 0o600, false));
         assert!(!known("lent", 0o400, true));
+    }
+
+    #[test]
+    fn a_file_waits_for_the_tick_in_which_it_is_the_newest() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| File::create(dir.path().join(name)).unwrap();
+        let time = |file: &File| {
+            let m = file.metadata().unwrap();
+            nanos(m.mtime(), m.mtime_nsec())
+        };
+        let (first, second) = (file("first"), file("second"));
+        assert!(stamp(&first));
+        let ahead = time(&first) + 3_000_000;
+        not_before(&second, ahead).unwrap();
+        assert!(time(&second) >= ahead);
+        let as_it_is = time(&second);
+        not_before(&second, ahead).unwrap();
+        assert_eq!(time(&second), as_it_is);
+        // A clock that went back is not waited for.
+        not_before(&second, ahead + 3_600_000_000_000).unwrap();
     }
 
     #[test]

@@ -5,12 +5,13 @@ use super::find::Trip;
 use super::{Cache, Caller, Candidate, Hit, Object, bytes, editing, there};
 use crate::compiler::depinfo::DepInfo;
 use crate::compiler::rustc::args::Unit;
-use crate::digests::{Identity, MemoDigests, stamp};
+use crate::digests::{Identity, MemoDigests, nanos, not_before, stamp};
 use crate::ipc::protocol::Replay;
 use quarry_trust::{Digest, ObjectRef, Output, OutputKind};
 use rustix::fs::Mode;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -214,9 +215,23 @@ fn write_output(
     };
     rustix::fs::fchmod(&file, mode)?;
     // Of a macro or a program cargo compares the time with what it stamps itself, by the clock's
-    // ticks: a time within one would be later.
-    let stamped = bytes::is_library(output) && stamp(&file);
-    Ok(stamped.then_some(output.object.digest))
+    // ticks: a time within one would be later. But none is older than what it was made of.
+    if !bytes::is_library(output) {
+        not_before(&file, newest(trip))?;
+        return Ok(None);
+    }
+    Ok(stamp(&file).then_some(output.object.digest))
+}
+
+/// When the newest of the crates that a unit is made of was put in its place, nanoseconds since
+/// 1970.
+fn newest(trip: &Trip<'_>) -> i128 {
+    let paths = trip.unit.externs.iter().filter_map(|e| e.path.as_ref());
+    let times = paths.filter_map(|path| {
+        let state = fs::metadata(trip.inv.cwd.join(path)).ok()?;
+        Some(nanos(state.mtime(), state.mtime_nsec()))
+    });
+    times.max().unwrap_or_default()
 }
 
 /// The mode that a compile would have given an output.
