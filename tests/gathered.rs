@@ -65,18 +65,18 @@ fn one_crate_is_asked_for_and_the_rest_of_the_build_comes_after_it() {
         &|name| !name.is_empty(),
     );
     assert_eq!(first, "1 peer");
-    let all = holds(alice);
-    wait_for("the rest to come", || (holds(bob) == all).then_some(()));
-    wait_for("everything to be counted", || {
-        (alice.count("bytes.served") == bob.count("bytes.fetched")).then_some(())
+    let stored = alice.count("bytes.stored");
+    wait_for("the rest to come", || {
+        (bob.count("bytes.fetched") == stored).then_some(())
     });
+    assert_eq!(alice.count("bytes.served"), stored, "each object once");
+    assert_eq!(holds(bob), 1, "what nobody asked for is no entry of his");
     // Nobody is there any more who could be asked.
     alice.kill_node();
-    let fetched = bob.count("bytes.fetched");
     let rest = counted(bob, || drop(there.build().succeeded()));
     assert_eq!(rest, format!("{CRATES} peer"), "they came from Alice");
     assert_eq!(there.run(), said);
-    assert_eq!(bob.count("bytes.fetched"), fetched);
+    assert_eq!(bob.count("bytes.fetched"), stored);
     there.clean();
     let again = counted(bob, || drop(there.build().succeeded()));
     assert_eq!(again, format!("{} hit", CRATES + 1), "and are Bob's now");
@@ -97,6 +97,7 @@ fn what_the_rules_do_not_believe_is_not_fetched_unasked() {
     wait_keys(carol, alice);
     wait_keys(carol, bob);
     let third = row(carol, "third");
+    let before = alice.count("bytes.served") + bob.count("bytes.served");
     let first = counted(carol, || {
         drop(carol.run(&mut only(&third, "c0")).succeeded())
     });
@@ -104,6 +105,9 @@ fn what_the_rules_do_not_believe_is_not_fetched_unasked() {
     // Time in which the others would have come.
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(holds(carol), 2, "Alice's and Bob's word for the first");
+    let served = alice.count("bytes.served") + bob.count("bytes.served") - before;
+    assert_eq!(served, carol.count("bytes.fetched"));
+    assert!(served < alice.count("bytes.stored") / CRATES as u64);
 }
 
 /// A developer for whom two members must say the same.

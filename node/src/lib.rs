@@ -36,6 +36,7 @@ pub mod store;
 pub mod swarm;
 mod taking;
 pub mod team;
+mod tenant;
 pub mod ticket;
 mod view;
 mod waiting;

@@ -15,16 +15,15 @@ use crate::service::policy;
 use crate::store::{Opened, RedbStore, Store, StoreError};
 use crate::swarm::{Libp2pSwarm, Swarm, SwarmConfig, SwarmError};
 use crate::team::{self, Team, TeamError};
+use crate::tenant;
 use crate::waiting::Waiting;
 use crate::worker::Worker;
 use crate::worker::hearing::Hearing;
 use crate::worker::host::NodeHost;
 use quarry_wrapper::home::{Home, HomeError};
 use quarry_wrapper::observer::Observer;
-use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -237,7 +236,13 @@ pub fn run(config: Config, home: Home) -> Result<(), RuntimeError> {
     home.create()?;
     crate::guard::check_files(&home)?;
     crate::guard::close_process();
-    let lock = lock_home(&home)?;
+    let lock = tenant::lock(&home).map_err(|e| match e {
+        tenant::Taken::By(pid) => RuntimeError::Running {
+            home: home.path().to_owned(),
+            pid,
+        },
+        tenant::Taken::Not(e) => io_error(&format!("locking {}", home.node_lock().display()), e),
+    })?;
     raise_descriptor_limit();
     quarry_wrapper::stopped::notice()
         .map_err(|source| io_error("setting a handler for signals", source))?;
@@ -275,36 +280,6 @@ fn io_error(what: &str, source: io::Error) -> RuntimeError {
         what: what.to_owned(),
         source,
     }
-}
-
-/// Takes the home's lock for life and writes our process id into it.
-fn lock_home(home: &Home) -> Result<File, RuntimeError> {
-    let path = home.node_lock();
-    let failed = |source| io_error(&format!("locking {}", path.display()), source);
-    let mut lock = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(failed)?;
-    if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let pid = std::fs::read_to_string(&path).unwrap_or_default();
-        let pid = if pid.trim().is_empty() {
-            "unknown"
-        } else {
-            pid.trim()
-        }
-        .to_owned();
-        return Err(RuntimeError::Running {
-            home: home.path().to_owned(),
-            pid,
-        });
-    }
-    lock.set_len(0).map_err(failed)?;
-    lock.rewind().map_err(failed)?;
-    write!(lock, "{}", std::process::id()).map_err(failed)?;
-    Ok(lock)
 }
 
 /// As many descriptors as we may have: a wide build opens many at once.

@@ -33,6 +33,8 @@ const IDLE: Duration = Duration::from_secs(600);
 /// Chunks are made and sent until they come to so many bytes: a packed one is far smaller than what
 /// it holds, and each batch costs a turn between threads.
 const BATCH: usize = CHUNK;
+/// And no more than come to so many bytes unpacked: the reader does not wait while zeroes are packed.
+const BATCH_RAW: u64 = 4 << 20;
 /// After a chunk that did not shrink, this many go raw before zstd is tried again.
 const RAW_RUN: u8 = 8;
 
@@ -141,7 +143,8 @@ async fn reply(
     while source.left > 0 {
         let next = blocking(move || {
             let mut out = Vec::new();
-            while source.left > 0 && out.len() < BATCH {
+            let stop = source.left.saturating_sub(BATCH_RAW);
+            while source.left > stop && out.len() < BATCH {
                 source.chunk(&mut out)?;
             }
             Ok((source, out))

@@ -10,6 +10,7 @@ use super::gather;
 use crate::belief::{self, Belief, Refused, Ruling};
 use crate::project::FILE;
 use crate::service::policy::Reach;
+use crate::swarm::Ask;
 use crate::team::{Audience, Team, Whom};
 use quarry_trust::{ActionKey, Entry, LookupKey, ObjectRef, Roster, Scope, Verified};
 use quarry_wrapper::pipeline::{Cache, Candidate, Object, Staged, Tier, UnsignedEntry};
@@ -136,6 +137,10 @@ impl Cache for Believing {
     fn predict(&self, lookup: &LookupKey, tier: Tier) -> Vec<Candidate> {
         self.cache
             .predict(lookup, tier, (&self.audience, &self.reach))
+    }
+
+    fn foreseen(&self, lookup: &LookupKey) -> Vec<Candidate> {
+        self.cache.gathered(&Ask::Lookup(*lookup), &self.audience)
     }
 
     fn get(&self, action: &ActionKey, tier: Tier) -> Vec<Candidate> {

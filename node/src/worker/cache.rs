@@ -12,10 +12,9 @@ use crate::swarm::{Ask, Swarm, SwarmError};
 use crate::team::{self, Audience, Team};
 use crate::worker::announcer::Announcer;
 use crate::worker::disputes::Disputes;
-use crate::worker::gather::{Gathered, Turns};
+use crate::worker::gather::{Gathered, Turn, Turns};
 use crate::worker::hearing::Hearing;
 use crate::worker::signatures::Signatures;
-use quarry_trust::canon::Canonical;
 use quarry_trust::roster::Standing;
 use quarry_trust::verify::Source;
 use quarry_trust::{
@@ -201,12 +200,15 @@ impl NodeCache {
     /// the usual few.
     fn ask(&self, key: &Digest, ask: Ask, whom: (&Audience, &Reach)) -> Vec<Candidate> {
         let (audience, reach) = whom;
-        let (action, lookup) = match &ask {
-            Ask::Action(key) => (Some(key), None),
-            Ask::Lookup(key) => (None, Some(key)),
-            Ask::Crate(_) | Ask::Next(_) => (None, None),
+        let (action, lookup) = keys_of(&ask);
+        let mut all = match ask {
+            Ask::Action(_) => self.gathered(&ask, audience),
+            _ => Vec::new(),
         };
-        let mut all = Vec::new();
+        // Where one builder's word is enough nobody else needs to be asked.
+        if !all.is_empty() && !reach.far {
+            return all;
+        }
         let candidates = self.candidates(audience, key);
         if candidates.is_empty() {
             // Perhaps a member holds it whom we are not connected to: found behind this
@@ -241,35 +243,12 @@ impl NodeCache {
         found
     }
 
-    /// Fetches what an entry names and is not here, digest-checked, and keeps the entry; `false`
-    /// where somebody else just has.
-    pub(super) fn fetch(&self, candidate: &Candidate, first: PeerId) -> Result<bool, StoreError> {
+    /// Fetches what an entry names and is not here, digest-checked, and keeps the entry.
+    fn fetch(&self, candidate: &Candidate, first: PeerId) -> Result<(), StoreError> {
         let entry = &candidate.entry;
-        let bytes = entry.objects().map(|o| o.size).sum();
-        let deadline = Instant::now() + policy::fetch_within(bytes);
-        let turn = self.turns.take(entry.action, deadline);
-        if turn.waited && self.holds(entry) {
-            return Ok(false);
-        }
-        let missing: Vec<ObjectRef> = entry
-            .objects()
-            .filter(|o| o.size > 0 && !self.store.has(&o.digest).unwrap_or(false))
-            .collect();
-        let bytes = missing.iter().map(|o| o.size).sum();
-        let mut peers = vec![first];
-        let tags = self.team.sought(&entry.scope, &entry.action.digest());
-        // A filter may say yes to everything: who may not see the entry is not told of it either.
-        let others = tags.iter().flat_map(|tag| self.swarm.candidates(tag));
-        let others = others.filter(|p| self.team.peer_sees(p, &entry.scope));
-        peers.extend(others.filter(|p| *p != first));
-        let mut pins = Vec::with_capacity(missing.len());
-        for object in &missing {
-            let fetched = policy::ask_order(peers.clone())
-                .iter()
-                .find_map(|peer| self.fetch_one(peer, &entry.action, object, deadline));
-            pins.push(fetched.ok_or(StoreError::of_stage(io::ErrorKind::NotFound.into()))?);
-        }
-        self.counters.fetched(bytes);
+        let deadline = Instant::now() + policy::fetch_within(objects_of(entry));
+        let _turn = self.turn(entry, deadline)?;
+        let _pins = self.objects(entry, first, deadline)?;
         let offer = Offer {
             prediction: candidate.prediction.clone(),
             signed: candidate.signed.clone(),
@@ -279,22 +258,80 @@ impl NodeCache {
             return Err(StoreError::of_stage(io::ErrorKind::PermissionDenied.into()));
         }
         self.store.put(entry, &offer)?;
+        self.gathered.used(entry);
         // What is here now can be had from here as well.
         self.announce(entry);
-        Ok(true)
+        Ok(())
     }
 
-    /// Whether this very entry lies here.
-    pub(super) fn holds(&self, entry: &Entry) -> bool {
-        let here = self.store.entries(&entry.action).unwrap_or_default();
-        let same =
-            |offer: &Offer| Entry::from_canon(&offer.signed.bytes).is_ok_and(|e| e == *entry);
-        here.iter().any(same)
+    /// Fetches an entry's objects alone, for who may ask for it soon; `None` where it lies here.
+    pub(super) fn collect(
+        &self,
+        candidate: &Candidate,
+        first: PeerId,
+    ) -> Result<Option<Vec<store::Pinned>>, StoreError> {
+        let entry = &candidate.entry;
+        // Two at once, and what a build asks for itself, share the way.
+        let deadline = Instant::now() + policy::fetch_within(objects_of(entry).saturating_mul(3));
+        let _turn = self.turn(entry, deadline)?;
+        if self.knows(&entry.action) {
+            return Ok(None);
+        }
+        self.objects(entry, first, deadline).map(Some)
     }
 
-    /// Whose entry this is, where it was fetched before anybody asked, and nobody has used it.
-    pub(super) fn gathered(&self, action: &ActionKey) -> Option<PeerId> {
-        self.gathered.take(action)
+    fn turn(&self, entry: &Entry, deadline: Instant) -> Result<Turn<'_>, StoreError> {
+        let turn = self.turns.take(entry.action, deadline);
+        turn.ok_or_else(|| StoreError::of_stage(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// An entry's objects, kept from gc: those that are here, and the others, which are fetched.
+    fn objects(
+        &self,
+        entry: &Entry,
+        first: PeerId,
+        deadline: Instant,
+    ) -> Result<Vec<store::Pinned>, StoreError> {
+        let mut peers = vec![first];
+        let tags = self.team.sought(&entry.scope, &entry.action.digest());
+        // A filter may say yes to everything: who may not see the entry is not told of it either.
+        let others = tags.iter().flat_map(|tag| self.swarm.candidates(tag));
+        let others = others.filter(|p| self.team.peer_sees(p, &entry.scope));
+        peers.extend(others.filter(|p| *p != first));
+        let (mut pins, mut bytes) = (Vec::new(), 0);
+        for object in entry.objects().filter(|o| o.size > 0) {
+            if let Ok(Some(pin)) = self.store.pin(&object) {
+                pins.push(pin);
+                continue;
+            }
+            let fetched = policy::ask_order(peers.clone())
+                .iter()
+                .find_map(|peer| self.fetch_one(peer, &entry.action, &object, deadline));
+            pins.push(fetched.ok_or(StoreError::of_stage(io::ErrorKind::NotFound.into()))?);
+            bytes += object.size;
+        }
+        self.counters.fetched(bytes);
+        Ok(pins)
+    }
+
+    /// Whether an entry of this action lies here.
+    pub(super) fn knows(&self, action: &ActionKey) -> bool {
+        self.store.entries(action).is_ok_and(|all| !all.is_empty())
+    }
+
+    /// What was fetched before anybody asked this, of members who may be asked it.
+    pub(super) fn gathered(&self, ask: &Ask, audience: &Audience) -> Vec<Candidate> {
+        let (action, lookup) = keys_of(ask);
+        let within = audience.within.as_ref();
+        let mut all = Vec::new();
+        for (peer, scope, offer) in self.gathered.offers(ask) {
+            if audience.asked.contains(&scope)
+                && within.is_none_or(|s| self.team.peer_sees(&peer, s))
+            {
+                all.extend(self.believe(vec![offer], Some(peer), action, lookup));
+            }
+        }
+        all
     }
 
     fn fetch_one(
@@ -568,6 +605,20 @@ impl NodeCache {
     pub(super) fn value_secret(&self) -> [u8; 32] {
         self.team.secret()
     }
+}
+
+/// The keys that an answer must be for.
+const fn keys_of(ask: &Ask) -> (Option<&ActionKey>, Option<&LookupKey>) {
+    match ask {
+        Ask::Action(key) => (Some(key), None),
+        Ask::Lookup(key) => (None, Some(key)),
+        Ask::Crate(_) | Ask::Next(_) => (None, None),
+    }
+}
+
+/// Bytes of all objects of an entry.
+pub(super) fn objects_of(entry: &Entry) -> u64 {
+    entry.objects().map(|o| o.size).sum()
 }
 
 fn staged(pinned: store::Pinned) -> Staged {

@@ -1,16 +1,18 @@
 //! What a build will ask a teammate for, fetched before it asks.
 //!
 //! Where an entry came from a teammate, those that the teammate's own build put in place after it
-//! will be asked for next: they are fetched meanwhile, so that the network does not wait for cargo,
-//! nor cargo for the network. Enters: the first entry that came, and whose. Leaves: believed
-//! entries and their objects in the store, marked as a teammate's until a build uses them. Must
-//! never happen here: an entry kept that the rules of this build do not believe; more fetched in
-//! vain than the limits below.
+//! will be asked for next: their objects are fetched meanwhile, so that the network does not wait
+//! for cargo, nor cargo for the network. Enters: the first entry that came, and whose. Leaves:
+//! objects in the store, and what the teammate offered with them, for the build that asks: it
+//! treats that as it treats any teammate's answer. Must never happen here: an entry in the store
+//! that no build has asked for; more fetched in vain than the limits below.
 
 use super::believing::Believing;
+use super::cache::objects_of;
 use crate::service::policy;
+use crate::store::{Offer, Pinned};
 use crate::swarm::Ask;
-use quarry_trust::{ActionKey, PeerId};
+use quarry_trust::{ActionKey, BuilderId, Entry, LookupKey, PeerId, Scope};
 use quarry_wrapper::pipeline::{Cache, Candidate};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,52 +20,59 @@ use std::time::{Duration, Instant};
 
 /// Entries of one run that are fetched at once: one is unpacked while another is on its way.
 const WORKERS: usize = 2;
-/// Entries that lie here and were not used yet, and their bytes: then the build is waited for.
+/// Entries that were fetched and not used yet, and their bytes: then the build is waited for.
 const UNUSED_MAX: usize = 96;
 /// See [`UNUSED_MAX`].
 const UNUSED_BYTES: u64 = 192 << 20;
-/// The same of all runs of late: a teammate that leads astray does so within bounds.
+/// The same of all runs of late, with what broke off: a teammate that leads astray does so within
+/// bounds.
 const IN_VAIN_BYTES: u64 = 1 << 30;
+/// What nobody used for so long was fetched in vain, and is let go.
+const IN_VAIN: Duration = Duration::from_secs(600);
 /// How long the build is waited for; afterwards it wants something else.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// What nobody used for so long was fetched in vain, and does not count any more.
-const IN_VAIN: Duration = Duration::from_secs(600);
 /// Between the end of one run and the next one.
 const REST: Duration = Duration::from_millis(100);
-/// Entries that one run looks at, at most.
-const RUN_MAX: usize = 5_000;
+/// How long one run may last, and how many entries in a row it passes by.
+const RUN_WITHIN: Duration = Duration::from_secs(120);
+/// See [`RUN_WITHIN`].
+const PASSED_MAX: usize = 512;
 
-/// An entry that nobody asked for yet.
+/// An entry whose objects are here, and that nobody asked for yet.
 struct Unused {
     from: PeerId,
+    lookup: LookupKey,
+    scope: Scope,
+    offer: Offer,
     bytes: u64,
     at: Instant,
+    _pins: Vec<Pinned>,
 }
+
+type Key = (ActionKey, BuilderId);
 
 #[derive(Default)]
 struct State {
-    unused: HashMap<ActionKey, Unused>,
+    unused: HashMap<Key, Unused>,
+    /// Bytes of what broke off, and since when they are counted.
+    broken: Option<(u64, Instant)>,
     /// Workers of the run under way.
     working: usize,
     /// Whether these wait for the build.
     waits: bool,
-    /// Where the next run begins.
-    wanted: Option<(PeerId, ActionKey)>,
+    /// Whether a build asks for something else while they do.
+    led_astray: bool,
     began: Option<Instant>,
     ended: Option<Instant>,
 }
 
 impl State {
-    fn begin(&mut self) {
-        self.wanted = None;
-        self.working = WORKERS;
-        self.began = Some(Instant::now());
-    }
-
     fn has_room(&mut self) -> bool {
         self.unused.retain(|_, entry| entry.at.elapsed() < IN_VAIN);
+        self.broken = self.broken.filter(|(_, since)| since.elapsed() < IN_VAIN);
         let all = self.unused.values();
-        if all.clone().map(|entry| entry.bytes).sum::<u64>() >= IN_VAIN_BYTES {
+        let broken = self.broken.map_or(0, |(bytes, _)| bytes);
+        if broken + all.clone().map(|entry| entry.bytes).sum::<u64>() >= IN_VAIN_BYTES {
             return false;
         }
         let new = all.filter(|entry| self.began.is_none_or(|began| entry.at >= began));
@@ -84,17 +93,44 @@ impl Gathered {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whose entry this is, where it was fetched unasked and is used for the first time.
-    pub(super) fn take(&self, action: &ActionKey) -> Option<PeerId> {
-        let unused = self.lock().unused.remove(action)?;
-        self.used.notify_all();
-        Some(unused.from)
+    /// What teammates offered for a question, as far as the objects are here; of whom, and for
+    /// whom.
+    pub(super) fn offers(&self, ask: &Ask) -> Vec<(PeerId, Scope, Offer)> {
+        let state = self.lock();
+        let fits = |(key, entry): &(&Key, &Unused)| match ask {
+            Ask::Lookup(lookup) => entry.lookup == *lookup,
+            Ask::Action(action) => key.0 == *action,
+            Ask::Crate(_) | Ask::Next(_) => false,
+        };
+        let found = state.unused.iter().filter(fits);
+        found
+            .map(|(_, entry)| (entry.from, entry.scope, entry.offer.clone()))
+            .collect()
     }
 
-    fn keep(&self, action: ActionKey, from: PeerId, bytes: u64) {
-        let at = Instant::now();
-        let entry = Unused { from, bytes, at };
-        self.lock().unused.insert(action, entry);
+    /// A build has it in its store now.
+    pub(super) fn used(&self, entry: &Entry) {
+        let used = self.lock().unused.remove(&(entry.action, entry.builder));
+        if used.is_some() {
+            self.used.notify_all();
+        }
+    }
+
+    fn has(&self, entry: &Entry) -> bool {
+        let key = (entry.action, entry.builder);
+        self.lock().unused.contains_key(&key)
+    }
+
+    fn keep(&self, entry: &Entry, unused: Unused) {
+        let key = (entry.action, entry.builder);
+        self.lock().unused.insert(key, unused);
+    }
+
+    /// So many bytes were asked for, and did not come whole.
+    fn broke_off(&self, bytes: u64) {
+        let broken = &mut self.lock().broken;
+        let (before, since) = broken.unwrap_or((0, Instant::now()));
+        *broken = Some((before.saturating_add(bytes), since));
     }
 
     /// Waits until there is room; `false` where the build does not use what is here, or wants
@@ -104,7 +140,7 @@ impl Gathered {
         let until = Instant::now() + PATIENCE;
         while !state.has_room() {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || state.wanted.is_some() {
+            if left.is_zero() || state.led_astray {
                 return false;
             }
             state.waits = true;
@@ -115,13 +151,13 @@ impl Gathered {
         true
     }
 
-    /// Whether a run may begin at this entry, which a build asked for and was not here. Where one
-    /// goes on, it goes on; where one waits in vain, the next begins here.
-    fn begins(&self, peer: PeerId, action: ActionKey) -> bool {
+    /// Whether a run may begin, since a build asked for what was not here. Where one goes on, it
+    /// goes on; where one waits in vain, it ends, and the build's next question begins another.
+    fn begins(&self) -> bool {
         let mut state = self.lock();
         if state.working > 0 {
             if state.waits {
-                state.wanted = Some((peer, action));
+                state.led_astray = true;
                 self.used.notify_all();
             }
             return false;
@@ -129,21 +165,17 @@ impl Gathered {
         if state.ended.is_some_and(|ended| ended.elapsed() < REST) {
             return false;
         }
-        state.begin();
+        state.led_astray = false;
+        state.working = WORKERS;
+        state.began = Some(Instant::now());
         true
     }
 
-    /// A worker has ended; where the last one, what begins now.
-    fn ended(&self) -> Option<(PeerId, ActionKey)> {
+    /// A worker has ended.
+    fn ended(&self) {
         let mut state = self.lock();
-        state.working -= 1;
-        if state.working > 0 {
-            return None;
-        }
+        state.working = state.working.saturating_sub(1);
         state.ended = Some(Instant::now());
-        let next = state.wanted?;
-        state.begin();
-        Some(next)
     }
 }
 
@@ -152,6 +184,8 @@ struct Source {
     last: ActionKey,
     met: HashSet<ActionKey>,
     queue: VecDeque<Candidate>,
+    /// Entries in a row that are here already, or are not believed.
+    passed: usize,
     ended: bool,
 }
 
@@ -159,36 +193,44 @@ struct Source {
 struct Run {
     cache: Believing,
     peer: PeerId,
+    until: Instant,
     source: Mutex<Source>,
+}
+
+/// Counts as a worker until it is gone, however that comes.
+struct Worker(Arc<Run>);
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.0.cache.node().gathered.ended();
+    }
 }
 
 /// An entry is on its way from a teammate: what its build put in place after it is fetched, too.
 pub(super) fn after(cache: &Believing, peer: PeerId, action: ActionKey) {
-    if cache.node().gathered.begins(peer, action) {
-        start(cache.same(), peer, action);
+    if !cache.node().gathered.begins() {
+        return;
     }
-}
-
-fn start(cache: Believing, peer: PeerId, action: ActionKey) {
     let source = Source {
         last: action,
         met: HashSet::from([action]),
         queue: VecDeque::new(),
+        passed: 0,
         ended: false,
     };
     let run = Arc::new(Run {
-        cache,
+        cache: cache.same(),
         peer,
+        until: Instant::now() + RUN_WITHIN,
         source: Mutex::new(source),
     });
     for _ in 0..WORKERS {
-        let worker = run.clone();
+        let worker = Worker(run.clone());
         let spawned = std::thread::Builder::new()
             .name("gather".to_owned())
-            .spawn(move || worker.work());
+            .spawn(move || worker.0.work());
         if let Err(error) = spawned {
             tracing::debug!(%error, "nothing is fetched ahead");
-            run.worker_ended();
         }
     }
 }
@@ -196,18 +238,12 @@ fn start(cache: Believing, peer: PeerId, action: ActionKey) {
 impl Run {
     fn work(&self) {
         while self.cache.node().gathered.room()
+            && Instant::now() < self.until
             && let Some(candidate) = self.next()
         {
             if !self.bring(&candidate) {
                 self.lock().ended = true;
             }
-        }
-        self.worker_ended();
-    }
-
-    fn worker_ended(&self) {
-        if let Some((peer, action)) = self.cache.node().gathered.ended() {
-            start(self.cache.same(), peer, action);
         }
     }
 
@@ -219,13 +255,16 @@ impl Run {
     fn next(&self) -> Option<Candidate> {
         let mut source = self.lock();
         loop {
-            if source.ended {
+            if source.ended || source.passed > PASSED_MAX {
                 return None;
             }
             match source.queue.pop_front() {
                 None => self.ask(&mut source),
-                Some(candidate) if self.wants(&candidate) => return Some(candidate),
-                Some(_) => {}
+                Some(candidate) if self.wants(&candidate) => {
+                    source.passed = 0;
+                    return Some(candidate);
+                }
+                Some(_) => source.passed += 1,
             }
         }
     }
@@ -238,37 +277,57 @@ impl Run {
             tracing::debug!(%error, "what comes next is not known");
             Vec::new()
         });
-        for candidate in node.believe(offers, Some(self.peer), None, None) {
+        let offered = offers.len();
+        let believed = node.believe(offers, Some(self.peer), None, None);
+        // Who sends what is refused is asked no more.
+        source.ended = believed.len() < offered;
+        for candidate in believed {
             let action = candidate.entry.action;
             if source.met.insert(action) {
                 source.last = action;
                 source.queue.push_back(candidate);
             }
         }
-        source.ended = source.queue.is_empty() || source.met.len() > RUN_MAX;
+        source.ended |= source.queue.is_empty();
     }
 
     fn wants(&self, candidate: &Candidate) -> bool {
-        let node = self.cache.node();
+        let (node, entry) = (self.cache.node(), &candidate.entry);
         // Whether it executes is not known before somebody asks for it: the stricter rule holds.
-        self.cache.asks_in(&candidate.entry.scope)
-            && !node.holds(&candidate.entry)
+        self.cache.asks_in(&entry.scope)
+            && objects_of(entry) <= UNUSED_BYTES
+            && !node.gathered.has(entry)
+            && !node.knows(&entry.action)
             && !self.cache.judge(&[candidate], true).is_empty()
     }
 
     fn bring(&self, candidate: &Candidate) -> bool {
         let (entry, node) = (&candidate.entry, self.cache.node());
-        let bytes = entry.objects().map(|object| object.size).sum();
-        // Before it is here: it may be used at once.
-        node.gathered.keep(entry.action, self.peer, bytes);
-        let fetched = node.fetch(candidate, self.peer);
-        if !matches!(fetched, Ok(true)) {
-            node.gathered.take(&entry.action);
+        match node.collect(candidate, self.peer) {
+            // Somebody asked for it meanwhile.
+            Ok(None) => true,
+            Ok(Some(pins)) => {
+                let unused = Unused {
+                    from: self.peer,
+                    lookup: entry.lookup,
+                    scope: entry.scope,
+                    offer: Offer {
+                        prediction: candidate.prediction.clone(),
+                        signed: candidate.signed.clone(),
+                    },
+                    bytes: objects_of(entry),
+                    at: Instant::now(),
+                    _pins: pins,
+                };
+                node.gathered.keep(entry, unused);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, crate_name = entry.crate_name, "not fetched ahead");
+                node.gathered.broke_off(objects_of(entry));
+                false
+            }
         }
-        if let Err(error) = &fetched {
-            tracing::debug!(%error, crate_name = entry.crate_name, "not fetched ahead");
-        }
-        fetched.is_ok()
     }
 }
 
@@ -282,44 +341,33 @@ pub(super) struct Turns {
 /// Held while an entry's objects are fetched.
 pub(super) struct Turn<'a> {
     turns: &'a Turns,
-    action: Option<ActionKey>,
-    /// Whether somebody else's fetch of the same was waited for.
-    pub waited: bool,
+    action: ActionKey,
 }
 
 impl Turns {
-    /// Waits while somebody else fetches the same, and no longer than to the deadline.
-    pub(super) fn take(&self, action: ActionKey, deadline: Instant) -> Turn<'_> {
+    /// Waits while somebody else fetches the same; `None` where that lasts beyond the deadline.
+    pub(super) fn take(&self, action: ActionKey, deadline: Instant) -> Option<Turn<'_>> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut waited = false;
         while !taken.insert(action) {
-            waited = true;
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Turn {
-                    turns: self,
-                    action: None,
-                    waited,
-                };
+                return None;
             }
             let free = self.free.wait_timeout(taken, left);
             taken = free.unwrap_or_else(PoisonError::into_inner).0;
         }
-        Turn {
-            turns: self,
-            action: Some(action),
-            waited,
-        }
+        let turns = self;
+        Some(Turn { turns, action })
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if let Some(action) = &self.action {
-            let taken = self.turns.taken.lock();
-            taken.unwrap_or_else(PoisonError::into_inner).remove(action);
-            self.turns.free.notify_all();
-        }
+        let taken = self.turns.taken.lock();
+        taken
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.action);
+        self.turns.free.notify_all();
     }
 }
 

@@ -88,8 +88,14 @@ impl NodeHost {
 
     /// Entries that a build here put in place after an action, in that order.
     fn next(&self, to: &PeerId, action: &ActionKey) -> Result<Vec<Offer>, StoreError> {
+        // Nobody learns by this which actions were built that are not for them.
+        let from = self.store.entries(action)?;
+        if !from.iter().any(|offer| self.visible(to, offer).is_some()) {
+            return Ok(Vec::new());
+        }
+        let sees = |scope: &Scope| self.team.peer_sees(to, scope);
         let mut found = Vec::new();
-        for action in self.neighbours.after(action, self.store.as_ref()) {
+        for action in self.neighbours.after(action, &sees, self.store.as_ref()) {
             let offers = self.store.entries(&action)?;
             found.extend(offers.into_iter().find(|o| self.visible(to, o).is_some()));
             if found.len() == MAX_OFFERS {

@@ -312,13 +312,14 @@ impl Worker {
         let pipeline = self.pipeline.clone();
         let cache = Believing::storing(self.cache.clone(), Scope::Private);
         let look = move || {
+            // The first build waits for this.
+            if is_new {
+                pipeline.meet(&inv);
+            }
             // Whoever compiles or restores meanwhile goes first. Elsewhere it is the whole process
             // that would give way, for good.
             #[cfg(target_os = "linux")]
             let _ = rustix::process::nice(NICER);
-            if is_new {
-                pipeline.meet(&inv);
-            }
             pipeline.look_ahead(&expected, &cache);
         };
         let spawned = std::thread::Builder::new()
@@ -458,16 +459,13 @@ impl Worker {
         let placed = placed::of(How::Restored, &hit.entry, hit.kind, &asked.out_dir);
         self.cache.note(placed);
         let kind = asked.kind();
-        // What was fetched before anybody asked came from a teammate all the same.
-        let gathered = self.cache.gathered(&hit.entry.action);
-        let from = hit.from.or(gathered);
-        let (outcome, name) = match from {
+        let (outcome, name) = match hit.from {
             None => (Outcome::HitLocal, "hit-local"),
             Some(_) => (Outcome::HitPeer, "hit-peer"),
         };
         let recent = RecentReport {
             outcome: name.to_owned(),
-            from: from.and_then(|p| self.team.peer_name(&p)),
+            from: hit.from.and_then(|p| self.team.peer_name(&p)),
             disagreement: heard.disagreement.unwrap_or_default(),
             ..self.recent(&hit.entry, asked)
         };

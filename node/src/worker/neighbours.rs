@@ -4,8 +4,8 @@
 //! after it, the newest of each unit, in the order of their last use. Must never happen here: a
 //! verdict about who may see an entry; two walks through the journal at once.
 
-use crate::store::{Placed, Store};
-use quarry_trust::{ActionKey, Digest};
+use crate::store::{How, Placed, Store};
+use quarry_trust::{ActionKey, Digest, Scope};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const ROWS_MAX: usize = 20_000;
 /// What was read out of the journal is used for so long.
 const FRESH: Duration = Duration::from_secs(30);
 /// An action that is not among it is looked for in the journal again after so long.
-const AGAIN: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_secs(10);
 /// Neighbours of one action, at most.
 const NEXT_MAX: usize = 64;
 
@@ -26,6 +26,8 @@ struct Row {
     unit: u64,
     at: u64,
     action: ActionKey,
+    scope: Scope,
+    compiled: bool,
 }
 
 impl Row {
@@ -37,6 +39,8 @@ impl Row {
             unit: Digest::of(unit.as_bytes()).short(),
             at: placed.at,
             action: placed.action,
+            scope: placed.scope,
+            compiled: placed.how == How::Compiled,
         }
     }
 }
@@ -85,11 +89,31 @@ impl Known {
         }
     }
 
-    fn after(&self, action: &ActionKey) -> Vec<ActionKey> {
+    /// A closed project's directory, or one of a workspace that is for nobody, says nothing to who
+    /// is outside: not even in what order it uses what all may see.
+    fn shows(&self, place: u64, sees: &dyn Fn(&Scope) -> bool) -> bool {
+        let begins = self.rows.partition_point(|row| row.place < place);
+        let rows = self.rows[begins..].iter();
+        let rows = rows.take_while(|row| row.place == place);
+        let (mut private, mut shared) = (false, false);
+        for row in rows {
+            match row.scope {
+                Scope::Private => private = true,
+                scope if !sees(&scope) => return false,
+                _ => shared |= row.compiled,
+            }
+        }
+        shared || !private
+    }
+
+    fn after(&self, action: &ActionKey, sees: &dyn Fn(&Scope) -> bool) -> Vec<ActionKey> {
         let Some(&at) = self.last.get(action) else {
             return Vec::new();
         };
         let place = self.rows[at].place;
+        if !self.shows(place, sees) {
+            return Vec::new();
+        }
         let next = self.rows[at + 1..].iter();
         let next = next.take_while(|row| row.place == place);
         next.map(|row| row.action).take(NEXT_MAX).collect()
@@ -106,9 +130,14 @@ impl Known {
 pub struct Neighbours(Mutex<Option<Known>>);
 
 impl Neighbours {
-    /// The actions that were put in place after this one, at most 64. None while somebody else
-    /// reads the journal.
-    pub fn after(&self, action: &ActionKey, store: &dyn Store) -> Vec<ActionKey> {
+    /// The actions that were put in place after this one, at most 64, where all of that place is
+    /// for who asks (`sees`). None while somebody else reads the journal.
+    pub fn after(
+        &self,
+        action: &ActionKey,
+        sees: &dyn Fn(&Scope) -> bool,
+        store: &dyn Store,
+    ) -> Vec<ActionKey> {
         let mut known = match self.0.try_lock() {
             Ok(known) => known,
             Err(TryLockError::Poisoned(known)) => known.into_inner(),
@@ -118,26 +147,28 @@ impl Neighbours {
             *known = Some(Known::read(store));
         }
         let known = known.as_ref();
-        known.map_or_else(Vec::new, |known| known.after(action))
+        known.map_or_else(Vec::new, |known| known.after(action, sees))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{How, Kind, MemoryStore};
-    use quarry_trust::{BuilderId, Scope};
+    use crate::store::{Kind, MemoryStore};
+    use quarry_trust::{BuilderId, TeamId};
 
     fn action(name: &str) -> ActionKey {
         ActionKey::of(name.as_bytes())
     }
+
+    const TEAM: Scope = Scope::Team(TeamId(Digest::from_bytes([5; 32])));
 
     fn placed(dir: &str, file: &str, name: &str, at: u64) -> Placed {
         Placed {
             how: How::Compiled,
             builder: BuilderId([1; 32]),
             action: action(name),
-            scope: Scope::Private,
+            scope: TEAM,
             crate_name: "c".into(),
             kind: Kind::Library,
             dir: dir.into(),
@@ -167,7 +198,7 @@ mod tests {
             store.note(placed(dir, file, name, at));
         }
         let neighbours = Neighbours::default();
-        let after = |name| neighbours.after(&action(name), &store);
+        let after = |name| neighbours.after(&action(name), &|_| true, &store);
         assert_eq!(after("script"), ["run", "a", "c", "b"].map(action));
         assert_eq!(after("c"), [action("b")]);
         for last in ["b", "b before", "a released", "q", "unheard of"] {
@@ -186,8 +217,45 @@ mod tests {
         ] {
             store.note(placed(dir, &format!("lib{name}.rlib"), name, at));
         }
-        let after = Neighbours::default().after(&action("common"), &store);
+        let after = Neighbours::default().after(&action("common"), &|_| true, &store);
         assert_eq!(after, [action("of q")]);
+    }
+
+    #[test]
+    fn a_place_that_is_not_for_who_asks_says_nothing() {
+        let project = Scope::Project(TeamId(Digest::from_bytes([5; 32])), Digest::of(b"closed"));
+        let after = |rows: &[(How, Scope)], sees: &dyn Fn(&Scope) -> bool| {
+            let store = MemoryStore::new();
+            for (at, (how, scope)) in (0_u64..).zip(rows) {
+                let name = at.to_string();
+                let row = placed("/p/target/debug/deps", &format!("lib{at}.rlib"), &name, at);
+                let (how, scope) = (*how, *scope);
+                store.note(Placed { how, scope, ..row });
+            }
+            let neighbours = Neighbours::default();
+            neighbours.after(&action("0"), sees, &store).len()
+        };
+        let outside = |scope: &Scope| *scope == TEAM;
+        let closed = [
+            (How::Restored, TEAM),
+            (How::Restored, TEAM),
+            (How::Compiled, project),
+        ];
+        assert_eq!(after(&closed, &|_| true), 2);
+        assert_eq!(after(&closed, &outside), 0);
+        // What its owner alone may see in a workspace that is everybody's is only left out.
+        let kept = [
+            (How::Restored, TEAM),
+            (How::Compiled, TEAM),
+            (How::Compiled, Scope::Private),
+        ];
+        assert_eq!(after(&kept, &outside), 2);
+        let alone = [
+            (How::Restored, TEAM),
+            (How::Restored, TEAM),
+            (How::Compiled, Scope::Private),
+        ];
+        assert_eq!(after(&alone, &outside), 0);
     }
 
     #[test]
@@ -197,10 +265,12 @@ mod tests {
             unit: n,
             at: n,
             action: ActionKey::of(&n.to_le_bytes()),
+            scope: TEAM,
+            compiled: true,
         };
         let known = Known::of((0..ROWS_MAX as u64 + 10).map(row).collect());
         assert_eq!(known.rows.len(), ROWS_MAX);
         assert_eq!(known.rows[0].at, 10);
-        assert_eq!(known.after(&row(10).action).len(), NEXT_MAX);
+        assert_eq!(known.after(&row(10).action, &|_| true).len(), NEXT_MAX);
     }
 }

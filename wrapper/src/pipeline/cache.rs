@@ -93,6 +93,10 @@ pub struct UnsignedEntry {
 pub trait Cache: Send + Sync {
     /// Predictions under a lookup key, with their verified entries.
     fn predict(&self, lookup: &LookupKey, tier: Tier) -> Vec<Candidate>;
+    /// What peers offered under a lookup key before anybody asked, whose objects are here.
+    fn foreseen(&self, _: &LookupKey) -> Vec<Candidate> {
+        Vec::new()
+    }
     /// Verified entries under an action key.
     fn get(&self, action: &ActionKey, tier: Tier) -> Vec<Candidate>;
     /// Which of these entries, all fit for one command, are believed, as indices: none, or some

@@ -22,7 +22,7 @@ use crate::digests::{FileDigests, Identity};
 use crate::invocation::Invocation;
 use crate::nearby::Nearby;
 use crate::paths::{Named, Roots};
-use quarry_trust::{ActionKey, Digest};
+use quarry_trust::{ActionKey, Digest, LookupKey};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -269,6 +269,17 @@ struct Wanted {
     description: Digest,
 }
 
+/// What peers offer under a key: what came before anybody asked, and only then what they answer.
+pub(super) fn offers(
+    cache: &dyn Cache,
+    lookup: &LookupKey,
+) -> impl Iterator<Item = Vec<Candidate>> {
+    [true, false].into_iter().map(move |here| match here {
+        true => cache.foreseen(lookup),
+        false => cache.predict(lookup, Tier::Peers),
+    })
+}
+
 /// One lookup.
 pub(super) struct Trip<'a> {
     pub pipeline: &'a Pipeline,
@@ -306,13 +317,11 @@ impl Trip<'_> {
             }
         }
         // A key formed from a peer's prediction goes no further than the entries it came with.
-        let mut offered = self.cache.predict(&lookup, Tier::Peers);
-        for key in self.keys(&offered, Tier::Peers) {
-            if let Some(hit) = self.restore_one(&mut offered, &key, caller) {
-                return Some(hit);
-            }
-        }
-        None
+        offers(self.cache, &lookup).find_map(|mut offered| {
+            let keys = self.keys(&offered, Tier::Peers);
+            let mut keys = keys.iter();
+            keys.find_map(|key| self.restore_one(&mut offered, key, caller))
+        })
     }
 
     /// The distinct actions that predictions lead to, given the files as they are.

@@ -13,6 +13,7 @@ use crate::invocation::Invocation;
 use crate::ipc::protocol::Replay;
 use crate::paths::Roots;
 use crate::pipeline::believed::{Want, executes};
+use crate::pipeline::find::offers;
 use crate::pipeline::{
     Cache, Caller, Candidate, Hit, Object, Pipeline, Tier, read_prediction, temporary,
 };
@@ -83,11 +84,11 @@ impl Trip<'_> {
             }
         }
         // A key formed from a peer's prediction goes no further than the entries it came with.
-        let mut offered = self.cache.predict(&lookup, Tier::Peers);
-        let keys = self.keys(&offered, Tier::Peers);
-        keys.iter()
-            .filter(|key| !key.alone)
-            .find_map(|key| self.restore_one(&mut offered, key, caller))
+        offers(self.cache, &lookup).find_map(|mut offered| {
+            let keys = self.keys(&offered, Tier::Peers);
+            let mut keys = keys.iter().filter(|key| !key.alone);
+            keys.find_map(|key| self.restore_one(&mut offered, key, caller))
+        })
     }
 
     fn keys(&self, candidates: &[Candidate], tier: Tier) -> Vec<Wanted> {
