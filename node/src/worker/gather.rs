@@ -8,7 +8,7 @@
 //! that no build has asked for; more fetched in vain than the limits below.
 
 use super::believing::Believing;
-use super::cache::objects_of;
+use super::fetching::objects_of;
 use crate::service::policy;
 use crate::store::{Offer, Pinned};
 use crate::swarm::Ask;

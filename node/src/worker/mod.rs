@@ -6,6 +6,7 @@ pub mod believing;
 pub mod cache;
 pub mod disputes;
 pub mod elsewhere;
+mod fetching;
 mod gather;
 pub mod hearing;
 pub mod host;
