@@ -67,8 +67,13 @@ struct State {
 }
 
 impl State {
-    fn has_room(&mut self) -> bool {
+    /// Lets go what nobody has used for long.
+    fn forget(&mut self) {
         self.unused.retain(|_, entry| entry.at.elapsed() < IN_VAIN);
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.forget();
         self.broken = self.broken.filter(|(_, since)| since.elapsed() < IN_VAIN);
         let all = self.unused.values();
         let broken = self.broken.map_or(0, |(bytes, _)| bytes);
@@ -96,7 +101,8 @@ impl Gathered {
     /// What teammates offered for a question, as far as the objects are here; of whom, and for
     /// whom.
     pub(super) fn offers(&self, ask: &Ask) -> Vec<(PeerId, Scope, Offer)> {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.forget();
         let fits = |(key, entry): &(&Key, &Unused)| match ask {
             Ask::Lookup(lookup) => entry.lookup == *lookup,
             Ask::Action(action) => key.0 == *action,
