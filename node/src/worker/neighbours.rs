@@ -1,7 +1,8 @@
 //! What was put in place after what, so that a teammate's build need not ask for each by itself.
 //!
 //! Enters: an action, the journal. Leaves: the actions that the same target directory was given
-//! after it, the newest of each unit, in the order of their last use. Must never happen here: a
+//! after it, the newest of each unit, in the order of their last use; at the end, what the same
+//! build began with. Must never happen here: a
 //! verdict about who may see an entry; two walks through the journal at once.
 
 use crate::store::{How, Placed, Store};
@@ -16,6 +17,8 @@ const ROWS_MAX: usize = 20_000;
 const FRESH: Duration = Duration::from_secs(30);
 /// An action that is not among it is looked for in the journal again after so long.
 const AGAIN: Duration = Duration::from_secs(10);
+/// Between two units of one build no more time passes, milliseconds.
+const PAUSE: u64 = 5 * 60 * 1000;
 /// Neighbours of one action, at most.
 const NEXT_MAX: usize = 64;
 
@@ -116,7 +119,16 @@ impl Known {
         }
         let next = self.rows[at + 1..].iter();
         let next = next.take_while(|row| row.place == place);
-        next.map(|row| row.action).take(NEXT_MAX).collect()
+        // Of what is compiled at once some is done sooner than what was begun before it: so the
+        // same build's beginning follows its end.
+        let same_build = |pair: &&[Row]| pair[0].place == place && pair[1].at - pair[0].at <= PAUSE;
+        let before = self.rows[..=at].windows(2).rev();
+        let before = before.take_while(same_build).count();
+        let begun = self.rows[at - before..at].iter();
+        next.chain(begun)
+            .map(|row| row.action)
+            .take(NEXT_MAX)
+            .collect()
     }
 
     fn serves(&self, action: &ActionKey) -> bool {
@@ -200,8 +212,9 @@ mod tests {
         let neighbours = Neighbours::default();
         let after = |name| neighbours.after(&action(name), &|_| true, &store);
         assert_eq!(after("script"), ["run", "a", "c", "b"].map(action));
-        assert_eq!(after("c"), [action("b")]);
-        for last in ["b", "b before", "a released", "q", "unheard of"] {
+        assert_eq!(after("c"), ["b", "script", "run", "a"].map(action));
+        assert_eq!(after("b"), ["script", "run", "a", "c"].map(action));
+        for last in ["b before", "a released", "q", "unheard of"] {
             assert_eq!(after(last), [], "{last}");
         }
     }
