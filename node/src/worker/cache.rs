@@ -12,6 +12,7 @@ use crate::swarm::{Ask, Swarm, SwarmError};
 use crate::team::{self, Audience, Team};
 use crate::worker::announcer::Announcer;
 use crate::worker::disputes::Disputes;
+use crate::worker::fetching::objects_of;
 use crate::worker::gather::{Gathered, Turns};
 use crate::worker::hearing::Hearing;
 use crate::worker::signatures::Signatures;
@@ -477,7 +478,7 @@ impl NodeCache {
             signed,
         };
         self.store.put(&entry, &offer).map_err(io::Error::other)?;
-        self.counters.stored(entry.objects().map(|o| o.size).sum());
+        self.counters.stored(objects_of(&entry));
         self.announce(&entry);
         Ok(entry)
     }

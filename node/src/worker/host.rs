@@ -171,7 +171,8 @@ impl Host for NodeHost {
             Ask::Lookup(key) => self.store.offers(key, MAX_OFFERS),
             Ask::Action(key) => self.store.entries(key),
             Ask::Crate(name) => self.of_crate(to, name),
-            Ask::Next(action) => self.next(to, action),
+            // Each of these was looked at already.
+            Ask::Next(action) => return self.next(to, action).unwrap_or_default(),
         };
         let mut offers = found.unwrap_or_default();
         offers.retain(|offer| self.visible(to, offer).is_some());
