@@ -100,6 +100,28 @@ fn a_compiler_whose_files_changed_is_asked_again() {
 }
 
 #[test]
+fn path_is_no_part_of_a_question_and_the_compiler_it_leads_to_is() {
+    let alice = Dev::new("alice");
+    alice.start();
+    let (copy, empty) = (alice.path("toolchain"), alice.path("cargo/bin"));
+    toolchain(&copy);
+    std::fs::create_dir_all(&empty).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let with = |first: &Path| {
+        let rest = std::env::split_paths(&path);
+        let path = std::env::join_paths(std::iter::once(first.to_owned()).chain(rest)).unwrap();
+        let mut command = asking(&alice, Path::new("rustc"), &["--print=sysroot"]);
+        let said = command.env("PATH", path).output().unwrap();
+        String::from_utf8(said.stdout).unwrap()
+    };
+    let here = with(&alice.path("nothing"));
+    let elsewhere = || assert_eq!(with(&empty), here);
+    assert_eq!(answered(&alice, elsewhere), 1, "another cargo home, say");
+    let other = || assert_eq!(Path::new(with(&copy.join("bin")).trim()), copy);
+    assert_eq!(answered(&alice, other), 0, "another compiler");
+}
+
+#[test]
 fn errors_and_warnings_are_said_by_the_compiler_each_time() {
     let alice = Dev::new("alice");
     alice.start();

@@ -25,8 +25,10 @@ const FACTS: &[&str] = &[
     "sysroot",
     "target-libdir",
 ];
-/// Variables that say where and by whom something was started: rustc reads none of them.
-const ELSEWHERE: &[&str] = &["OLDPWD", "PWD", "SHLVL", "_"];
+/// Variables that say where and by whom something was started. Rustc reads none of them to say
+/// what is asked here; by `PATH` it finds linkers, and nothing is linked. (Which rustc `PATH`
+/// leads to is no part of the question either: its path and its content are the key's.)
+const ELSEWHERE: &[&str] = &["OLDPWD", "PATH", "PWD", "SHLVL", "_"];
 
 /// A question that can be answered from memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,7 +203,9 @@ mod tests {
         let with = |env: &[(&str, &str)]| question(&inv("rustc -vV", env));
         let plain = with(&[]);
         assert!(plain.is_some());
-        assert_eq!(with(&[("CARGO_HOME", "/c"), ("PWD", "/w")]), plain);
+        // A rustup proxy puts its cargo home's programs in front: another one's ask the same.
+        let elsewhere = [("CARGO_HOME", "/c"), ("PATH", "/c/bin:/bin"), ("PWD", "/w")];
+        assert_eq!(with(&elsewhere), plain);
         for (name, value) in [
             ("RUSTC_BOOTSTRAP", "1"),
             ("RUSTC_BOOTSTRAP", ""),
