@@ -88,6 +88,58 @@ fn a_shell_sees_all_variables_and_so_they_count() {
 }
 
 #[test]
+fn c_is_compiled_once_for_all_checkouts_and_cargo_homes_of_a_machine() {
+    let alice = Dev::new("alice");
+    let main = format!(
+        "{DECLARED} let object = out().join(\"x.o\"); \
+         let mut cc = std::process::Command::new(\"cc\"); \
+         assert!(cc.args([\"-g\", \"-c\", \"-o\"]).arg(object).arg(\"x.c\").status().unwrap().success()); \
+         note(\"compiled\");"
+    );
+    let path = std::env::var("PATH").unwrap();
+    let checkout = |name: &str| {
+        let unpacked = format!("{name}/cargo/registry/src/index-1/w");
+        let mut there = place(&alice, &unpacked, &main, &[("x.c", "int x;\n")]);
+        let home = alice.path(&format!("{name}/cargo"));
+        let home = home.to_str().unwrap();
+        let pwd = there.at.to_str().unwrap().to_owned();
+        there.set("CARGO_HOME", Some(home));
+        // As rustup has it.
+        there.set("PATH", Some(&format!("{home}/bin:{path}")));
+        there.set("PWD", Some(&pwd));
+        there
+    };
+    let here = checkout("here");
+    let mut there = checkout("quite/another/place");
+    let first = how("1 miss", fresh(&here));
+    assert_eq!(
+        how("1 hit", fresh(&there)),
+        first,
+        "what the first run made"
+    );
+    there.nothing_left();
+    let (alias, home) = (alice.path("alias"), alice.path("quite/another/place/cargo"));
+    symlink(&there.at, &alias).unwrap();
+    let home = home.to_str().unwrap();
+    for (variable, value) in [
+        // What leads to other programs, what nobody knows, and another name of the directory.
+        ("PATH", format!("{home}/other:{path}")),
+        ("MYAPP", "one".to_owned()),
+        ("PWD", alias.to_str().unwrap().to_owned()),
+    ] {
+        let before = match variable {
+            "PATH" => Some(format!("{home}/bin:{path}")),
+            "PWD" => Some(there.at.to_str().unwrap().to_owned()),
+            _ => None,
+        };
+        there.set(variable, Some(&value));
+        assert_ne!(how("1 miss", fresh(&there)), first, "{variable}");
+        there.set(variable, before.as_deref());
+        assert_eq!(how("1 hit", fresh(&there)), first, "{variable} as it was");
+    }
+}
+
+#[test]
 fn a_link_of_another_checkout_leads_elsewhere() {
     let alice = Dev::new("alice");
     let main = format!(

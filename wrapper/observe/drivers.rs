@@ -46,6 +46,26 @@ fn is_driver(program: &[u8]) -> bool {
     NAMES.contains(&name)
 }
 
+/// Whether a program is one of the system's own C compilers, assemblers and shells. They take PWD
+/// for their working directory's name where it is absolute and leads there, and read it for nothing
+/// else (POSIX for shells; `getpwd` of GCC and binutils, `current_path` of LLVM).
+pub(super) fn is_placed(program: &[u8]) -> bool {
+    const NAMES: [&[u8]; 5] = [b"as", b"bash", b"cc1", b"cc1plus", b"dash"];
+    const DRIVERS: [&[u8]; 3] = [b"gcc", b"g++", b"clang"];
+    let system = [&b"/usr/"[..], b"/bin/", b"/lib/"];
+    if !system.iter().any(|dir| program.starts_with(dir)) || program.starts_with(b"/usr/local/") {
+        return false;
+    }
+    let name = program.rsplit(|b| *b == b'/').next().unwrap_or(program);
+    // `x86_64-linux-gnu-gcc-14`, `x86_64-linux-gnu-as`: the machine in front, a version behind.
+    let mut parts = name.rsplit(|b| *b == b'-');
+    let mut last = parts.next().unwrap_or(name);
+    if last.iter().all(|b| b.is_ascii_digit() || *b == b'.') {
+        last = parts.next().unwrap_or(last);
+    }
+    NAMES.contains(&name) || last == b"as" || DRIVERS.contains(&last)
+}
+
 /// Calls with the arguments for this program.
 ///
 /// # Safety

@@ -9,7 +9,8 @@
 //! a question that goes unnoted while the log still looks whole.
 //!
 //! In a build script's run (`run.rs`) every call counts, in each process that takes part; a
-//! record's object is then `rustc` where the process is a compiler, and else empty.
+//! record's object is then `rustc` where the process is a compiler, `pwd` where it is one of those
+//! that take PWD for nothing but their working directory's name, and else empty.
 //!
 //! A record: `Q`, kind, outcome, 0, length of the object's name and of the text (16 bit little
 //! endian each), the object's name, the text. It is read by `wrapper/src/observer/log.rs`.
@@ -109,6 +110,8 @@ static ACTIVE: AtomicBool = AtomicBool::new(false);
 static RUN: AtomicBool = AtomicBool::new(false);
 /// Whether this process of such a run is a compiler.
 static COMPILER: AtomicBool = AtomicBool::new(false);
+/// Whether this process of such a run takes PWD for nothing but its working directory's name.
+static PLACED: AtomicBool = AtomicBool::new(false);
 static LOG: AtomicI32 = AtomicI32::new(-1);
 static USED: AtomicUsize = AtomicUsize::new(0);
 static TABLE: [AtomicU64; SEEN] = [const { AtomicU64::new(0) }; SEEN];
@@ -350,8 +353,12 @@ fn write_record(kind: Kind, outcome: Outcome, caller: usize, text: &[u8], once: 
             object = CStr::from_ptr(info.file).to_bytes();
         }
     }
-    if RUN.load(Ordering::Acquire) && COMPILER.load(Ordering::Acquire) {
-        object = b"rustc";
+    if RUN.load(Ordering::Acquire) {
+        if COMPILER.load(Ordering::Acquire) {
+            object = b"rustc";
+        } else if PLACED.load(Ordering::Acquire) {
+            object = b"pwd";
+        }
     }
     let mut record = Record {
         bytes: [0; 8 + 2 * TEXT_MAX],

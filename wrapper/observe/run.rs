@@ -11,7 +11,7 @@
 use super::calls::readlink_real;
 use super::drivers::{self, Arguments};
 use super::{
-    ACTIVE, COMPILER, Kind, LOG, Outcome, RUN, Strings, TEXT_MAX, contains, environ, foreign,
+    ACTIVE, COMPILER, Kind, LOG, Outcome, PLACED, RUN, Strings, TEXT_MAX, contains, environ, foreign,
     look_around, missing, note, open_log, real, say,
 };
 use core::arch::naked_asm;
@@ -162,7 +162,9 @@ pub(super) fn begin(arguments: Strings) -> bool {
         real(c"/proc/self/exe".as_ptr(), itself.as_mut_ptr(), TEXT_MAX)
     };
     let length = usize::try_from(length).unwrap_or(0);
-    say(Kind::Entered, itself.get(..length).unwrap_or(b""));
+    let itself = itself.get(..length).unwrap_or(b"");
+    say(Kind::Entered, itself);
+    PLACED.store(drivers::is_placed(itself), Ordering::SeqCst);
     // SAFETY: what the loader gave, before any thread but this one exists.
     unsafe {
         given(own_environment());

@@ -12,6 +12,8 @@ const VERSION: &[u8] = b"1";
 
 /// Stands in a build script's run for the object, in records of a process that is a compiler.
 pub const COMPILER: &str = "rustc";
+/// The same in records of a process that takes PWD for nothing but its working directory's name.
+pub const PLACED: &str = "pwd";
 
 /// What was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +72,7 @@ pub struct Record<'l> {
     /// What the answer was.
     pub outcome: Outcome,
     /// The object that asked; empty where the loader knows none. In a build script's run
-    /// [`COMPILER`], or empty.
+    /// [`COMPILER`], [`PLACED`], or empty.
     pub object: &'l Path,
     /// An absolute path, or a name.
     pub text: &'l OsStr,

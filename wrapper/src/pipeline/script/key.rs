@@ -17,6 +17,7 @@ use crate::pipeline::{Pipeline, Tier, observed};
 use quarry_trust::Digest;
 use quarry_trust::digest::Hasher;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -31,6 +32,9 @@ pub(super) const ROOTS: &str = "=roots";
 pub(super) const ENVIRONMENT: &str = "=environment";
 /// Before the name of a program that was to be started and is nowhere in PATH.
 pub(super) const NOWHERE: &str = "=nowhere ";
+/// Stands among the variables where only programs read PWD that take it for their working
+/// directory's name: what matters is that it is no other name than the system's.
+pub(super) const PWD_IS_PLAIN: &str = "=pwd";
 /// What a variable that leads to qwrap says, wherever that lies.
 const OUR_WRAPPER: &str = "=qwrap";
 /// Before the name of a directory among the files: all that lies below it.
@@ -124,6 +128,13 @@ fn counts(name: &str) -> bool {
     ];
     let passed_over = super::seen::PASSED_OVER.contains(&name) || NAMES.contains(&name);
     !passed_over && !BEGINNINGS.iter().any(|b| name.starts_with(b))
+}
+
+/// Whether a PWD leads nowhere, or is what the system calls the directory that it leads to. Whoever
+/// takes it for the working directory's name where it leads there then learns nothing from it.
+pub(super) fn pwd_is_plain(pwd: &OsStr) -> bool {
+    let real = fs::canonicalize(pwd).ok();
+    real.is_none_or(|real| real.as_os_str() == pwd)
 }
 
 /// What turns names into a description.
@@ -251,7 +262,7 @@ impl Keying<'_> {
     }
 
     /// All variables but those that cargo tells, which stand for themselves, and those that tell of
-    /// a terminal or a session.
+    /// a terminal or a session; with placeholders, and a mark where one stands.
     fn environment(&self) -> Value {
         let mut all: Vec<_> = self
             .inv
@@ -267,7 +278,11 @@ impl Keying<'_> {
         for (name, value) in all {
             text.extend_from_slice(name.as_bytes());
             text.push(b'=');
-            text.extend_from_slice(value.as_bytes());
+            match self.normal(value) {
+                // No variable's text is empty, and none has a null in it.
+                Some(normal) => text.extend([b"\0\0", normal.as_slice()].concat()),
+                None => text.extend_from_slice(value.as_bytes()),
+            }
             text.push(0);
         }
         Value::Keyed(Digest::keyed(&self.secret, &text))
@@ -290,31 +305,24 @@ impl Keying<'_> {
                 false => Value::Public("=somewhere".to_owned()),
             };
         }
+        if name == PWD_IS_PLAIN {
+            let plain = self.programs.pwd().is_some_and(pwd_is_plain);
+            return Value::Public(if plain { "plain" } else { "another name" }.to_owned());
+        }
         if self.programs.leads_to_wrapper(name) {
             return Value::Public(OUR_WRAPPER.to_owned());
         }
-        let raw = self.inv.var(name);
-        let Some(text) = raw.and_then(|raw| raw.to_str()).filter(|_| is_told(name)) else {
-            return value(
-                self.inv,
-                self.roots,
-                name,
-                crate::action::Use::Literal,
-                &self.secret,
-            );
-        };
-        let normal = self.roots.normalise(text.as_bytes());
-        // What looks like a placeholder already is not taken for one.
-        let normal = String::from_utf8(normal)
-            .ok()
-            .filter(|_| !text.contains("/quarry/"));
+        // PATH leads into cargo's home, too: rustup puts its programs in front.
+        let symbolic = is_told(name) || name == "PATH";
+        let raw = self.inv.var(name).filter(|_| symbolic);
+        let normal = raw.and_then(|raw| String::from_utf8(self.normal(raw)?).ok());
         match normal {
-            Some(normal) if normal != text && is_public(name) => Value::Symbolic(normal),
-            Some(normal) if normal != text => {
+            Some(normal) if is_public(name) => Value::Symbolic(normal),
+            Some(normal) => {
                 let said = [name.as_bytes(), b"~", normal.as_bytes()].concat();
                 Value::Keyed(Digest::keyed(&self.secret, &said))
             }
-            _ => value(
+            None => value(
                 self.inv,
                 self.roots,
                 name,
@@ -322,6 +330,16 @@ impl Keying<'_> {
                 &self.secret,
             ),
         }
+    }
+
+    /// A text with placeholders, where that is another. What looks like one already is not taken
+    /// for one.
+    fn normal(&self, text: &OsStr) -> Option<Vec<u8>> {
+        const PLACEHOLDER: &[u8] = b"/quarry/";
+        let text = text.as_bytes();
+        let has_one = text.windows(PLACEHOLDER.len()).any(|w| w == PLACEHOLDER);
+        let normal = self.roots.normalise(text);
+        (normal != text && !has_one).then_some(normal)
     }
 
     /// All that lies in a directory, by name, kind and content, without what is built, git's

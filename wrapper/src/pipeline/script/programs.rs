@@ -41,6 +41,11 @@ impl<'a> Programs<'a> {
         }
     }
 
+    /// What the script was told of the directory that cargo was started in.
+    pub(super) fn pwd(&self) -> Option<&'a OsStr> {
+        self.inv.var("PWD")
+    }
+
     /// The names of programs that were to be started and are nowhere, where every other one is the
     /// compiler in the key, named by its own path, or qwrap, which inside a run becomes the
     /// compiler that it was given; and where each began with what cargo gave the script of all

@@ -5,11 +5,11 @@
 //! observed passed over, a change outside OUT_DIR passed over.
 
 use super::Facts;
-use super::key::NOWHERE;
+use super::key::{NOWHERE, PWD_IS_PLAIN, pwd_is_plain};
 use super::programs::{Programs, WRAPPERS};
 use crate::action::Look;
 use crate::compiler::Bypass;
-use crate::observer::log::{COMPILER, Kind, Outcome, Record};
+use crate::observer::log::{COMPILER, Kind, Outcome, PLACED, Record};
 use crate::paths::{RootKind, Roots};
 use crate::pipeline::observed::{lexical, nothing_to_know, of_the_kernel};
 use std::collections::BTreeSet;
@@ -71,6 +71,7 @@ pub(super) fn seen(
         cargo: roots
             .root(RootKind::Cargo)
             .and_then(|dir| fs::canonicalize(dir).ok()),
+        plain_pwd: known.pwd().filter(|pwd| pwd_is_plain(pwd)),
         written: BTreeSet::new(),
         seen: Seen::default(),
     };
@@ -110,6 +111,8 @@ struct Taking<'a> {
     roots: Vec<PathBuf>,
     /// Cargo's home, as the filesystem calls it.
     cargo: Option<PathBuf>,
+    /// PWD, where it is no other name of a directory than the system's.
+    plain_pwd: Option<&'a OsStr>,
     written: BTreeSet<PathBuf>,
     seen: Seen,
 }
@@ -217,6 +220,10 @@ impl Taking<'_> {
         let Some(name) = record.text.to_str() else {
             return self.alone("names");
         };
+        if name == "PWD" && self.names_itself(record) {
+            self.seen.variables.insert(PWD_IS_PLAIN.to_owned());
+            return Ok(());
+        }
         let of_crashes = OF_CRASHES.contains(&name) && is_compilers(record);
         if !name.starts_with("QUARRY") && !PASSED_OVER.contains(&name) && !of_crashes {
             self.seen.variables.insert(name.to_owned());
@@ -224,8 +231,18 @@ impl Taking<'_> {
         Ok(())
     }
 
+    /// Whether a program asks by PWD how its working directory is called, and is told what it
+    /// would be told without: what PWD says then makes nothing.
+    fn names_itself(&self, record: &Record<'_>) -> bool {
+        self.plain_pwd.is_some() && record.object == Path::new(PLACED)
+    }
+
     fn path(&mut self, record: &Record<'_>) -> Result<(), Bypass> {
         let path = plain(record.text);
+        let is_pwd = record.kind == Kind::Look && self.plain_pwd.is_some_and(|pwd| path == pwd);
+        if is_pwd && self.names_itself(record) {
+            return Ok(());
+        }
         if self.facts.is_out(&path) || nothing_to_know(&path) {
             return Ok(());
         }

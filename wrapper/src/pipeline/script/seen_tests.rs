@@ -229,3 +229,33 @@ fn what_a_compiler_reads_for_its_messages_tells_nothing_and_what_a_script_reads_
         assert_eq!(g.seen(&read).unwrap().variables.len(), 1, "{name}");
     }
 }
+
+#[test]
+fn what_pwd_says_makes_nothing_where_it_names_a_directory_as_the_system_does() {
+    let mut g = Ground::new();
+    symlink(g.path("ws"), g.path("alias")).unwrap();
+    let of = |seen: &Seen| seen.variables.iter().cloned().collect::<Vec<_>>();
+    for (pwd, by, variable, looks) in [
+        ("ws", PLACED, PWD_IS_PLAIN, 0),
+        ("nothing/there", PLACED, PWD_IS_PLAIN, 0),
+        ("alias", PLACED, "PWD", 1),
+        ("ws", "", "PWD", 1),
+        ("ws", COMPILER, "PWD", 1),
+    ] {
+        let pwd = g.path(pwd);
+        g.inv.env.retain(|(name, _)| name != "PWD");
+        g.inv.env.push(("PWD".into(), pwd.clone().into()));
+        let there = match Path::new(&pwd).exists() {
+            true => Outcome::Done,
+            false => Outcome::Absent,
+        };
+        let asked = [
+            (Kind::Variable, Outcome::Done, "PWD".to_owned()),
+            (Kind::Look, there, pwd.clone()),
+        ];
+        let seen = g.seen_by(by, &asked).unwrap();
+        assert_eq!(of(&seen), [variable], "{pwd} by {by:?}");
+        let counted = seen.looks.len() + seen.absent.len() + seen.alone.len();
+        assert_eq!(counted, looks, "{pwd} by {by:?}: {seen:?}");
+    }
+}
