@@ -6,7 +6,7 @@
 //! front where the program is the driver of a C compiler: what the caller says later wins. Must
 //! never happen here: a program that is started with less than its caller gave it.
 
-use super::TEXT_MAX;
+use super::{Kind, Outcome, TEXT_MAX, note};
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
 
@@ -64,6 +64,41 @@ pub(super) fn is_placed(program: &[u8]) -> bool {
         last = parts.next().unwrap_or(last);
     }
     NAMES.contains(&name) || last == b"as" || DRIVERS.contains(&last)
+}
+
+/// Notes what a macro starts: the program and its arguments, a separator behind each; nothing of
+/// them where they do not fit.
+///
+/// # Safety
+/// `program` is a string or null, `arguments` a list of strings up to null, or null.
+pub(super) unsafe fn note_words(program: usize, arguments: Arguments, caller: usize) {
+    let mut text = [0; TEXT_MAX];
+    let mut length = 0;
+    let mut fits = true;
+    let mut put = |word: &[u8]| {
+        fits &= !word.contains(&SEPARATOR);
+        match text.get_mut(length..length + word.len() + 1) {
+            Some([place @ .., end]) => {
+                place.copy_from_slice(word);
+                *end = SEPARATOR;
+                length += word.len() + 1;
+            }
+            _ => fits = false,
+        }
+    };
+    // SAFETY: the caller's.
+    unsafe {
+        if program != 0 && !arguments.is_null() && !(*arguments).is_null() {
+            put(CStr::from_ptr(program as *const c_char).to_bytes());
+            let mut at = arguments.add(1);
+            while !(*at).is_null() {
+                put(CStr::from_ptr(*at).to_bytes());
+                at = at.add(1);
+            }
+        }
+    }
+    let text = text.get(..length).filter(|_| fits).unwrap_or(b"");
+    note(Kind::Spawn, Outcome::Done, caller, text);
 }
 
 /// Calls with the arguments for this program.

@@ -345,7 +345,8 @@ macro_rules! starting {
             let real: Six = unsafe { core::mem::transmute($real()) };
             if !RUN.load(Ordering::Acquire) {
                 if foreign(caller) {
-                    note(Kind::Spawn, Outcome::Done, caller, b"");
+                    // SAFETY: the caller's own program and arguments.
+                    unsafe { drivers::note_words(b, e as Arguments, caller) };
                 }
                 return real(a, b, c, d, e, f as Environment);
             }

@@ -262,7 +262,11 @@ impl Moved {
             &package
         };
         let name = remapped(from, roots)?;
-        let elsewhere = |path: &Path| Some(copy.join(path.strip_prefix(from).ok()?));
+        // Without a slash at the end, as cargo names a directory.
+        let elsewhere = |path: &Path| -> Option<PathBuf> {
+            let below = copy.join(path.strip_prefix(from).ok()?);
+            Some(below.components().collect())
+        };
         let mut left = (MAX_FILES, MAX_BYTES);
         let target = roots.root(crate::paths::RootKind::Target);
         copy_tree(&package, &elsewhere(&package)?, target, &mut left).ok()?;

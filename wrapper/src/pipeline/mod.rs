@@ -18,6 +18,7 @@ mod links;
 pub mod loosen;
 mod moved;
 mod observed;
+mod own_workspace;
 pub mod places;
 mod queries;
 pub mod recheck;
