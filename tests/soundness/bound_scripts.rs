@@ -100,7 +100,7 @@ fn c_is_compiled_once_for_all_checkouts_and_cargo_homes_of_a_machine() {
     let checkout = |name: &str| {
         let unpacked = format!("{name}/cargo/registry/src/index-1/w");
         let mut there = place(&alice, &unpacked, &main, &[("x.c", "int x;\n")]);
-        let home = alice.path(&format!("{name}/cargo"));
+        let home = alice.path(format!("{name}/cargo"));
         let home = home.to_str().unwrap();
         let pwd = there.at.to_str().unwrap().to_owned();
         there.set("CARGO_HOME", Some(home));

@@ -337,7 +337,7 @@ fn unpacked<'d>(dev: &'d Dev, name: &str, expression: &str) -> Place<'d> {
     let at = format!("{name}/cargo/registry/src/index-1/w");
     let mut there = place(dev, &at, expression, &[]);
     fs::remove_file(there.at.join("Cargo.toml")).unwrap();
-    let (home, target) = (dev.path(&format!("{name}/cargo")), there.at.join("target"));
+    let (home, target) = (dev.path(format!("{name}/cargo")), there.at.join("target"));
     there.set("CARGO_HOME", home.to_str());
     there.set("CARGO_TARGET_DIR", target.to_str());
     there.args = vec!["--manifest-path".into(), "app/Cargo.toml".into()];
@@ -361,7 +361,7 @@ fn a_macro_that_asks_for_its_packages_workspace_is_kept_where_there_is_none() {
 
 /// A checkout whose library only hands on what a downloaded one asks.
 fn downloading<'d>(dev: &'d Dev, name: &str) -> Place<'d> {
-    let home = dev.path(&format!("{name}/cargo"));
+    let home = dev.path(format!("{name}/cargo"));
     let packages = home.join("registry/src/index-1");
     let one = |manifest: String| manifest.replace("0.1.0", "1.0.0");
     let sum = "{\"files\":{},\"package\":null}";
