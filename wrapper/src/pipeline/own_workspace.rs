@@ -21,6 +21,9 @@ const SEPARATOR: u8 = 0x1f;
 /// The question, but for its last word.
 const ASKED: [&[u8]; 3] = [b"locate-project", b"--workspace", b"--message-format=plain"];
 const MANIFEST: &[u8] = b"--manifest-path=";
+/// Where one of these stands the manifest may be a workspace's, or name one: the word, and the
+/// ways in which TOML spells a letter otherwise.
+const MAY_NAME_A_WORKSPACE: [&str; 4] = ["workspace", "\\u", "\\U", "\\x"];
 /// Bytes of a manifest.
 const MANIFEST_MAX: u64 = 1 << 20;
 
@@ -41,9 +44,13 @@ pub(super) fn asked(words: &OsStr, inv: &Invocation, roots: &Roots) -> Option<[P
     let is_own = cargo.is_absolute() && real(cargo).is_some_and(|c| Some(c) == real(&own));
     let length = fs::metadata(&manifest).ok()?.len();
     let text = (length <= MANIFEST_MAX).then(|| fs::read_to_string(&manifest).ok())??;
-    // Where this word stands the manifest may be a workspace's, or name one.
-    let alone = !text.contains("workspace") && stands_alone(inv)?;
+    let alone = !may_name_a_workspace(&text) && stands_alone(inv)?;
     (is_own && alone).then_some([manifest, own])
+}
+
+fn may_name_a_workspace(manifest: &str) -> bool {
+    let mut parts = MAY_NAME_A_WORKSPACE.iter();
+    parts.any(|part| manifest.contains(part))
 }
 
 /// Whether cargo finds no manifest in any directory above the package's, up to its own home as it
@@ -65,4 +72,51 @@ pub(super) fn stands_alone(inv: &Invocation) -> Option<bool> {
 fn package(inv: &Invocation) -> Option<&Path> {
     let package = inv.nonempty_var("CARGO_MANIFEST_DIR").map(Path::new);
     package.filter(|path| path.is_absolute())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_that_could_name_a_workspace_is_told_by_every_spelling() {
+        assert!(!may_name_a_workspace("[package]\nname = \"w\"\n"));
+        for spelled in [
+            "[workspace]",
+            "package.workspace = \"..\"",
+            "[\"\\u0077orkspace\"]",
+            "[\"\\U00000077orkspace\"]",
+            "[\"\\x77orkspace\"]",
+        ] {
+            assert!(may_name_a_workspace(spelled), "{spelled}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_manifest_above_counts_up_to_cargos_home() {
+        let dir = tempfile::tempdir().unwrap();
+        let package = dir.path().join("home/registry/src/i/w");
+        fs::create_dir_all(&package).unwrap();
+        let inv = Invocation {
+            argv: Vec::new(),
+            env: vec![
+                ("CARGO_MANIFEST_DIR".into(), package.clone().into()),
+                ("CARGO_HOME".into(), dir.path().join("home").into()),
+            ],
+            cwd: package,
+            started: Vec::new(),
+        };
+        for (above, alone) in [
+            ("Cargo.toml", true),
+            ("home/registry/src/i/w/Cargo.toml", true),
+            ("home/registry/src/i/Cargo.toml", false),
+            ("home/registry/Cargo.toml", false),
+            ("home/Cargo.toml", false),
+        ] {
+            let above = dir.path().join(above);
+            fs::write(&above, "").unwrap();
+            assert_eq!(stands_alone(&inv), Some(alone), "{}", above.display());
+            fs::remove_file(above).unwrap();
+        }
+    }
 }
