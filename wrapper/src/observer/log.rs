@@ -3,7 +3,9 @@
 //! Enters: bytes that a compiler's process wrote, so anything. Leaves: records, or nothing where
 //! they are not whole. The form is described in `wrapper/observe/observe.rs`.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::io::{self, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -121,6 +123,44 @@ pub fn parse(mut bytes: &[u8]) -> Option<Vec<Record<'_>>> {
     began.then_some(records)
 }
 
+/// A log without repetitions: each process of a run notes what it asks, and hundreds of compilers
+/// ask for the same headers. That a program began, was to begin or did not is kept each time. What
+/// is not whole stays so.
+///
+/// # Errors
+/// What reading gave; `InvalidData` where more than `most` bytes are left.
+pub fn distinct(from: &mut impl Read, most: usize) -> io::Result<Vec<u8>> {
+    const READ_AT_ONCE: usize = 1 << 20;
+    let mut from = BufReader::with_capacity(READ_AT_ONCE, from);
+    let mut known: HashSet<Vec<u8>> = HashSet::new();
+    let mut all = Vec::new();
+    let mut record = Vec::new();
+    loop {
+        record.clear();
+        Read::by_ref(&mut from).take(8).read_to_end(&mut record)?;
+        if let &[_, _, _, _, o1, o2, t1, t2] = record.as_slice() {
+            let length = |a, b| u64::from(u16::from_le_bytes([a, b]));
+            let rest = length(o1, o2) + length(t1, t2);
+            Read::by_ref(&mut from)
+                .take(rest)
+                .read_to_end(&mut record)?;
+        }
+        let counted = record.get(1).is_some_and(|kind| b"EFS".contains(kind));
+        if record.is_empty() {
+            return Ok(all);
+        }
+        if counted || !known.contains(&record) {
+            all.extend_from_slice(&record);
+            if all.len() > most {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            if !counted {
+                known.insert(record.clone());
+            }
+        }
+    }
+}
+
 /// The kind; `None` for what is none, and for the mark that something was not noted.
 const fn kind_of(byte: u8) -> Option<Kind> {
     Some(match byte {
@@ -167,6 +207,26 @@ mod tests {
             (records[0].object, records[0].text),
             (Path::new("/m"), OsStr::new("/a"))
         );
+    }
+
+    #[test]
+    fn what_many_processes_ask_is_read_once_and_each_of_them_counts() {
+        let one = [record(b'E', b"/bin/cc"), record(b'R', b"/a.h")].concat();
+        let other = [record(b'S', b"cc"), record(b'R', b"/b.h")].concat();
+        let log = [record(b'H', b"1"), one.clone(), other.clone(), one, other].concat();
+        let left = distinct(&mut log.as_slice(), 1000).unwrap();
+        let records = parse(&left).unwrap();
+        let of = |kind| records.iter().filter(|r| r.kind == kind).count();
+        assert_eq!(
+            (of(Kind::Entered), of(Kind::Spawn), of(Kind::Read)),
+            (2, 2, 2)
+        );
+        assert!(distinct(&mut log.as_slice(), left.len() - 1).is_err());
+        for length in 0..log.len() {
+            let whole = parse(&log[..length]).is_some();
+            let left = distinct(&mut &log[..length], 1000).unwrap();
+            assert_eq!(parse(&left).is_some(), whole, "of {length} bytes");
+        }
     }
 
     #[test]

@@ -21,11 +21,13 @@ use thiserror::Error;
 
 /// The library; empty where this platform has none.
 static LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/observe.so"));
-/// A log that grew larger is not read: a macro that opens ten thousand files writes 2 MiB.
-const LOG_MAX: u64 = 16 << 20;
-
-/// The run of a build script is larger: hundreds of compilers, each with its headers.
-const RUN_LOG_MAX: u64 = 64 << 20;
+/// Where more than this is left of a log without repetitions, it is not read: a macro that opens
+/// ten thousand files writes 2 MiB.
+const LOG_MAX: usize = 16 << 20;
+/// What a build script and hundreds of compilers read is more.
+const RUN_LOG_MAX: usize = 64 << 20;
+/// Bytes of a log with repetitions: OpenSSL's build, ten thousand processes, writes 104 MB.
+const WRITTEN_MAX: u64 = 1 << 30;
 /// Names the log of a build script's run, to its processes and to ourselves inside one.
 pub const RUN: &str = "QUARRY_OBSERVE_RUN";
 /// Stands before each argument for C compilers in that variable, behind the log's path.
@@ -63,7 +65,7 @@ pub struct Observer {
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
-    most: u64,
+    most: usize,
 }
 
 impl Drop for Log {
@@ -187,18 +189,16 @@ impl Observer {
 }
 
 impl Log {
-    /// What was written.
+    /// What was written, without repetitions.
     ///
     /// # Errors
     /// What the system said; `InvalidData` for one that is too large.
     pub fn read(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
         let file = open_regular(&self.path)?;
-        file.take(self.most + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > self.most {
+        if file.metadata()?.len() > WRITTEN_MAX {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         }
-        Ok(bytes)
+        log::distinct(&mut file.take(WRITTEN_MAX), self.most)
     }
 }
 
