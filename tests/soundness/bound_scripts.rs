@@ -87,30 +87,37 @@ fn a_shell_sees_all_variables_and_so_they_count() {
     }
 }
 
+/// A package that was downloaded into a cargo home of its own, whose programs are found first: as
+/// rustup has it. Cargo is started in the package's directory.
+fn unpacked<'d>(dev: &'d Dev, name: &str, main: &str) -> Place<'d> {
+    let at = format!("{name}/cargo/registry/src/index-1/w");
+    let main = format!("{DECLARED} {main}");
+    let mut there = place(dev, &at, &main, &[("x.c", "int x;\n")]);
+    let home = dev.path(format!("{name}/cargo"));
+    there.set("CARGO_HOME", home.to_str());
+    there.set("PATH", Some(&path_of(dev, name, "bin")));
+    let pwd = there.at.to_str().unwrap().to_owned();
+    there.set("PWD", Some(&pwd));
+    there
+}
+
+/// This machine's PATH with a directory of such a home in front.
+fn path_of(dev: &Dev, name: &str, dir: &str) -> String {
+    let first = dev.path(format!("{name}/cargo/{dir}"));
+    format!("{}:{}", first.display(), std::env::var("PATH").unwrap())
+}
+
+/// Compiles C, as a script.
+const COMPILES: &str = "let object = out().join(\"x.o\"); \
+    let mut cc = std::process::Command::new(\"cc\"); \
+    assert!(cc.args([\"-g\", \"-c\", \"-o\"]).arg(object).arg(\"x.c\").status().unwrap().success()); \
+    note(\"compiled\");";
+
 #[test]
 fn c_is_compiled_once_for_all_checkouts_and_cargo_homes_of_a_machine() {
     let alice = Dev::new("alice");
-    let main = format!(
-        "{DECLARED} let object = out().join(\"x.o\"); \
-         let mut cc = std::process::Command::new(\"cc\"); \
-         assert!(cc.args([\"-g\", \"-c\", \"-o\"]).arg(object).arg(\"x.c\").status().unwrap().success()); \
-         note(\"compiled\");"
-    );
-    let path = std::env::var("PATH").unwrap();
-    let checkout = |name: &str| {
-        let unpacked = format!("{name}/cargo/registry/src/index-1/w");
-        let mut there = place(&alice, &unpacked, &main, &[("x.c", "int x;\n")]);
-        let home = alice.path(format!("{name}/cargo"));
-        let home = home.to_str().unwrap();
-        let pwd = there.at.to_str().unwrap().to_owned();
-        there.set("CARGO_HOME", Some(home));
-        // As rustup has it.
-        there.set("PATH", Some(&format!("{home}/bin:{path}")));
-        there.set("PWD", Some(&pwd));
-        there
-    };
-    let here = checkout("here");
-    let mut there = checkout("quite/another/place");
+    let here = unpacked(&alice, "here", COMPILES);
+    let mut there = unpacked(&alice, "quite/another/place", COMPILES);
     let first = how("1 miss", fresh(&here));
     assert_eq!(
         how("1 hit", fresh(&there)),
@@ -118,24 +125,85 @@ fn c_is_compiled_once_for_all_checkouts_and_cargo_homes_of_a_machine() {
         "what the first run made"
     );
     there.nothing_left();
-    let (alias, home) = (alice.path("alias"), alice.path("quite/another/place/cargo"));
+    let alias = alice.path("alias");
     symlink(&there.at, &alias).unwrap();
-    let home = home.to_str().unwrap();
     for (variable, value) in [
         // What leads to other programs, what nobody knows, and another name of the directory.
-        ("PATH", format!("{home}/other:{path}")),
+        ("PATH", path_of(&alice, "quite/another/place", "other")),
         ("MYAPP", "one".to_owned()),
         ("PWD", alias.to_str().unwrap().to_owned()),
     ] {
-        let before = match variable {
-            "PATH" => Some(format!("{home}/bin:{path}")),
-            "PWD" => Some(there.at.to_str().unwrap().to_owned()),
-            _ => None,
-        };
+        let set = there.env.iter().find(|(name, _)| name == variable);
+        let before = set.map(|(_, value)| value.clone());
         there.set(variable, Some(&value));
         assert_ne!(how("1 miss", fresh(&there)), first, "{variable}");
         there.set(variable, before.as_deref());
         assert_eq!(how("1 hit", fresh(&there)), first, "{variable} as it was");
+    }
+}
+
+/// What a program of this name says, or that there is none; after another was started.
+const ASKS_A_TOOL: &str = "std::process::Command::new(\"true\").status().unwrap(); \
+    let said = std::process::Command::new(\"mytool\").output(); \
+    note(&said.map_or(\"none\".to_owned(), |said| String::from_utf8(said.stdout).unwrap()));";
+
+#[test]
+fn what_only_another_cargo_home_has_is_another_run() {
+    let alice = Dev::new("alice");
+    let here = unpacked(&alice, "here", ASKS_A_TOOL);
+    let there = unpacked(&alice, "there", ASKS_A_TOOL);
+    let tool = alice.path("there/cargo/bin/mytool");
+    fs::create_dir_all(tool.parent().unwrap()).unwrap();
+    fs::write(&tool, "#!/bin/sh\nprintf another\n").unwrap();
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(how("1 miss", fresh(&here)).starts_with("none "));
+    assert!(how("1 miss", fresh(&there)).starts_with("another "));
+}
+
+#[test]
+fn what_programs_see_of_this_place_without_asking_is_another_run() {
+    let alice = Dev::new("alice");
+    let maybe = alice.path("maybe");
+    let shell = |text: &str| {
+        format!(
+            "let said = std::process::Command::new(\"sh\").args([\"-c\", {text:?}]).output(); \
+             note(String::from_utf8(said.unwrap().stdout).unwrap().trim());"
+        )
+    };
+    let turned = "tr a-z b-za";
+    for (name, asks, variable, value) in [
+        ("pwd", format!("env | grep ^PWD= | {turned}"), "PWD", "/usr"),
+        (
+            "look",
+            format!("test -d {} && echo there", maybe.display()),
+            "PWD",
+            maybe.to_str().unwrap(),
+        ),
+        (
+            "variable",
+            format!("echo $MYAPP | {turned}"),
+            "MYAPP",
+            "{home}/x",
+        ),
+    ] {
+        fs::create_dir_all(&maybe).unwrap();
+        let told = |place: &str| {
+            let mut there = unpacked(&alice, place, &shell(&asks));
+            let home = alice.path(format!("{place}/cargo"));
+            let value = value.replace("{home}", home.to_str().unwrap());
+            there.set(variable, Some(&value));
+            there
+        };
+        let here = told(&format!("{name}-here"));
+        let first = how("1 miss", fresh(&here));
+        assert_eq!(how("1 hit", fresh(&here)), first, "{name}");
+        let mut there = told(&format!("{name}-elsewhere"));
+        if variable == "PWD" {
+            there = here;
+            there.set("PWD", Some("/var"));
+        }
+        fs::remove_dir(&maybe).unwrap();
+        assert_ne!(how("1 miss", fresh(&there)), first, "{name}");
     }
 }
 

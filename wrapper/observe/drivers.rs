@@ -6,7 +6,7 @@
 //! front where the program is the driver of a C compiler: what the caller says later wins. Must
 //! never happen here: a program that is started with less than its caller gave it.
 
-use super::{Kind, Outcome, TEXT_MAX, note};
+use super::TEXT_MAX;
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
 
@@ -46,12 +46,21 @@ fn is_driver(program: &[u8]) -> bool {
     NAMES.contains(&name)
 }
 
-/// Whether a program is one of the system's own C compilers, assemblers and shells. They take PWD
-/// for their working directory's name where it is absolute and leads there, and read it for nothing
-/// else (POSIX for shells; `getpwd` of GCC and binutils, `current_path` of LLVM).
+/// Whether a program is one of the system's own C compilers or of their tools. They take PWD for
+/// their working directory's name where it is absolute and leads there (`getpwd` of GCC and
+/// binutils, `current_path` of LLVM), or do not look at it, and hand it on as it is.
 pub(super) fn is_placed(program: &[u8]) -> bool {
-    const NAMES: [&[u8]; 5] = [b"as", b"bash", b"cc1", b"cc1plus", b"dash"];
-    const DRIVERS: [&[u8]; 3] = [b"gcc", b"g++", b"clang"];
+    const NAMES: [&[u8]; 6] = [
+        b"cc1",
+        b"cc1plus",
+        b"collect2",
+        b"lto-wrapper",
+        b"pkg-config",
+        b"pkgconf",
+    ];
+    const TOOLS: [&[u8]; 10] = [
+        b"ar", b"as", b"clang", b"g++", b"gcc", b"ld", b"ld.bfd", b"nm", b"ranlib", b"strip",
+    ];
     let system = [&b"/usr/"[..], b"/bin/", b"/lib/"];
     if !system.iter().any(|dir| program.starts_with(dir)) || program.starts_with(b"/usr/local/") {
         return false;
@@ -63,42 +72,7 @@ pub(super) fn is_placed(program: &[u8]) -> bool {
     if last.iter().all(|b| b.is_ascii_digit() || *b == b'.') {
         last = parts.next().unwrap_or(last);
     }
-    NAMES.contains(&name) || last == b"as" || DRIVERS.contains(&last)
-}
-
-/// Notes what a macro starts: the program and its arguments, a separator behind each; nothing of
-/// them where they do not fit.
-///
-/// # Safety
-/// `program` is a string or null, `arguments` a list of strings up to null, or null.
-pub(super) unsafe fn note_words(program: usize, arguments: Arguments, caller: usize) {
-    let mut text = [0; TEXT_MAX];
-    let mut length = 0;
-    let mut fits = true;
-    let mut put = |word: &[u8]| {
-        fits &= !word.contains(&SEPARATOR);
-        match text.get_mut(length..length + word.len() + 1) {
-            Some([place @ .., end]) => {
-                place.copy_from_slice(word);
-                *end = SEPARATOR;
-                length += word.len() + 1;
-            }
-            _ => fits = false,
-        }
-    };
-    // SAFETY: the caller's.
-    unsafe {
-        if program != 0 && !arguments.is_null() && !(*arguments).is_null() {
-            put(CStr::from_ptr(program as *const c_char).to_bytes());
-            let mut at = arguments.add(1);
-            while !(*at).is_null() {
-                put(CStr::from_ptr(*at).to_bytes());
-                at = at.add(1);
-            }
-        }
-    }
-    let text = text.get(..length).filter(|_| fits).unwrap_or(b"");
-    note(Kind::Spawn, Outcome::Done, caller, text);
+    NAMES.contains(&name) || TOOLS.contains(&last)
 }
 
 /// Calls with the arguments for this program.

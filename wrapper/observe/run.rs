@@ -163,8 +163,8 @@ pub(super) fn begin(arguments: Strings) -> bool {
     };
     let length = usize::try_from(length).unwrap_or(0);
     let itself = itself.get(..length).unwrap_or(b"");
-    say(Kind::Entered, itself);
     PLACED.store(drivers::is_placed(itself), Ordering::SeqCst);
+    say(Kind::Entered, itself);
     // SAFETY: what the loader gave, before any thread but this one exists.
     unsafe {
         given(own_environment());
@@ -345,8 +345,7 @@ macro_rules! starting {
             let real: Six = unsafe { core::mem::transmute($real()) };
             if !RUN.load(Ordering::Acquire) {
                 if foreign(caller) {
-                    // SAFETY: the caller's own program and arguments.
-                    unsafe { drivers::note_words(b, e as Arguments, caller) };
+                    note(Kind::Spawn, Outcome::Done, caller, b"");
                 }
                 return real(a, b, c, d, e, f as Environment);
             }

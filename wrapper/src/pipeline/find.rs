@@ -6,7 +6,6 @@
 
 use super::believed::{Want, executes};
 use super::observed::{self, DIRECTORY};
-use super::own_workspace::{STANDS_ALONE, stands_alone};
 use super::{
     Base, Cache, Caller, Candidate, Hit, Pipeline, Tier, behind, digest_seen, links,
     read_prediction, restore,
@@ -209,10 +208,6 @@ pub(super) fn value(
             Some(text) => Value::Public(text.to_owned()),
             None => Value::Keyed(Digest::keyed(secret, inv.cwd.as_os_str().as_bytes())),
         };
-    }
-    if name == STANDS_ALONE {
-        let alone = stands_alone(inv) == Some(true);
-        return Value::Public(if alone { "yes" } else { "no" }.to_owned());
     }
     let Some(raw) = inv.var(name) else {
         return Value::Unset;

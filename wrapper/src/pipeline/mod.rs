@@ -18,7 +18,6 @@ mod links;
 pub mod loosen;
 mod moved;
 mod observed;
-mod own_workspace;
 pub mod places;
 mod queries;
 pub mod recheck;

@@ -6,7 +6,6 @@
 //! happen here: a record that is left out because it does not fit.
 
 use super::moved::Ways;
-use super::own_workspace::{self, STANDS_ALONE};
 use super::{Pipeline, Recording, Tier};
 use crate::action::{FileInput, Look, Looked, Prediction, Sight, Use};
 use crate::compiler::Bypass;
@@ -213,12 +212,7 @@ impl Observed {
         // Doubled and trailing slashes and `.` go.
         let path: PathBuf = Path::new(record.text).components().collect();
         match (record.kind, record.outcome) {
-            (Kind::Spawn, _) => {
-                let asked = own_workspace::asked(record.text, &r.inv, &r.roots);
-                self.files.extend(asked.ok_or(Bypass::MacroSpawns)?);
-                variables.insert(STANDS_ALONE.to_owned());
-                Ok(())
-            }
+            (Kind::Spawn, _) => Err(Bypass::MacroSpawns),
             (Kind::Socket, _) => Err(Bypass::MacroSockets),
             (Kind::Raw | Kind::Loaded | Kind::Entered | Kind::NotStarted | Kind::Given, _) => {
                 Err(Bypass::MacroRawCalls)

@@ -32,6 +32,9 @@ pub(super) const ROOTS: &str = "=roots";
 pub(super) const ENVIRONMENT: &str = "=environment";
 /// Before the name of a program that was to be started and is nowhere in PATH.
 pub(super) const NOWHERE: &str = "=nowhere ";
+/// Variables beside those that cargo tells which name a root by what they are for: as much is made
+/// of them as of `OUT_DIR` and `CARGO_MANIFEST_DIR`.
+const NAMING_ROOTS: [&str; 3] = ["CARGO_HOME", "CARGO_TARGET_DIR", "PATH"];
 /// Stands among the variables where only programs read PWD that take it for their working
 /// directory's name: what matters is that it is no other name than the system's.
 pub(super) const PWD_IS_PLAIN: &str = "=pwd";
@@ -130,11 +133,16 @@ fn counts(name: &str) -> bool {
     !passed_over && !BEGINNINGS.iter().any(|b| name.starts_with(b))
 }
 
-/// Whether a PWD leads nowhere, or is what the system calls the directory that it leads to. Whoever
-/// takes it for the working directory's name where it leads there then learns nothing from it.
-pub(super) fn pwd_is_plain(pwd: &OsStr) -> bool {
-    let real = fs::canonicalize(pwd).ok();
-    real.is_none_or(|real| real.as_os_str() == pwd)
+/// Whether a PWD leads nowhere, or is what the system calls the directory that it leads to, and is
+/// no other name of where the run begins (a mount has two). Whoever takes it for the working
+/// directory's name where it leads there then learns nothing from it.
+pub(super) fn pwd_is_plain(pwd: &OsStr, cwd: &Path) -> bool {
+    let Ok(real) = fs::canonicalize(pwd) else {
+        return true;
+    };
+    let inode = |path: &Path| fs::metadata(path).ok().map(|m| inode(&m));
+    let other_name = inode(&real) == inode(cwd) && fs::canonicalize(cwd).ok() != Some(real.clone());
+    real.as_os_str() == pwd && !other_name
 }
 
 /// What turns names into a description.
@@ -262,7 +270,7 @@ impl Keying<'_> {
     }
 
     /// All variables but those that cargo tells, which stand for themselves, and those that tell of
-    /// a terminal or a session; with placeholders, and a mark where one stands.
+    /// a terminal or a session; some with placeholders, and a mark where one stands.
     fn environment(&self) -> Value {
         let mut all: Vec<_> = self
             .inv
@@ -278,7 +286,8 @@ impl Keying<'_> {
         for (name, value) in all {
             text.extend_from_slice(name.as_bytes());
             text.push(b'=');
-            match self.normal(value) {
+            let named = NAMING_ROOTS.iter().any(|n| *name == *n);
+            match named.then(|| self.normal(value)).flatten() {
                 // No variable's text is empty, and none has a null in it.
                 Some(normal) => text.extend([b"\0\0", normal.as_slice()].concat()),
                 None => text.extend_from_slice(value.as_bytes()),
@@ -306,14 +315,15 @@ impl Keying<'_> {
             };
         }
         if name == PWD_IS_PLAIN {
-            let plain = self.programs.pwd().is_some_and(pwd_is_plain);
+            let is_plain = |pwd| pwd_is_plain(pwd, &self.inv.cwd);
+            let plain = self.programs.pwd().is_some_and(is_plain);
             return Value::Public(if plain { "plain" } else { "another name" }.to_owned());
         }
         if self.programs.leads_to_wrapper(name) {
             return Value::Public(OUR_WRAPPER.to_owned());
         }
         // PATH leads into cargo's home, too: rustup puts its programs in front.
-        let symbolic = is_told(name) || name == "PATH";
+        let symbolic = is_told(name) || NAMING_ROOTS.contains(&name);
         let raw = self.inv.var(name).filter(|_| symbolic);
         let normal = raw.and_then(|raw| String::from_utf8(self.normal(raw)?).ok());
         match normal {

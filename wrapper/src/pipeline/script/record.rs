@@ -137,10 +137,31 @@ fn looked_at(pipeline: &Pipeline, r: &Recording, known: &Programs<'_>) -> Result
     let records = log::parse(&bytes).ok_or(Bypass::ScriptUnobserved)?;
     let mut seen = seen(&records, &r.facts, &r.roots, known)?;
     look_into(r, &mut seen)?;
+    if !seen.alone.is_empty() {
+        look_along_path(r, &mut seen);
+    }
     if seen.started && !compiler_stayed(pipeline, r) {
         return Err(Bypass::ScriptInputChanged);
     }
     Ok(seen)
+}
+
+/// Where the C library looks for a program along PATH is not seen. PATH's text is in the key; what
+/// another checkout or another cargo home has under the same placeholder is not, unless it is
+/// listed.
+fn look_along_path(r: &Recording, seen: &mut Seen) {
+    let path = r.inv.nonempty_var("PATH").unwrap_or_default();
+    for dir in std::env::split_paths(path) {
+        let in_root = |root: PathBuf| dir.starts_with(root);
+        if !r.roots.dirs().any(in_root) {
+            continue;
+        }
+        if dir.is_dir() {
+            seen.looks.insert((dir, Look::List));
+        } else {
+            seen.absent.insert(dir);
+        }
+    }
 }
 
 /// Whether the compiler is the one that stands in the key, after the run too.

@@ -71,7 +71,9 @@ pub(super) fn seen(
         cargo: roots
             .root(RootKind::Cargo)
             .and_then(|dir| fs::canonicalize(dir).ok()),
-        plain_pwd: known.pwd().filter(|pwd| pwd_is_plain(pwd)),
+        plain_pwd: known
+            .pwd()
+            .filter(|pwd| pwd_is_plain(pwd, &facts.directory)),
         written: BTreeSet::new(),
         seen: Seen::default(),
     };
@@ -96,6 +98,14 @@ pub(super) fn seen(
     }
     // The first that began is the script, which stands in the key by itself.
     let begun = records.iter().filter(|r| r.kind == Kind::Entered);
+    let aside = |r: &Record<'_>| {
+        let of_pwd = r.object == Path::new(PLACED) || is_compilers(r);
+        of_pwd || known.is_wrapper(Path::new(r.text))
+    };
+    if !begun.clone().skip(1).all(aside) {
+        // Who has all variables at hand (a shell, make, env) need not ask for it.
+        taking.seen.variables.insert("PWD".to_owned());
+    }
     for program in begun.skip(1) {
         // Inside a run qwrap becomes the compiler that it was given, and does nothing else.
         if !known.is_wrapper(Path::new(program.text)) {
