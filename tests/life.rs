@@ -463,3 +463,14 @@ fn a_fork_builds_in_ci_by_a_ticket_from_the_environment_and_publishes_nothing() 
     let eve = Dev::new("eve");
     refused(&eve.qnode(&["join", &ticket]), "used already");
 }
+
+/// A node that is killed lets who connects to it connect, for as long as it takes to end.
+#[test]
+fn a_node_that_goes_away_while_another_is_started_is_in_nobodys_way() {
+    let alice = Dev::new("alice");
+    let socket = std::os::unix::net::UnixListener::bind(alice.home().join("node.sock")).unwrap();
+    let ended = std::thread::spawn(move || drop(socket.accept().unwrap()));
+    alice.start();
+    ended.join().unwrap();
+    assert!(alice.json(&["status"])["pid"].is_number());
+}

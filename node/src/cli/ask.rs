@@ -31,6 +31,11 @@ pub fn home() -> Result<Home> {
     Ok(home)
 }
 
+/// The connection ended before there was an answer: its node has ended, or just ends.
+#[derive(Debug, thiserror::Error)]
+#[error("the node went away before it answered ({0}): `qnode log` may say why")]
+pub struct WentAway(String);
+
 /// A connection to the node, for one request.
 pub struct Line(UnixStream);
 
@@ -96,9 +101,7 @@ fn broken(error: &frame::FrameError) -> anyhow::Error {
                 "the node did not answer in time: `qnode log` may say why, `qnode restart` ends it"
             )
         }
-        frame::FrameError::Io(e) => {
-            anyhow!("the node went away before it answered ({e}): `qnode log` may say why")
-        }
+        frame::FrameError::Io(e) => WentAway(e.to_string()).into(),
         other => anyhow!("{other}"),
     }
 }

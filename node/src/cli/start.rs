@@ -4,7 +4,7 @@
 //! out of its own log. The node gets no terminal, no working directory, no descriptors and none
 //! of a build's variables: it outlives the cargo that made a wrapper start it.
 
-use super::ask::Line;
+use super::ask::{Line, WentAway};
 use crate::config::Config;
 use crate::control::{Request, Status};
 use anyhow::{Result, anyhow, bail};
@@ -76,7 +76,12 @@ pub fn start(home: &Home, config: &Config, lock_is_held: bool) -> Result<Started
         Some(lock(home)?)
     };
     if let Some(line) = Line::open(home)? {
-        return Ok(Started::Already(status(line, ANSWERS_WITHIN)?));
+        match status(line, ANSWERS_WITHIN) {
+            Ok(status) => return Ok(Started::Already(status)),
+            // What was killed may still have been there to connect to. The next node waits for it.
+            Err(e) if e.is::<WentAway>() => {}
+            Err(e) => return Err(e),
+        }
     }
     let (log, from) = open_log(home)?;
     let within = match lock_is_held {
