@@ -1,4 +1,4 @@
-//! A filesystem of another kind, in an image.
+//! A filesystem of another kind, in an image, and a directory under a second name.
 //!
 //! That takes root, loop devices and the kind's own `mkfs`. Where they are missing whoever asks is
 //! told so, loudly.
@@ -69,6 +69,41 @@ impl Drop for Disk {
     fn drop(&mut self) {
         // What was never mounted is not unmounted: nothing is lost by trying.
         run(Command::new("umount").arg("-l").arg(self.top()));
+    }
+}
+
+/// A second name of a directory, no link, while this lives.
+pub struct Bound {
+    at: TempDir,
+}
+
+impl Bound {
+    /// `None`, said aloud, where nothing can be mounted.
+    pub fn new(directory: &Path) -> Option<Self> {
+        let at = tempfile::Builder::new()
+            .prefix("q-bound-")
+            .tempdir()
+            .unwrap();
+        let bound = run(Command::new("mount")
+            .arg("--bind")
+            .arg(directory)
+            .arg(at.path()));
+        if !bound {
+            eprintln!("SKIPPED: no directory can be mounted a second time here (root is needed)");
+        }
+        bound.then_some(Self { at })
+    }
+
+    /// The other name.
+    pub fn path(&self) -> &Path {
+        self.at.path()
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // Before the temporary directory is removed with what is in it.
+        run(Command::new("umount").arg("-l").arg(self.at.path()));
     }
 }
 

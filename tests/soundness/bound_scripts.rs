@@ -3,6 +3,7 @@
 
 use super::ground::Place;
 use super::scripts::{built, fresh, how, place};
+use crate::harness::disk::Bound;
 use crate::harness::{Dev, team, wait_keys};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -142,6 +143,18 @@ fn c_is_compiled_once_for_all_checkouts_and_cargo_homes_of_a_machine() {
     }
 }
 
+#[test]
+fn a_second_mount_is_another_name_of_the_directory() {
+    let alice = Dev::new("alice");
+    let mut here = unpacked(&alice, "here", COMPILES);
+    let first = how("1 miss", fresh(&here));
+    let Some(bound) = Bound::new(&here.at) else {
+        return;
+    };
+    here.set("PWD", bound.path().to_str());
+    assert_ne!(how("1 miss", fresh(&here)), first);
+}
+
 /// What a program of this name says, or that there is none; after another was started.
 const ASKS_A_TOOL: &str = "std::process::Command::new(\"true\").status().unwrap(); \
     let said = std::process::Command::new(\"mytool\").output(); \
@@ -158,6 +171,18 @@ fn what_only_another_cargo_home_has_is_another_run() {
     fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
     assert!(how("1 miss", fresh(&here)).starts_with("none "));
     assert!(how("1 miss", fresh(&there)).starts_with("another "));
+}
+
+/// What needs no node of its own is everybody's, and so it may depend on no name of a root.
+#[test]
+fn what_is_made_of_a_cargo_homes_name_is_another_run_elsewhere() {
+    let alice = Dev::new("alice");
+    let main = "let home = PathBuf::from(env::var(\"CARGO_HOME\").unwrap()); \
+        note(home.parent().unwrap().file_name().unwrap().to_str().unwrap());";
+    for name in ["here", "there"] {
+        let said = how("1 miss", fresh(&unpacked(&alice, name, main)));
+        assert!(said.starts_with(&format!("{name} ")), "{said}");
+    }
 }
 
 #[test]

@@ -32,8 +32,9 @@ pub(super) const ROOTS: &str = "=roots";
 pub(super) const ENVIRONMENT: &str = "=environment";
 /// Before the name of a program that was to be started and is nowhere in PATH.
 pub(super) const NOWHERE: &str = "=nowhere ";
-/// Variables beside those that cargo tells which name a root by what they are for: as much is made
-/// of them as of `OUT_DIR` and `CARGO_MANIFEST_DIR`.
+/// Variables beside those that cargo tells which name a root by what they are for (rustup puts the
+/// cargo home's programs in front of PATH): in a run that stays with its node as much is made of
+/// them as of `OUT_DIR` and `CARGO_MANIFEST_DIR`.
 const NAMING_ROOTS: [&str; 3] = ["CARGO_HOME", "CARGO_TARGET_DIR", "PATH"];
 /// Stands among the variables where only programs read PWD that take it for their working
 /// directory's name: what matters is that it is no other name than the system's.
@@ -256,8 +257,10 @@ impl Keying<'_> {
         let mut all: BTreeMap<&str, Value> = BTreeMap::new();
         let told = self.inv.env.iter().filter_map(|(name, _)| name.to_str());
         let told = told.filter(|name| is_told(name));
+        let read: Vec<&str> = read.collect();
+        let alone = read.iter().any(|name| name.starts_with(ALONE));
         for name in told.chain(KEYED_VARIABLES.iter().copied()).chain(read) {
-            all.entry(name).or_insert_with(|| self.value(name));
+            all.entry(name).or_insert_with(|| self.value(name, alone));
         }
         if all.len() > MAX_VARIABLES {
             return None;
@@ -297,7 +300,8 @@ impl Keying<'_> {
         Value::Keyed(Digest::keyed(&self.secret, &text))
     }
 
-    fn value(&self, name: &str) -> Value {
+    /// What a variable says, in a run that is kept `alone` or may be anybody's.
+    fn value(&self, name: &str, alone: bool) -> Value {
         if name.starts_with(ALONE) {
             return Value::Public(String::new());
         }
@@ -322,8 +326,7 @@ impl Keying<'_> {
         if self.programs.leads_to_wrapper(name) {
             return Value::Public(OUR_WRAPPER.to_owned());
         }
-        // PATH leads into cargo's home, too: rustup puts its programs in front.
-        let symbolic = is_told(name) || NAMING_ROOTS.contains(&name);
+        let symbolic = is_told(name) || (alone && NAMING_ROOTS.contains(&name));
         let raw = self.inv.var(name).filter(|_| symbolic);
         let normal = raw.and_then(|raw| String::from_utf8(self.normal(raw)?).ok());
         match normal {

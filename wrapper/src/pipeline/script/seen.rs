@@ -98,10 +98,8 @@ pub(super) fn seen(
     }
     // The first that began is the script, which stands in the key by itself.
     let begun = records.iter().filter(|r| r.kind == Kind::Entered);
-    let aside = |r: &Record<'_>| {
-        let of_pwd = r.object == Path::new(PLACED) || is_compilers(r);
-        of_pwd || known.is_wrapper(Path::new(r.text))
-    };
+    let aside =
+        |r: &Record<'_>| is_placed(r) || is_compilers(r) || known.is_wrapper(Path::new(r.text));
     if !begun.clone().skip(1).all(aside) {
         // Who has all variables at hand (a shell, make, env) need not ask for it.
         taking.seen.variables.insert("PWD".to_owned());
@@ -140,6 +138,11 @@ pub(super) fn is_git(path: &Path) -> bool {
 /// Whether the compiler asked, and not a script.
 fn is_compilers(record: &Record<'_>) -> bool {
     record.object == Path::new(COMPILER)
+}
+
+/// Whether a program asked that takes PWD for its working directory's name, and for nothing else.
+fn is_placed(record: &Record<'_>) -> bool {
+    record.object == Path::new(PLACED)
 }
 
 /// What a compiler reads for its statistics (how much memory it has), for the lines of its messages
@@ -244,7 +247,7 @@ impl Taking<'_> {
     /// Whether a program asks by PWD how its working directory is called, and is told what it
     /// would be told without: what PWD says then makes nothing.
     fn names_itself(&self, record: &Record<'_>) -> bool {
-        self.plain_pwd.is_some() && record.object == Path::new(PLACED)
+        self.plain_pwd.is_some() && is_placed(record)
     }
 
     fn path(&mut self, record: &Record<'_>) -> Result<(), Bypass> {
