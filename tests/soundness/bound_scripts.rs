@@ -148,7 +148,7 @@ fn a_second_mount_is_another_name_of_the_directory() {
     let alice = Dev::new("alice");
     let mut here = unpacked(&alice, "here", COMPILES);
     let first = how("1 miss", fresh(&here));
-    let Some(bound) = Bound::new(&here.at) else {
+    let Some(bound) = Bound::new(&here.l("")) else {
         return;
     };
     here.set("PWD", bound.path().to_str());
