@@ -149,14 +149,15 @@ pub fn distinct(from: &mut impl Read, most: usize) -> io::Result<Vec<u8>> {
         if record.is_empty() {
             return Ok(all);
         }
-        if counted || !known.contains(&record) {
-            all.extend_from_slice(&record);
-            if all.len() > most {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            if !counted {
-                known.insert(record.clone());
-            }
+        if known.contains(&record) {
+            continue;
+        }
+        all.extend_from_slice(&record);
+        if all.len() > most {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        if !counted {
+            known.insert(record.clone());
         }
     }
 }
