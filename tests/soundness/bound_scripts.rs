@@ -270,6 +270,40 @@ fn what_is_read_through_a_link_in_out_dir_is_nobody_elses() {
 }
 
 #[test]
+fn a_link_to_its_own_place_leads_out_of_out_dir_by_steps_back() {
+    let alice = Dev::new("alice");
+    let main = format!(
+        "{DECLARED} std::os::unix::fs::symlink(\".\", out().join(\"me\")).unwrap(); \
+         let x = out().join(\"me/me/me/me/me/../../../../../l/x.txt\"); \
+         note(&fs::read_to_string(x).unwrap()); fs::remove_file(out().join(\"me\")).unwrap();"
+    );
+    let here = place(&alice, "here", &main, &[("x.txt", "one")]);
+    for text in ["one", "other"] {
+        here.write(&[("x.txt", text)]);
+        let (ended, said) = fresh(&here);
+        assert!(said.starts_with(&format!("{text} ")), "{ended}: {said}");
+    }
+}
+
+/// As OpenSSL's does: what is copied into OUT_DIR is gone when the run ends.
+#[test]
+fn what_was_taken_back_from_out_dir_was_never_an_input() {
+    let alice = Dev::new("alice");
+    let main = format!(
+        "{DECLARED} let src = out().join(\"src/deep\"); fs::create_dir_all(&src).unwrap(); \
+         fs::write(out().join(\"src/x.h\"), \"int x;\").unwrap(); \
+         fs::write(src.join(\"x.c\"), \"#include <x.h>\\n\").unwrap(); \
+         let mut cc = std::process::Command::new(\"cc\"); \
+         cc.args([\"-c\", \"-I\", \"deep/..\", \"deep/x.c\", \"-o\", \"../x.o\"]); \
+         assert!(cc.current_dir(out().join(\"src\")).status().unwrap().success()); \
+         fs::remove_dir_all(out().join(\"src\")).unwrap(); note(\"compiled\");"
+    );
+    let here = place(&alice, "here", &main, &[]);
+    let first = how("1 miss", fresh(&here));
+    assert_eq!(how("1 hit", fresh(&here)), first);
+}
+
+#[test]
 fn the_way_from_out_dir_to_the_package_counts() {
     let alice = Dev::new("alice");
     let main = format!(

@@ -16,6 +16,8 @@ const VERSION: &[u8] = b"1";
 pub const COMPILER: &str = "rustc";
 /// The same in records of a process that takes PWD for nothing but its working directory's name.
 pub const PLACED: &str = "pwd";
+/// What a [`Kind::Raw`] says of a symbolic link that leads anywhere but further down.
+pub const LEADS_AWAY: &str = "symlink";
 
 /// What was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

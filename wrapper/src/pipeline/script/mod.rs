@@ -312,7 +312,26 @@ impl Facts {
         if !climbs {
             return below(&self.out_dir) || below(&self.real_out_dir);
         }
-        let real = path.parent().and_then(|above| fs::canonicalize(above).ok());
+        // What a path ends with may be a link, and is meant itself.
+        let real = match path.file_name() {
+            Some(_) => path.parent().and_then(|above| fs::canonicalize(above).ok()),
+            None => fs::canonicalize(path).ok(),
+        };
         real.is_some_and(|real| real.starts_with(&self.real_out_dir))
+    }
+
+    /// Whether a path leads to OUT_DIR or below it, and never steps out of it, by its text alone.
+    /// That is so wherever links led, if all of these led further down.
+    fn stays_in_out(&self, path: &Path) -> bool {
+        let below = |dir: &PathBuf| path.strip_prefix(dir).ok();
+        let rest = below(&self.out_dir).or_else(|| below(&self.real_out_dir));
+        let depths = rest.map(Path::components).into_iter().flatten();
+        let mut depth = 0_isize;
+        let mut lowest = 0;
+        for component in depths {
+            depth += if component.as_os_str() == ".." { -1 } else { 1 };
+            lowest = lowest.min(depth);
+        }
+        rest.is_some() && lowest == 0
     }
 }

@@ -9,7 +9,7 @@ use super::key::{NOWHERE, PWD_IS_PLAIN, pwd_is_plain};
 use super::programs::{Programs, WRAPPERS};
 use crate::action::Look;
 use crate::compiler::Bypass;
-use crate::observer::log::{COMPILER, Kind, Outcome, PLACED, Record};
+use crate::observer::log::{COMPILER, Kind, LEADS_AWAY, Outcome, PLACED, Record};
 use crate::paths::{RootKind, Roots};
 use crate::pipeline::observed::{lexical, nothing_to_know, of_the_kernel};
 use std::collections::BTreeSet;
@@ -74,6 +74,9 @@ pub(super) fn seen(
         plain_pwd: known
             .pwd()
             .filter(|pwd| pwd_is_plain(pwd, &facts.directory)),
+        links_away: records
+            .iter()
+            .any(|r| r.kind == Kind::Raw && r.text == LEADS_AWAY),
         written: BTreeSet::new(),
         seen: Seen::default(),
     };
@@ -121,6 +124,8 @@ struct Taking<'a> {
     cargo: Option<PathBuf>,
     /// PWD, where it is no other name of a directory than the system's.
     plain_pwd: Option<&'a OsStr>,
+    /// Whether a symbolic link was made that leads anywhere but further down.
+    links_away: bool,
     written: BTreeSet<PathBuf>,
     seen: Seen,
 }
@@ -177,6 +182,11 @@ impl Taking<'_> {
         Ok(())
     }
 
+    /// Whether a path lies in OUT_DIR, or did while there was such a path.
+    fn is_out(&self, path: &Path) -> bool {
+        self.facts.is_out(path) || (!self.links_away && self.facts.stays_in_out(path))
+    }
+
     /// Whether a path is one for temporary files.
     fn is_temporary(&self, path: &Path) -> bool {
         let below = |dirs: &[PathBuf]| dirs.iter().any(|dir| path.starts_with(dir));
@@ -194,7 +204,7 @@ impl Taking<'_> {
 
     fn write(&mut self, record: &Record<'_>) -> Result<(), Bypass> {
         let path = plain(record.text);
-        if nothing_to_know(&path) || is_stream(&path) || self.facts.is_out(&path) {
+        if nothing_to_know(&path) || is_stream(&path) || self.is_out(&path) {
             return Ok(());
         }
         if record.outcome != Outcome::Done {
@@ -256,7 +266,7 @@ impl Taking<'_> {
         if is_pwd && self.names_itself(record) {
             return Ok(());
         }
-        if self.facts.is_out(&path) || nothing_to_know(&path) {
+        if self.is_out(&path) || nothing_to_know(&path) {
             return Ok(());
         }
         if is_git(&path) && record.outcome != Outcome::Absent {

@@ -112,6 +112,22 @@ fn what_a_script_reads_is_named_and_its_own_directory_is_not() {
 }
 
 #[test]
+fn steps_back_within_its_own_directory_stay_there_whatever_is_left_of_the_way() {
+    let g = Ground::new();
+    let out = "ws/t/debug/build/p-1/out";
+    for inside in ["gone/..", "gone/../made.h", "a/gone/../../made.h"] {
+        let seen = g.one(Kind::List, &g.path(&format!("{out}/{inside}")));
+        let seen = seen.unwrap();
+        assert!(seen.looks.is_empty() && seen.files.is_empty(), "{inside}");
+    }
+    for outside in ["..", "gone/../..", "../out/gone/../../x"] {
+        let seen = g.one(Kind::List, &g.path(&format!("{out}/{outside}")));
+        let named = seen.is_ok_and(|seen| !seen.looks.is_empty());
+        assert_eq!(named, outside == "..", "{outside}");
+    }
+}
+
+#[test]
 fn a_program_that_nobody_saw_begin_is_a_reason() {
     let g = Ground::new();
     let spawn = || (Kind::Spawn, Outcome::Done, "tool".to_owned());
