@@ -10,6 +10,7 @@ mod command;
 mod editing;
 mod elsewhere;
 pub mod ground;
+mod leading_scripts;
 mod lent;
 mod links;
 mod macros;

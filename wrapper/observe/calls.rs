@@ -276,10 +276,41 @@ fn on_walk(_: [usize; 5], _: usize, caller: usize) {
     note(Kind::Raw, Outcome::Done, caller, b"walk");
 }
 
-fn on_chdir(a: [usize; 5], answer: usize, caller: usize) {
-    if !RUN.load(Ordering::Acquire) {
-        on_write(a, answer, caller);
+/// Asks what is there, as whoever called us is about to. Must be asked before: a name may mean
+/// something else afterwards.
+pub(super) fn look_now(kind: Kind, path: usize, mode: usize, caller: usize) -> bool {
+    if path == 0 {
+        return false;
     }
+    // SAFETY: the C library's function, called with a string.
+    let access: Five = unsafe { core::mem::transmute(access_real()) };
+    let failed = negative(access(path, mode, 0, 0, 0));
+    note_path(kind, failed, caller, AT_FDCWD, path);
+    !failed
+}
+
+/// Whether something is at a path; nobody else asked.
+pub(super) fn is_there(path: usize) -> bool {
+    // SAFETY: the C library's function, called with a string.
+    let access: Five = unsafe { core::mem::transmute(access_real()) };
+    !negative(access(path, 0, 0, 0, 0))
+}
+
+/// By a link one comes to where that leads, and is told so.
+fn before_chdir(path: usize, caller: usize) {
+    if RUN.load(Ordering::Acquire) {
+        look_now(Kind::Look, path, 0, caller);
+    } else if foreign(caller) {
+        note_path(Kind::Write, false, caller, AT_FDCWD, path);
+    }
+}
+
+fn on_chdir_of_another(a: [usize; 5], _: usize, caller: usize) {
+    look_now(Kind::Look, a[1], 0, caller);
+}
+
+fn on_scandirat(a: [usize; 5], answer: usize, caller: usize) {
+    note_path(Kind::List, negative(answer), caller, fd(a[0]), a[1]);
 }
 
 /// A build script may change its own environment; what it then starts is seen to begin.
@@ -348,6 +379,9 @@ watched! {
     faccessat, faccessat_real, faccessat_entry => on_look_at;
     statfs, statfs_real, statfs_entry => on_look;
     statfs64, statfs64_real, statfs64_entry => on_look;
+    statvfs, statvfs_real, statvfs_entry => on_look;
+    statvfs64, statvfs64_real, statvfs64_entry => on_look;
+    pathconf, pathconf_real, pathconf_entry => on_look;
     readlink, readlink_real, readlink_entry => on_readlink;
     readlinkat, readlinkat_real, readlinkat_entry => on_readlinkat;
     realpath, realpath_real, realpath_entry => on_realpath;
@@ -391,8 +425,13 @@ watched! {
     __realpath_chk, realpath_chk_real, realpath_chk_entry => on_realpath;
     scandir, scandir_real, scandir_entry => on_opendir_answered;
     scandir64, scandir64_real, scandir64_entry => on_opendir_answered;
+    scandirat, scandirat_real, scandirat_entry => on_scandirat;
+    scandirat64, scandirat64_real, scandirat64_entry => on_scandirat;
+    posix_spawn_file_actions_addchdir_np, addchdir_np_real, addchdir_np_entry => on_chdir_of_another;
+    posix_spawn_file_actions_addchdir, addchdir_real, addchdir_entry => on_chdir_of_another;
     glob, glob_real, glob_entry => on_walk;
     glob64, glob64_real, glob64_entry => on_walk;
+    wordexp, wordexp_real, wordexp_entry => on_walk;
     ftw, ftw_real, ftw_entry => on_walk;
     ftw64, ftw64_real, ftw64_entry => on_walk;
     nftw, nftw_real, nftw_entry => on_walk;
@@ -402,7 +441,10 @@ watched! {
     truncate, truncate_real, truncate_entry => on_write;
     truncate64, truncate64_real, truncate64_entry => on_write;
     utimes, utimes_real, utimes_entry => on_write;
-    chdir, chdir_real, chdir_entry => on_chdir;
+    setxattr, setxattr_real, setxattr_entry => on_write;
+    lsetxattr, lsetxattr_real, lsetxattr_entry => on_write;
+    removexattr, removexattr_real, removexattr_entry => on_write;
+    lremovexattr, lremovexattr_real, lremovexattr_entry => on_write;
     mkdirat, mkdirat_real, mkdirat_entry => on_write_at;
     unlinkat, unlinkat_real, unlinkat_entry => on_write_at;
     renameat, renameat_real, renameat_entry => on_rename_at;
@@ -474,6 +516,7 @@ fn before_dlopen(path: usize, caller: usize) {
 }
 
 passed! {
+    chdir, chdir_real, chdir_entry => before_chdir;
     vfork, vfork_real, vfork_entry => before_fork;
     clone, clone_real, clone_entry => before_fork;
     execl, execl_real, execl_entry => before_listed;

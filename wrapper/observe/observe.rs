@@ -141,6 +141,7 @@ enum Kind {
     Entered = b'E',
     Given = b'G',
     NotStarted = b'F',
+    Tried = b'T',
 }
 
 /// What the answer was.

@@ -8,7 +8,7 @@
 //! Unlike in a compiler everybody counts here, and the variables stay in the environment: what
 //! the C library starts by itself (`system`) inherits them.
 
-use super::calls::readlink_real;
+use super::calls::{is_there, look_now, readlink_real};
 use super::drivers::{self, Arguments};
 use super::{
     ACTIVE, COMPILER, Kind, LOG, Outcome, PLACED, RUN, Strings, TEXT_MAX, contains, environ, foreign,
@@ -23,6 +23,8 @@ const LOG_VARIABLE: &[u8] = b"QUARRY_OBSERVE_RUN=";
 const LOAD_VARIABLE: &[u8] = b"LD_PRELOAD=";
 /// Variables of a program that is started; one with more is started as it is, and shows.
 const VARIABLES_MAX: usize = 4096;
+/// As `access` is asked for it.
+const MAY_BE_RUN: usize = 1;
 
 type Environment = Strings;
 
@@ -98,6 +100,38 @@ unsafe fn given(env: Environment) {
                 );
             }
             at = at.add(1);
+        }
+    }
+}
+
+/// Notes where the C library looks for a program along PATH, up to where it finds one.
+///
+/// # Safety
+/// The environment is the C library's own.
+unsafe fn looked_for(name: &[u8]) {
+    // SAFETY: the caller's.
+    let path = unsafe { entry(own_environment(), b"PATH=") };
+    let path = path.and_then(|p| p.strip_prefix(b"PATH="));
+    for dir in path.unwrap_or(b"/bin:/usr/bin").split(|b| *b == b':') {
+        let dir = if dir.is_empty() { b"." } else { dir };
+        let at = |end: &[u8]| {
+            // Two nulls are left at the end.
+            let mut text = [0; TEXT_MAX];
+            let length = dir.len() + 1 + name.len() + end.len();
+            let parts = [dir, b"/", name, end];
+            let bytes = parts.iter().flat_map(|part| part.iter());
+            for (place, byte) in text.iter_mut().zip(bytes) {
+                *place = *byte;
+            }
+            (length + 2 < TEXT_MAX).then_some(text)
+        };
+        let (Some(there), Some(below)) = (at(b""), at(b"/.")) else {
+            note(Kind::Incomplete, Outcome::Done, 0, b"path");
+            return;
+        };
+        let found = look_now(Kind::Tried, there.as_ptr() as usize, MAY_BE_RUN, 0);
+        if found && !is_there(below.as_ptr() as usize) {
+            return;
         }
     }
 }
@@ -249,10 +283,15 @@ unsafe fn started(
         // SAFETY: the caller's string.
         let name = unsafe { CStr::from_ptr(program as *const c_char) }.to_bytes();
         say(Kind::Spawn, name);
-        if !name.contains(&b'/') {
+        if name.contains(&b'/') {
+            look_now(Kind::Tried, program, MAY_BE_RUN, 0);
+        } else {
             // It is looked for where this process's own environment says.
             // SAFETY: the C library's list.
-            unsafe { given(own_environment()) };
+            unsafe {
+                given(own_environment());
+                looked_for(name);
+            }
         }
     } else {
         say(Kind::Spawn, b"");

@@ -11,7 +11,7 @@ use quarry_trust::{ActionKey, Digest, LookupKey};
 
 /// Schema of descriptions, lookup keys and predictions. A change to any of them, or to what is
 /// put into them, takes a new number: entries of the old one are unreachable.
-pub const ACTION_SCHEMA: u16 = 2;
+pub const ACTION_SCHEMA: u16 = 3;
 /// Files that one compile may read. The largest crates read a few thousand.
 pub const MAX_FILES: usize = 50_000;
 /// Variables that one compile may read.
@@ -83,6 +83,8 @@ pub enum Look {
     List = 0,
     /// It was asked what is there.
     Kind = 1,
+    /// A symbolic link was followed, or read.
+    Link = 2,
 }
 
 /// What a look at a path showed.
@@ -94,6 +96,8 @@ pub enum Sight {
     File,
     /// A directory.
     Directory,
+    /// A symbolic link that leads there: the digest of what it says, with placeholders.
+    Link(Digest),
 }
 
 impl Sight {
@@ -103,6 +107,7 @@ impl Sight {
         match self {
             Self::Listing(_) => Look::List,
             Self::File | Self::Directory => Look::Kind,
+            Self::Link(_) => Look::Link,
         }
     }
 }
@@ -271,6 +276,10 @@ impl Canonical for Looked {
             }
             Sight::File => w.u8(1),
             Sight::Directory => w.u8(2),
+            Sight::Link(digest) => {
+                w.u8(3);
+                digest.write(w);
+            }
         }
     }
 
@@ -280,6 +289,7 @@ impl Canonical for Looked {
             0 => Sight::Listing(Digest::read(r)?),
             1 => Sight::File,
             2 => Sight::Directory,
+            3 => Sight::Link(Digest::read(r)?),
             _ => return Err(CanonError::Value("an unknown sight")),
         };
         Ok(Self { name, sight })
@@ -418,6 +428,7 @@ fn read_looks(r: &mut Reader<'_>) -> Result<Vec<(String, Look)>, CanonError> {
         let look = match r.u8()? {
             0 => Look::List,
             1 => Look::Kind,
+            2 => Look::Link,
             _ => return Err(CanonError::Value("an unknown look")),
         };
         looks.push((name, look));

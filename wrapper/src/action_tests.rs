@@ -53,6 +53,10 @@ fn description() -> Description {
                 name: "/quarry/ws/templates".into(),
                 sight: Sight::Directory,
             },
+            Looked {
+                name: "/quarry/ws/templates".into(),
+                sight: Sight::Link(Digest::of(b"../others")),
+            },
         ],
         variables: vec![
             Variable {
@@ -70,14 +74,14 @@ fn description() -> Description {
 /// The bytes of both keys are a promise: an entry made yesterday is found today. Whoever changes
 /// the form changes `ACTION_SCHEMA` and these digests with it.
 #[test]
-fn the_keys_of_schema_2_stay_what_they_are() {
-    assert_eq!(ACTION_SCHEMA, 2);
+fn the_keys_of_schema_3_stay_what_they_are() {
+    assert_eq!(ACTION_SCHEMA, 3);
     assert_eq!(known().lookup().to_string(), GOLDEN_LOOKUP);
     assert_eq!(description().action().0.to_string(), GOLDEN_ACTION);
 }
 
-const GOLDEN_LOOKUP: &str = "306f7cbb779c458abe1c316603cc75fc55708ebd55f60a0ce1e00baa05b8c9de";
-const GOLDEN_ACTION: &str = "8469b76ccd6a691ab14e2978aaeb3ca1015a768e69f0c532c683ce89f7a57158";
+const GOLDEN_LOOKUP: &str = "54ee98dac8c2089187d94d65e8dc9a4a5133496b7e14ff151df6f7bb9c87a360";
+const GOLDEN_ACTION: &str = "a0ac034d02820a706563e30c8cf9dc7e6bf881f678f218e99ae067ce97f65c2e";
 
 #[test]
 fn every_field_changes_the_action_key() {
@@ -91,6 +95,7 @@ fn every_field_changes_the_action_key() {
         Box::new(|d| d.link[0].digest = Some(Digest::of(b"other"))),
         Box::new(|d| d.looked[0].sight = Sight::Listing(Digest::of(b"more names"))),
         Box::new(|d| d.looked[1].sight = Sight::File),
+        Box::new(|d| d.looked[2].sight = Sight::Link(Digest::of(b"../else"))),
         Box::new(|d| d.known.root.digest = Some(Digest::of(b"edited"))),
         Box::new(|d| d.externs[0].digest = Some(Digest::of(b"c"))),
         Box::new(|d| d.externs[0].name = "c".into()),
@@ -144,7 +149,7 @@ fn a_description_and_its_prediction_round_trip() {
     let templates = "/quarry/ws/templates".to_owned();
     assert_eq!(
         p.looks,
-        [(templates.clone(), Look::List), (templates, Look::Kind)]
+        [Look::List, Look::Kind, Look::Link].map(|look| (templates.clone(), look))
     );
     assert_eq!(Prediction::from_canon(&p.to_canon()), Ok(p));
 }
@@ -152,8 +157,9 @@ fn a_description_and_its_prediction_round_trip() {
 #[test]
 fn another_schema_is_refused_by_name() {
     let mut bytes = description().to_canon();
-    // Schema 1 was the one before macros were observed and programs cached.
-    for schema in [1, 9] {
+    // Schema 1 was the one before macros were observed and programs cached, schema 2 the one
+    // before symbolic links stood in the keys of scripts' runs.
+    for schema in [1, 2, 9] {
         bytes[0] = schema;
         let refused = Err(CanonError::Schema(schema.into()));
         assert_eq!(Description::from_canon(&bytes), refused);

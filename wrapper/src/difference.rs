@@ -202,6 +202,10 @@ fn look(l: &Looked) -> (String, String) {
         ),
         Sight::File => (l.name.clone(), "a file".to_owned()),
         Sight::Directory => (l.name.clone(), "a directory".to_owned()),
+        Sight::Link(digest) => (
+            format!("{} (where it leads)", l.name),
+            format!("link {}", short(digest)),
+        ),
     }
 }
 

@@ -41,12 +41,14 @@ fn externs() -> impl Strategy<Value = Vec<ExternInput>> {
 
 fn looked() -> impl Strategy<Value = Vec<Looked>> {
     // One sight of each kind for a name: names listed, and what is there.
-    let sights = (option::of(digests()), option::of(any::<bool>()));
+    let link = option::of(digests());
+    let sights = (option::of(digests()), option::of(any::<bool>()), link);
     btree_map(names(), sights, 0..4).prop_map(|all| {
         let mut looked = Vec::new();
-        for (name, (listing, kind)) in all {
+        for (name, (listing, kind, link)) in all {
             let kind = kind.map(|dir| if dir { Sight::Directory } else { Sight::File });
-            for sight in [listing.map(Sight::Listing), kind].into_iter().flatten() {
+            let sights = [listing.map(Sight::Listing), kind, link.map(Sight::Link)];
+            for sight in sights.into_iter().flatten() {
                 let name = name.clone();
                 looked.push(Looked { name, sight });
             }
@@ -108,10 +110,10 @@ fn descriptions() -> impl Strategy<Value = Description> {
 
 fn predictions() -> impl Strategy<Value = Prediction> {
     let sets = (btree_set(names(), 0..4), btree_set(names(), 0..4));
-    let looks = btree_set((names(), any::<bool>()), 0..4);
+    let looks = btree_set((names(), 0..3_usize), 0..4);
     let variables = btree_map(names(), any::<bool>(), 0..4);
     (sets, looks, variables).prop_map(|((files, absent), looks, variables)| {
-        let look = |kind| if kind { Look::Kind } else { Look::List };
+        let look = |kind| [Look::List, Look::Kind, Look::Link][kind];
         let how = |symbolic| {
             if symbolic {
                 Use::Symbolic
@@ -180,7 +182,7 @@ proptest! {
     #[test]
     fn what_is_known_of_a_place_has_one_form(
         numbers: [u64; 3], times: (i128, Option<i128>), macros in files(),
-        crates in vec(names(), 0..3), private: bool, bends in bends(),
+        crates in vec(names(), 0..3_usize), private: bool, bends in bends(),
     ) {
         let mut w = Writer::default();
         numbers.iter().for_each(|n| w.u64(*n));

@@ -294,6 +294,7 @@ fn fill_inputs(report: &mut EntryReport, d: &Description) {
                 Sight::Listing(digest) => format!("lists {}", digest.to_hex()),
                 Sight::File => "a file".to_owned(),
                 Sight::Directory => "a directory".to_owned(),
+                Sight::Link(digest) => format!("leads to {}", digest.to_hex()),
             };
             (l.name.clone(), seen)
         }))

@@ -52,6 +52,8 @@ pub enum Kind {
     Entered,
     /// A program that was to be started was not.
     NotStarted,
+    /// A program was looked for here, along PATH.
+    Tried,
     /// A variable, as `NAME=VALUE`, that a program began with and that decides which libraries or
     /// programs are found.
     Given,
@@ -182,6 +184,7 @@ const fn kind_of(byte: u8) -> Option<Kind> {
         b'M' => Kind::Machine,
         b'E' => Kind::Entered,
         b'F' => Kind::NotStarted,
+        b'T' => Kind::Tried,
         b'G' => Kind::Given,
         _ => return None,
     })

@@ -214,7 +214,9 @@ impl Observed {
         match (record.kind, record.outcome) {
             (Kind::Spawn, _) => Err(Bypass::MacroSpawns),
             (Kind::Socket, _) => Err(Bypass::MacroSockets),
-            (Kind::Raw | Kind::Loaded | Kind::Entered | Kind::NotStarted | Kind::Given, _) => {
+            // All but the first two are said of build scripts' runs alone.
+            (Kind::Raw | Kind::Loaded, _)
+            | (Kind::Entered | Kind::NotStarted | Kind::Given | Kind::Tried, _) => {
                 Err(Bypass::MacroRawCalls)
             }
             (Kind::Machine, _) => Err(Bypass::MacroMachine),
@@ -369,6 +371,8 @@ pub(super) fn sight(path: &Path, look: Look, most: usize) -> Option<Sight> {
                 m.is_file().then_some(Sight::File)
             }
         }
+        // Said of build scripts' runs alone, which know what to call the other end.
+        Look::Link => None,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::programs::Programs;
 use crate::action::{
-    Description, FileInput, Known, Looked, MAX_VARIABLES, Prediction, Value, Variable,
+    Description, FileInput, Known, Look, Looked, MAX_VARIABLES, Prediction, Sight, Value, Variable,
 };
 use crate::compiler::KEYED_VARIABLES;
 use crate::digests::{FileDigests, Identity};
@@ -17,9 +17,9 @@ use crate::pipeline::{Pipeline, Tier, observed};
 use quarry_trust::Digest;
 use quarry_trust::digest::Hasher;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,8 @@ pub(super) const NOWHERE: &str = "=nowhere ";
 /// cargo home's programs in front of PATH): in a run that stays with its node as much is made of
 /// them as of `OUT_DIR` and `CARGO_MANIFEST_DIR`.
 const NAMING_ROOTS: [&str; 3] = ["CARGO_HOME", "CARGO_TARGET_DIR", "PATH"];
+/// By which make hears what it was told, and which jobserver to ask.
+const OF_MAKE: [&str; 2] = ["MAKEFLAGS", "MFLAGS"];
 /// Stands among the variables where only programs read PWD that take it for their working
 /// directory's name: what matters is that it is no other name than the system's.
 pub(super) const PWD_IS_PLAIN: &str = "=pwd";
@@ -49,7 +51,7 @@ const PACKAGE: &str = "=package ";
 const TREE_FILES_MAX: usize = 20_000;
 const TREE_BYTES_MAX: u64 = 1 << 30;
 /// Entries of one listed directory.
-pub(super) const LISTING_MAX: usize = 20_000;
+const LISTING_MAX: usize = 20_000;
 /// Directories of the system's own, which nobody writes while building.
 const SYSTEM: [&str; 6] = ["/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin"];
 
@@ -107,28 +109,65 @@ fn is_told(name: &str) -> bool {
     TOLD.contains(&name) || BEGINNINGS.iter().any(|b| name.starts_with(b))
 }
 
+/// What make was told, without the words that tell how much may be done at once: who starts cargo
+/// from make gives it another jobserver each time.
+fn told_make(said: &OsStr) -> Vec<u8> {
+    let of_jobs = |word: &[u8]| word.starts_with(b"-j") || word.starts_with(b"--jobserver");
+    let words = said.as_bytes().split(u8::is_ascii_whitespace);
+    let kept: Vec<&[u8]> = words.filter(|w| !w.is_empty() && !of_jobs(w)).collect();
+    kept.join(&b' ')
+}
+
 /// Whether a variable could decide what is built: not which terminal, session or cargo asks.
 fn counts(name: &str) -> bool {
-    const NAMES: [&str; 15] = [
-        "_",
+    const NAMES: [&str; 37] = [
         "COLORTERM",
         "COLUMNS",
+        "DESKTOP_SESSION",
+        "DESKTOP_STARTUP_ID",
         "DISPLAY",
+        "GNOME_DESKTOP_SESSION_ID",
+        "GNOME_SETUP_DISPLAY",
+        "GPG_AGENT_INFO",
+        "GPG_TTY",
         "INVOCATION_ID",
         "JOURNAL_STREAM",
+        "KDE_FULL_SESSION",
         "LINES",
         "LS_COLORS",
         "OLDPWD",
         "PWD",
         "RUSTC_WRAPPER",
         "SHLVL",
+        "SSH_AGENT_PID",
+        "SSH_AUTH_SOCK",
+        "SSH_CLIENT",
+        "SSH_CONNECTION",
+        "SSH_TTY",
         "STY",
+        "TERM",
+        "TERMINAL_EMULATOR",
+        "TMUX",
+        "TMUX_PANE",
+        "VTE_VERSION",
+        "WAYLAND_DISPLAY",
         "WINDOWID",
         "XAUTHORITY",
+        "XDG_CURRENT_DESKTOP",
+        "XDG_MENU_PREFIX",
+        "XDG_RUNTIME_DIR",
+        "XDG_VTNR",
+        "_",
     ];
-    const BEGINNINGS: [&str; 12] = [
-        "DBUS_", "DESKTOP_", "GNOME_", "GPG_", "KDE_", "QUARRY", "SSH_", "TERM", "TMUX", "VTE_",
-        "WAYLAND_", "XDG_",
+    const BEGINNINGS: [&str; 8] = [
+        "DBUS_SESSION_BUS_",
+        "DBUS_STARTER_",
+        "GNOME_TERMINAL_",
+        "KDE_SESSION_",
+        "QUARRY",
+        "TERM_",
+        "XDG_SEAT",
+        "XDG_SESSION_",
     ];
     let passed_over = super::seen::PASSED_OVER.contains(&name) || NAMES.contains(&name);
     !passed_over && !BEGINNINGS.iter().any(|b| name.starts_with(b))
@@ -223,11 +262,21 @@ impl Keying<'_> {
         for (name, look) in &prediction.looks {
             looked.push(Looked {
                 name: name.clone(),
-                sight: observed::sight(&self.locate(name, tier)?, *look, LISTING_MAX)?,
+                sight: self.sight(&self.locate(name, tier)?, *look)?,
             });
         }
         let read = prediction.variables.iter().map(|(name, _)| name.as_str());
         Some(self.with(files, looked, self.variables(read)?))
+    }
+
+    /// What is to be seen at a path; `None` where that is nothing of its kind.
+    pub(super) fn sight(&self, path: &Path, look: Look) -> Option<Sight> {
+        if look != Look::Link {
+            return observed::sight(path, look, LISTING_MAX);
+        }
+        let to = fs::read_link(path).ok()?;
+        let to = self.roots.normalise(to.as_os_str().as_bytes());
+        Some(Sight::Link(Digest::of(&to)))
     }
 
     /// What a name means here. A peer's may lead below the roots and into the system's own
@@ -287,6 +336,12 @@ impl Keying<'_> {
         all.sort();
         let mut text = Vec::new();
         for (name, value) in all {
+            let of_make = OF_MAKE.iter().any(|n| *name == *n);
+            let told = of_make.then(|| OsString::from_vec(told_make(value)));
+            let value = told.as_ref().unwrap_or(value);
+            if of_make && value.is_empty() {
+                continue;
+            }
             text.extend_from_slice(name.as_bytes());
             text.push(b'=');
             let named = NAMING_ROOTS.iter().any(|n| *name == *n);
@@ -322,6 +377,13 @@ impl Keying<'_> {
             let is_plain = |pwd| pwd_is_plain(pwd, &self.inv.cwd);
             let plain = self.programs.pwd().is_some_and(is_plain);
             return Value::Public(if plain { "plain" } else { "another name" }.to_owned());
+        }
+        if OF_MAKE.contains(&name) {
+            let told = self.inv.var(name).map(told_make).unwrap_or_default();
+            return match told.is_empty() {
+                true => Value::Unset,
+                false => Value::Keyed(Digest::keyed(&self.secret, &told)),
+            };
         }
         if self.programs.leads_to_wrapper(name) {
             return Value::Public(OUR_WRAPPER.to_owned());

@@ -320,6 +320,12 @@ impl Facts {
         real.is_some_and(|real| real.starts_with(&self.real_out_dir))
     }
 
+    /// Whether a path lies at the top of a directory for temporary files, where names come and go.
+    fn comes_and_goes(&self, path: &Path) -> bool {
+        let nearest = path.ancestors().skip(1).find(|dir| dir.exists());
+        nearest.is_some_and(|dir| self.temporary.iter().any(|t| t == dir))
+    }
+
     /// Whether a path leads to OUT_DIR or below it, and never steps out of it, by its text alone.
     /// That is so wherever links led, if all of these led further down.
     fn stays_in_out(&self, path: &Path) -> bool {

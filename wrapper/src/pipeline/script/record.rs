@@ -1,6 +1,6 @@
 //! Record: from a finished run to an entry, if all of it is known and nothing moved under it.
 
-use super::key::{ALONE, ENVIRONMENT, Extent, Keying, LISTING_MAX, ROOTS};
+use super::key::{ALONE, ENVIRONMENT, Extent, Keying, ROOTS};
 use super::programs::Programs;
 use super::said::Declared;
 use super::seen::{Seen, is_git, seen};
@@ -14,9 +14,7 @@ use crate::observer::log;
 use crate::paths::{RootKind, Scanner};
 use crate::pipeline::find::{LAYOUT, named, reads_a_secret};
 use crate::pipeline::record::{absent_throughout, undisturbed};
-use crate::pipeline::{
-    Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, observed, temporary,
-};
+use crate::pipeline::{Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, temporary};
 use quarry_trust::canon::Canonical;
 use quarry_trust::{Digest, Entry, OutputKind, Verified};
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,31 +135,10 @@ fn looked_at(pipeline: &Pipeline, r: &Recording, known: &Programs<'_>) -> Result
     let records = log::parse(&bytes).ok_or(Bypass::ScriptUnobserved)?;
     let mut seen = seen(&records, &r.facts, &r.roots, known)?;
     look_into(r, &mut seen)?;
-    if !seen.alone.is_empty() {
-        look_along_path(r, &mut seen);
-    }
     if seen.started && !compiler_stayed(pipeline, r) {
         return Err(Bypass::ScriptInputChanged);
     }
     Ok(seen)
-}
-
-/// Where the C library looks for a program along PATH is not seen. PATH's text is in the key; what
-/// another checkout or another cargo home has under the same placeholder is not, unless it is
-/// listed.
-fn look_along_path(r: &Recording, seen: &mut Seen) {
-    let path = r.inv.nonempty_var("PATH").unwrap_or_default();
-    for dir in std::env::split_paths(path) {
-        let in_root = |root: PathBuf| dir.starts_with(root);
-        if !r.roots.dirs().any(in_root) {
-            continue;
-        }
-        if dir.is_dir() {
-            seen.looks.insert((dir, Look::List));
-        } else {
-            seen.absent.insert(dir);
-        }
-    }
 }
 
 /// Whether the compiler is the one that stands in the key, after the run too.
@@ -248,8 +225,8 @@ impl Inputs {
             all.file(keying, r, path)?;
         }
         for path in &seen.absent {
-            if keying.is_built(path) {
-                // Beside what is built now nothing rests; that it is still absent must do.
+            if keying.is_built(path) || r.facts.comes_and_goes(path) {
+                // There nothing rests; that it is still absent must do.
                 if path.symlink_metadata().is_ok() {
                     return Err(Bypass::ScriptInputChanged);
                 }
@@ -260,11 +237,15 @@ impl Inputs {
         }
         let mut looked = BTreeMap::new();
         for (path, look) in &seen.looks {
-            let m = fs::metadata(path).map_err(|_| Bypass::ScriptInputChanged)?;
-            if *look == Look::List && Identity::of(&m).modified >= r.started {
+            let m = match look {
+                Look::Link => path.symlink_metadata(),
+                Look::List | Look::Kind => fs::metadata(path),
+            };
+            let m = m.map_err(|_| Bypass::ScriptInputChanged)?;
+            if *look != Look::Kind && Identity::of(&m).modified >= r.started {
                 return Err(Bypass::ScriptInputChanged);
             }
-            let sight = observed::sight(path, *look, LISTING_MAX).ok_or(Bypass::ScriptInput)?;
+            let sight = keying.sight(path, *look).ok_or(Bypass::ScriptInput)?;
             if *look == Look::List || !r.roots.is_above(path) {
                 all.place(r, path);
             }

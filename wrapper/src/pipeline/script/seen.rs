@@ -12,21 +12,18 @@ use crate::compiler::Bypass;
 use crate::observer::log::{COMPILER, Kind, LEADS_AWAY, Outcome, PLACED, Record};
 use crate::paths::{RootKind, Roots};
 use crate::pipeline::observed::{lexical, nothing_to_know, of_the_kernel};
-use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Variables that tell nothing of what is to be built: how many processes may run and through
 /// which pipes they hear of it, and our own. (Cargo does not run a script again for these.)
-pub(super) const PASSED_OVER: [&str; 5] = [
-    "CARGO_MAKEFLAGS",
-    "LD_PRELOAD",
-    "MAKEFLAGS",
-    "MFLAGS",
-    "NUM_JOBS",
-];
+pub(super) const PASSED_OVER: [&str; 3] = ["CARGO_MAKEFLAGS", "LD_PRELOAD", "NUM_JOBS"];
+
+/// Symbolic links on the way to one path, as the kernel has it.
+const LINKS_MAX: usize = 40;
 
 /// Variables that decide how a compiler tells of its own crash, and nothing else: whether LLVM
 /// opens a dialog on Windows, and how much of its stack is told. CI and desks share all else.
@@ -77,6 +74,8 @@ pub(super) fn seen(
         links_away: records
             .iter()
             .any(|r| r.kind == Kind::Raw && r.text == LEADS_AWAY),
+        plain: HashSet::new(),
+        understood: true,
         written: BTreeSet::new(),
         seen: Seen::default(),
     };
@@ -91,7 +90,10 @@ pub(super) fn seen(
                 taking.seen.variables.extend(wrappers);
             }
         }
-        None => drop(taking.seen.alone.insert("programs")),
+        None => {
+            taking.understood = false;
+            taking.seen.alone.insert("programs");
+        }
     }
     for record in records.iter().filter(|r| r.kind == Kind::Write) {
         taking.write(record)?;
@@ -126,6 +128,11 @@ struct Taking<'a> {
     plain_pwd: Option<&'a OsStr>,
     /// Whether a symbolic link was made that leads anywhere but further down.
     links_away: bool,
+    /// Paths that are no links.
+    plain: HashSet<PathBuf>,
+    /// Whether all programs that were started are ones that the key names, and so is where they
+    /// were looked for.
+    understood: bool,
     written: BTreeSet<PathBuf>,
     seen: Seen,
 }
@@ -235,7 +242,9 @@ impl Taking<'_> {
             Kind::Machine => self.alone("machine"),
             Kind::Raw | Kind::Loaded => self.alone("unwatched"),
             Kind::Variable => self.variable(record),
-            Kind::Read | Kind::List | Kind::Look | Kind::Link | Kind::Resolve => self.path(record),
+            Kind::Tried if self.understood => Ok(()),
+            Kind::Read | Kind::List | Kind::Look => self.path(record),
+            Kind::Link | Kind::Resolve | Kind::Tried => self.path(record),
         }
     }
 
@@ -278,10 +287,12 @@ impl Taking<'_> {
             }
             return self.alone("machine");
         }
-        if self.is_temporary(&path)
-            && (self.written.contains(&path) || path.symlink_metadata().is_err())
-        {
-            return self.alone("temporary-files");
+        if self.is_temporary(&path) {
+            let own = path.ancestors().any(|at| self.written.contains(at));
+            let gone = record.outcome != Outcome::Absent && path.symlink_metadata().is_err();
+            if own || gone {
+                return self.alone("temporary-files");
+            }
         }
         match record.outcome {
             Outcome::Failed => self.alone("unreadable"),
@@ -333,7 +344,49 @@ impl Taking<'_> {
         Some(plain)
     }
 
+    /// Names every symbolic link that a path leads through, below a root or from the very top:
+    /// what each says is told to whoever asks for the other end.
+    fn follow(&mut self, path: &Path) {
+        let roots = &self.roots;
+        let begin = |path: &Path| -> (PathBuf, Vec<OsString>) {
+            let within = roots.iter().filter(|root| path.starts_with(root));
+            let top = within.max_by_key(|root| root.as_os_str().len());
+            let top = top.map_or(Path::new("/"), PathBuf::as_path);
+            let rest = path.strip_prefix(top).unwrap_or(path).components().rev();
+            let rest = rest.map(|part| part.as_os_str().to_owned()).collect();
+            (top.to_owned(), rest)
+        };
+        let (mut at, mut rest) = begin(path);
+        let mut links = 0;
+        while let Some(part) = rest.pop() {
+            match part.to_str() {
+                Some("..") => drop(at.pop()),
+                Some(".") => {}
+                _ => at.push(part),
+            }
+            if self.plain.contains(&at) {
+                continue;
+            }
+            let Ok(to) = fs::read_link(&at) else {
+                self.plain.insert(at.clone());
+                continue;
+            };
+            links += 1;
+            if links > LINKS_MAX || self.is_out(&at) {
+                return;
+            }
+            self.seen.looks.insert((at.clone(), Look::Link));
+            at.pop();
+            let (top, below) = begin(&to);
+            if to.is_absolute() {
+                at = top;
+            }
+            rest.extend(below);
+        }
+    }
+
     fn something(&mut self, path: PathBuf, kind: Kind) -> Result<(), Bypass> {
+        self.follow(&path);
         let m = path.symlink_metadata();
         let m = m.map_err(|_| Bypass::ScriptInputChanged)?;
         let called = (kind == Kind::Resolve).then(|| self.called(&path));
@@ -345,15 +398,26 @@ impl Taking<'_> {
             self.alone("links")?;
         }
         let path = called.flatten().unwrap_or(path);
-        let behind = fs::metadata(&path).map_err(|_| Bypass::ScriptInputChanged)?;
+        let behind = match fs::metadata(&path) {
+            Ok(behind) => behind,
+            // What a link says is told whether it leads anywhere or not.
+            Err(_) if kind == Kind::Link && m.is_symlink() => return Ok(()),
+            Err(_) => return Err(Bypass::ScriptInputChanged),
+        };
         if behind.is_file() {
             self.seen.files.insert(path);
         } else if !behind.is_dir() {
             self.alone("special-files")?;
         } else if matches!(kind, Kind::Read | Kind::List) {
             self.seen.looks.insert((path, Look::List));
-        } else if m.is_dir() {
-            self.seen.looks.insert((path, Look::Kind));
+        } else {
+            let real = if m.is_dir() {
+                Ok(path)
+            } else {
+                fs::canonicalize(path)
+            };
+            let real = real.map_err(|_| Bypass::ScriptInputChanged)?;
+            self.seen.looks.insert((real, Look::Kind));
         }
         Ok(())
     }

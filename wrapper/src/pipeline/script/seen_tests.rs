@@ -254,7 +254,7 @@ fn what_pwd_says_makes_nothing_where_it_names_a_directory_as_the_system_does() {
     for (pwd, by, variable, looks) in [
         ("ws", PLACED, PWD_IS_PLAIN, 0),
         ("nothing/there", PLACED, PWD_IS_PLAIN, 0),
-        ("alias", PLACED, "PWD", 1),
+        ("alias", PLACED, "PWD", 3),
         ("ws", "", "PWD", 1),
         ("ws", COMPILER, "PWD", 1),
     ] {
