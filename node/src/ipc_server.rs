@@ -316,7 +316,9 @@ async fn run_there(
     };
     match finished {
         Ok((ToNode::Finished(finished), sender)) => {
-            // Of a compile that failed nothing is stored, and qwrap does not wait for an answer.
+            // Of a compile that failed nothing is stored, and qwrap does not wait for an answer; of
+            // a script that failed it does.
+            let as_it_came = !finished.success && started.added_to_it();
             let again = || match finished.success {
                 true => node.hands.look_again(hand, sender),
                 false => Ok(()),
@@ -325,7 +327,11 @@ async fn run_there(
                 Ok(()) => record_blocking(node, started, finished).await?,
                 Err(why) => disown(node, started, why),
             }
-            write(stream, &FromNode::Recorded).await
+            let answer = match as_it_came {
+                true => FromNode::Untouched,
+                false => FromNode::Recorded,
+            };
+            write(stream, &answer).await
         }
         Ok(_) => {
             node.worker.abandoned(started);

@@ -166,6 +166,22 @@ fn what_was_not_among_temporary_files_may_come() {
 }
 
 #[test]
+fn a_source_that_includes_itself_by_its_name_is_compiled_as_without_us() {
+    let alice = Dev::new("alice");
+    let source = "#ifndef X\n#define X\n#include __FILE__\n#else\nfound\n#endif\n";
+    let main = "println!(\"cargo::rerun-if-changed=build.rs\"); \
+        let x = env::current_dir().unwrap().join(\"x.c\"); \
+        let cc = std::process::Command::new(\"cc\").args([\"-E\", \"-P\"]).arg(x).output(); \
+        let cc = cc.unwrap(); assert!(cc.status.success()); \
+        note(String::from_utf8(cc.stdout).unwrap().trim());";
+    let there = place(&alice, "here", main, &[("x.c", source)]);
+    for _ in 0..2 {
+        let said = how("1 script-failed", fresh(&there));
+        assert!(said.starts_with("found "), "{said}");
+    }
+}
+
+#[test]
 fn what_make_and_shells_are_told_counts() {
     let alice = Dev::new("alice");
     let makefile = "V?=1\nall:\n\t@echo V$(V)\n";

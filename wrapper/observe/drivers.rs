@@ -6,7 +6,7 @@
 //! front where the program is the driver of a C compiler: what the caller says later wins. Must
 //! never happen here: a program that is started with less than its caller gave it.
 
-use super::TEXT_MAX;
+use super::{Kind, Outcome, TEXT_MAX, note};
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
 
@@ -118,6 +118,10 @@ pub(super) unsafe fn told(
             all &= put(*at);
             at = at.add(1);
         }
-        then(if all { list.as_ptr() } else { arguments })
+        if !all {
+            return then(arguments);
+        }
+        note(Kind::Told, Outcome::Done, 0, b"");
+        then(list.as_ptr())
     }
 }

@@ -142,6 +142,7 @@ enum Kind {
     Given = b'G',
     NotStarted = b'F',
     Tried = b'T',
+    Told = b'A',
 }
 
 /// What the answer was.

@@ -293,9 +293,13 @@ fn run_plan(client: &mut Client, plan: &RunPlan, wanted: &Wanted) -> ExitCode {
             // What would not have been noticed may have happened.
             stopped: !noticed || watch.stopped(),
         });
-        // The outputs are captured before cargo may touch them; a failure has none.
-        if client.send(&finished).is_ok() && success {
-            let _ = client.receive(Some(ANSWER_WITHIN));
+        // The outputs are captured before cargo may touch them; a failure has none. That of a
+        // script may be ours: it is run as it came then, and what it says counts.
+        if client.send(&finished).is_ok() && (success || wanted.script.is_some()) {
+            let answer = client.receive(Some(ANSWER_WITHIN));
+            if !success && matches!(answer, Ok(FromNode::Untouched)) {
+                return wanted.plain();
+            }
         }
     }
     exit_as(outcome.status)

@@ -138,6 +138,14 @@ pub struct Started {
     heard: Heard,
 }
 
+impl Started {
+    /// Whether it is a script's run in which more was said to compilers than the script said.
+    #[must_use]
+    pub fn added_to_it(&self) -> bool {
+        matches!(&self.job, Work::Script(job) if job.added_to_it())
+    }
+}
+
 /// The kinds of what can run.
 enum Work {
     Compile(Box<Job>),

@@ -52,8 +52,10 @@ pub enum Kind {
     Entered,
     /// A program that was to be started was not.
     NotStarted,
-    /// A program was looked for here, along PATH.
+    /// A program was looked for here.
     Tried,
+    /// A C compiler was told what to call this checkout's roots.
+    Told,
     /// A variable, as `NAME=VALUE`, that a program began with and that decides which libraries or
     /// programs are found.
     Given,
@@ -185,6 +187,7 @@ const fn kind_of(byte: u8) -> Option<Kind> {
         b'E' => Kind::Entered,
         b'F' => Kind::NotStarted,
         b'T' => Kind::Tried,
+        b'A' => Kind::Told,
         b'G' => Kind::Given,
         _ => return None,
     })

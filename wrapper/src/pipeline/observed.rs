@@ -216,7 +216,7 @@ impl Observed {
             (Kind::Socket, _) => Err(Bypass::MacroSockets),
             // All but the first two are said of build scripts' runs alone.
             (Kind::Raw | Kind::Loaded, _)
-            | (Kind::Entered | Kind::NotStarted | Kind::Given | Kind::Tried, _) => {
+            | (Kind::Entered | Kind::NotStarted | Kind::Given | Kind::Tried | Kind::Told, _) => {
                 Err(Bypass::MacroRawCalls)
             }
             (Kind::Machine, _) => Err(Bypass::MacroMachine),

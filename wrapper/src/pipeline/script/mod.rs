@@ -27,6 +27,7 @@ use crate::invocation::Invocation;
 use crate::ipc::protocol::{Finished, RunPlan};
 use crate::launcher;
 use crate::observer::Log;
+use crate::observer::log::{self, Kind};
 use crate::paths::{Roots, target_root};
 use crate::stopped::Watch;
 use quarry_trust::{Digest, Entry};
@@ -231,6 +232,17 @@ pub struct ScriptJob {
     /// What the caller is to run.
     pub plan: RunPlan,
     recording: Recording,
+}
+
+impl ScriptJob {
+    /// Whether a C compiler that it started was told more than the script said. Where the run
+    /// failed that may be why: a source that includes itself by `__FILE__` is not found.
+    #[must_use]
+    pub fn added_to_it(&self) -> bool {
+        let log = self.recording.log.read().unwrap_or_default();
+        let told = |records: Vec<log::Record<'_>>| records.iter().any(|r| r.kind == Kind::Told);
+        log::parse(&log).is_some_and(told)
+    }
 }
 
 /// What recording needs to remember of the lookup.

@@ -237,7 +237,7 @@ impl Taking<'_> {
                 }
                 Ok(())
             }
-            Kind::Write | Kind::NotStarted | Kind::Given | Kind::Directory => Ok(()),
+            Kind::Write | Kind::NotStarted | Kind::Given | Kind::Directory | Kind::Told => Ok(()),
             Kind::Socket => self.alone("network"),
             Kind::Machine => self.alone("machine"),
             Kind::Raw | Kind::Loaded => self.alone("unwatched"),
