@@ -119,6 +119,41 @@ fn out_dir_that_only_names_included_files_is_shared_until_their_content_differs(
 }
 
 #[test]
+fn out_dir_that_may_be_used_otherwise_is_tried_and_shared_where_it_is_not() {
+    let alice = Dev::new("alice");
+    let build = "fn main() { println!(\"cargo:rerun-if-changed=build.rs\"); \
+                 let o = std::env::var(\"OUT_DIR\").unwrap(); \
+                 std::fs::write(o + \"/x.rs\", \"const X: usize = 1;\").unwrap(); }";
+    // A macro of another crate may be called like one of the standard library's.
+    let any = "#[macro_use] extern crate m; include!(concat!(env!(\"OUT_DIR\"), \"/x.rs\"));";
+    let only = format!("{any} pub fn said() -> usize {{ X }}");
+    let length = format!(
+        "{any} pub fn said() -> bool {{ N > X }} const N: usize = {{ env!(\"OUT_DIR\").len() % 1000 }}; pub static M: usize = N;"
+    );
+    let l = package("l", "[dependencies]\nm = { path = \"../m\" }");
+    for (lib, said, elsewhere) in [(&only, "1", "2 hit"), (&length, "true", "1 hit, 1 miss")] {
+        let files = [
+            ("/Cargo.toml", members(&["app", "l", "m"])),
+            ("/m/Cargo.toml", package("m", "")),
+            (
+                "/m/src/lib.rs",
+                "#[macro_export] macro_rules! some { () => {} }".into(),
+            ),
+            ("Cargo.toml", l.clone()),
+            ("build.rs", build.into()),
+            ("src/lib.rs", lib.clone()),
+        ];
+        let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+        let at = |name: &str| Place::new(&alice, &format!("{said}/{name}"), &files);
+        assert_eq!(at("here").fresh().0, said);
+        alice.flush();
+        let there = at("quite/another/place");
+        assert_eq!(there.fresh(), led(said, elsewhere));
+        there.nothing_left();
+    }
+}
+
+#[test]
 fn a_path_that_a_build_script_sets_and_only_an_include_reads_is_shared() {
     let alice = Dev::new("alice").never_incremental();
     let build = "fn main() { println!(\"cargo:rerun-if-changed=build.rs\"); \

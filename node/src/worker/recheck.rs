@@ -120,8 +120,8 @@ impl Rechecker {
         });
     }
 
-    /// An entry was stored: where only the package's directory binds it to its checkout, it is
-    /// compiled again under another.
+    /// An entry was stored: where only its directories' names bind it to its checkout, it is
+    /// compiled again under others.
     pub fn stored(&self, inv: &Arc<Invocation>, entry: &Verified<Entry>, prediction: Vec<u8>) {
         if loosen::is_bound(&prediction) {
             self.take(Second {
@@ -216,7 +216,7 @@ fn compile(parts: &Parts, second: &Second, scratch: &Path) {
             tracing::info!(
                 crate_name = entry.crate_name,
                 ?found,
-                "compiled with its package in another directory"
+                "compiled with its directories under other names"
             );
         }
     }

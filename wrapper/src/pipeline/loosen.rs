@@ -1,11 +1,12 @@
 //! Loosen: shows, by compiling once more, that an entry does not depend on what the package's
-//! directory is called, and stores it a second time under a key that does not hold the name.
+//! directory is called, or `OUT_DIR`, and stores it a second time under a key that does not hold
+//! the name.
 //!
-//! Macros that read files find them through `CARGO_MANIFEST_DIR` or the working directory; so
-//! their values, which are others in each checkout, are in the key, since a macro could emit them,
-//! or a hash of them. Here the same command runs with a copy of the package under another name,
-//! and in another working directory where a macro asked for that. Where every byte agrees, the
-//! names are placeholders in the second key.
+//! Macros that read files find them through `CARGO_MANIFEST_DIR` or the working directory, and
+//! what a build script made through `OUT_DIR`; so their values, which are others in each checkout,
+//! are in the key, since a macro could emit them, or a hash of them. Here the same command runs
+//! with copies under other names, and in another working directory where a macro asked for that.
+//! Where every byte agrees, the names are placeholders in the second key.
 //!
 //! Enters: an invocation, the entry and prediction that were just stored for it, a private
 //! directory. Leaves: a second entry, or why there is none. Nothing else is written outside that
@@ -14,6 +15,7 @@
 use super::find::{Trip, reads_a_secret};
 use super::observed::DIRECTORY as WORKING_DIRECTORY;
 use super::recheck::{Rechecked, STOPPED, compare, elsewhere, run};
+use super::restore::read_checked;
 use super::{Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, read_prediction};
 use crate::action::{Look, Observer, Prediction, Use};
 use crate::compiler::rustc::args::Unit;
@@ -22,12 +24,12 @@ use crate::invocation::Invocation;
 use crate::paths::Roots;
 use crate::stopped::Watch;
 use quarry_trust::canon::Canonical;
-use quarry_trust::{Entry, ObjectRef};
+use quarry_trust::{Entry, ObjectRef, OutputKind};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -35,11 +37,15 @@ use std::time::Duration;
 /// In which variables cargo says where the package lies.
 const DIRECTORY: &str = "CARGO_MANIFEST_DIR";
 const MANIFEST: &str = "CARGO_MANIFEST_PATH";
+/// The same of what a build script made.
+const MADE: &str = "OUT_DIR";
 /// Where the outputs of such a compile go, below its private directory.
 const OUTPUTS: &str = "out";
-/// Files of a package that are copied, and their bytes: a site with its pictures.
+/// Files that are copied, and their bytes: a site with its pictures.
 const MAX_FILES: usize = 20_000;
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
+/// Bytes of an output that is searched for the paths; a larger one is compared only.
+const SEARCHED_MAX: u64 = 256 << 20;
 
 /// What compiling under another name showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +58,7 @@ pub enum Loosened {
     Unknown(&'static str),
 }
 
-/// Whether the package's directory alone binds what was stored under this prediction to its
+/// Whether the package's directory or `OUT_DIR` binds what was stored under this prediction to its
 /// checkout.
 #[must_use]
 pub fn is_bound(prediction: &[u8]) -> bool {
@@ -60,13 +66,13 @@ pub fn is_bound(prediction: &[u8]) -> bool {
         return false;
     };
     let literal = |name: &str| literal(&prediction, name);
-    let bound = [DIRECTORY, MANIFEST, WORKING_DIRECTORY];
-    bound.into_iter().any(literal) && !literal("OUT_DIR")
+    let bound = [DIRECTORY, MANIFEST, WORKING_DIRECTORY, MADE];
+    bound.into_iter().any(literal)
 }
 
 impl Pipeline {
-    /// Compiles what `entry` was just stored for once more, with a copy of the package in
-    /// `scratch` (a private, empty directory), within `within`; stores a second entry where the
+    /// Compiles what `entry` was just stored for once more, with copies of the package and of
+    /// `OUT_DIR` in `scratch` (a private, empty directory), within `within`; stores a second entry where the
     /// bytes agree. Blocks.
     pub fn loosen(
         &self,
@@ -90,7 +96,7 @@ impl Pipeline {
             return Loosened::Unknown("a macro looked beside or above the workspace");
         }
         let Some(moved) = Moved::new(inv, &roots, &bound, scratch) else {
-            return Loosened::Unknown("the package cannot be copied");
+            return Loosened::Unknown("the directories cannot be copied");
         };
         let argv = moved.argv(&unit, unit.run_argv(inv, &roots), scratch);
         if let Err(found) = self.compiled_alike(&moved, &argv, (entry, cache), scratch, within) {
@@ -148,12 +154,16 @@ impl Pipeline {
         scratch: &Path,
         within: Duration,
     ) -> Result<(), Loosened> {
+        if moved.stands_in(entry, cache) {
+            return Err(Loosened::Unknown("an output holds the path"));
+        }
         let outputs = scratch.join(OUTPUTS);
         if fs::create_dir(&outputs).is_err() {
             return Err(Loosened::Unknown("the directory cannot be written to"));
         }
         let mut inv = moved.inv.clone();
-        let observed = self.observing.begin_moved(&moved.copy, &moved.from);
+        let first = moved.moves.first();
+        let observed = first.and_then(|m| self.observing.begin_moved(&m.copy, &m.from));
         let (_log, env) = observed.unzip();
         let env = env.into_iter().flatten();
         inv.env
@@ -198,12 +208,12 @@ fn looks_beside(prediction: &Prediction, roots: &Roots) -> bool {
     names.any(|name| roots.locate(name).is_some_and(|path| roots.beside(&path)))
 }
 
-/// The prediction under which the package's directory counts as a placeholder, and the working
-/// directory not at all.
+/// The prediction under which the directories count as placeholders, and the working directory not
+/// at all.
 fn without_the_name(mut prediction: Prediction) -> Prediction {
     prediction.variables.retain(|(n, _)| n != WORKING_DIRECTORY);
     for (name, how) in &mut prediction.variables {
-        if name == DIRECTORY || name == MANIFEST {
+        if [DIRECTORY, MANIFEST, MADE].contains(&name.as_str()) {
             *how = Use::Symbolic;
         }
     }
@@ -237,62 +247,125 @@ pub(super) fn again(entry: &Entry) -> UnsignedEntry {
     }
 }
 
-/// An invocation whose package lies elsewhere, and with it the working directory where a macro
-/// asked for that.
-struct Moved {
-    inv: Invocation,
-    /// What was moved, and where to.
+/// A directory under another name.
+struct Move {
     from: PathBuf,
     copy: PathBuf,
-    /// The argument that gives the copy the name that the package has.
+    /// The argument that gives the copy the name that the original has.
     remap: OsString,
 }
 
-impl Moved {
-    fn new(inv: &Invocation, roots: &Roots, bound: &Prediction, scratch: &Path) -> Option<Self> {
-        let package = inv.var(DIRECTORY).map(PathBuf::from)?;
-        let mut moved = inv.clone();
-        // Another length, another depth, another last name.
-        let copy = fs::canonicalize(scratch).ok()?;
-        let copy = copy.join("a package under another name").join("p");
-        let from = if literal(bound, WORKING_DIRECTORY) {
-            moved.cwd.clone_from(&copy);
-            &inv.cwd
-        } else {
-            &package
-        };
-        let name = remapped(from, roots)?;
-        // Without a slash at the end, as cargo names a directory.
-        let elsewhere = |path: &Path| -> Option<PathBuf> {
-            let below = copy.join(path.strip_prefix(from).ok()?);
-            Some(below.components().collect())
-        };
-        let mut left = (MAX_FILES, MAX_BYTES);
-        let target = roots.root(crate::paths::RootKind::Target);
-        copy_tree(&package, &elsewhere(&package)?, target, &mut left).ok()?;
-        for (name, value) in &mut moved.env {
-            if name == DIRECTORY || name == MANIFEST {
-                *value = elsewhere(Path::new(value))?.into();
-            }
-        }
+impl Move {
+    fn new(from: &Path, copy: PathBuf, roots: &Roots) -> Option<Self> {
         let mut remap = OsString::from("--remap-path-prefix=");
         remap.push(&copy);
         remap.push("=");
-        remap.push(name);
-        let from = from.clone();
+        remap.push(remapped(from, roots)?);
         Some(Self {
-            inv: moved,
-            from,
+            from: from.to_owned(),
             copy,
             remap,
         })
     }
 
+    /// What a path below the original is called here: without a slash at the end, as cargo names
+    /// a directory.
+    fn moved(&self, path: &Path) -> Option<PathBuf> {
+        let below = self.copy.join(path.strip_prefix(&self.from).ok()?);
+        Some(below.components().collect())
+    }
+}
+
+/// An invocation whose package lies elsewhere, or what its build script made, and with the package
+/// the working directory where a macro asked for that.
+struct Moved {
+    inv: Invocation,
+    moves: Vec<Move>,
+}
+
+impl Moved {
+    fn new(inv: &Invocation, roots: &Roots, bound: &Prediction, scratch: &Path) -> Option<Self> {
+        let mut all = Self {
+            inv: inv.clone(),
+            moves: Vec::new(),
+        };
+        // Other lengths, other depths, other last names.
+        let scratch = fs::canonicalize(scratch).ok()?;
+        let mut left = (MAX_FILES, MAX_BYTES);
+        let of_package = [DIRECTORY, MANIFEST, WORKING_DIRECTORY];
+        if of_package.into_iter().any(|name| literal(bound, name)) {
+            let copy = scratch.join("a package under another name").join("p");
+            all.package(inv, roots, bound, copy, &mut left)?;
+        }
+        if literal(bound, MADE) {
+            let from = PathBuf::from(inv.var(MADE)?);
+            let made = Move::new(&from, scratch.join("made").join("o"), roots)?;
+            copy_tree(&from, &made.copy, None, &mut left).ok()?;
+            all.set(&[MADE], &made)?;
+            all.moves.push(made);
+        }
+        Some(all)
+    }
+
+    fn package(
+        &mut self,
+        inv: &Invocation,
+        roots: &Roots,
+        bound: &Prediction,
+        copy: PathBuf,
+        left: &mut (usize, u64),
+    ) -> Option<()> {
+        let package = inv.var(DIRECTORY).map(PathBuf::from)?;
+        let from = match literal(bound, WORKING_DIRECTORY) {
+            true => {
+                self.inv.cwd.clone_from(&copy);
+                &inv.cwd
+            }
+            false => &package,
+        };
+        let moving = Move::new(from, copy, roots)?;
+        let target = roots.root(crate::paths::RootKind::Target);
+        copy_tree(&package, &moving.moved(&package)?, target, left).ok()?;
+        self.set(&[DIRECTORY, MANIFEST], &moving)?;
+        self.moves.push(moving);
+        Some(())
+    }
+
+    /// Has variables that name what was moved name the copy.
+    fn set(&mut self, names: &[&str], moving: &Move) -> Option<()> {
+        for (name, value) in &mut self.inv.env {
+            if names.iter().any(|n| name == n) {
+                *value = moving.moved(Path::new(value))?.into();
+            }
+        }
+        Some(())
+    }
+
     /// The command, with its outputs below `scratch`.
     fn argv(&self, unit: &Unit, argv: Vec<OsString>, scratch: &Path) -> Vec<OsString> {
         let mut argv = elsewhere(argv, &scratch.join(OUTPUTS));
-        argv.insert(1 + usize::from(unit.clippy.is_some()), self.remap.clone());
+        let at = 1 + usize::from(unit.clippy.is_some());
+        for moving in &self.moves {
+            argv.insert(at, moving.remap.clone());
+        }
         argv
+    }
+
+    /// Whether `OUT_DIR` stands in an output as it is: it would be another one elsewhere.
+    fn stands_in(&self, entry: &Entry, cache: &dyn Cache) -> bool {
+        let made = self
+            .moves
+            .iter()
+            .filter(|m| self.inv.var(MADE) == Some(m.copy.as_os_str()));
+        let compared = entry
+            .outputs
+            .iter()
+            .filter(|o| o.kind != OutputKind::DepInfo);
+        let mut pairs = made.flat_map(|m| compared.clone().map(move |o| (m, o)));
+        pairs.any(|(m, o)| {
+            let bytes = read_checked(cache, &o.object, SEARCHED_MAX).unwrap_or_default();
+            memchr::memmem::find(&bytes, m.from.as_os_str().as_bytes()).is_some()
+        })
     }
 }
 
