@@ -318,7 +318,8 @@ async fn run_there(
         Ok((ToNode::Finished(finished), sender)) => {
             // Of a compile that failed nothing is stored, and qwrap does not wait for an answer; of
             // a script that failed it does.
-            let as_it_came = !finished.success && started.added_to_it();
+            let ours = || !finished.success && started.added_to_it();
+            let as_it_came = tokio::task::block_in_place(ours);
             let again = || match finished.success {
                 true => node.hands.look_again(hand, sender),
                 false => Ok(()),

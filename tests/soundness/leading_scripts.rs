@@ -116,6 +116,40 @@ fn where_a_link_on_the_way_leads_counts() {
 }
 
 #[test]
+fn what_runs_a_script_is_what_its_first_line_leads_to() {
+    let alice = Dev::new("alice");
+    let at = alice.path("far/away");
+    for version in ["1", "2"] {
+        fs::create_dir_all(at.join(version)).unwrap();
+        fs::copy("/bin/sh", at.join(version).join("sh")).unwrap();
+    }
+    let link = at.join("current");
+    let lead = |to: &str| {
+        let _ = fs::remove_file(&link);
+        symlink(to, &link).unwrap();
+    };
+    let script = at.join("script");
+    let text = "basename $(dirname $(readlink /proc/$$/exe))";
+    tool(&script, text);
+    fs::write(&script, format!("#!{}/sh\n{text}\n", link.display())).unwrap();
+    let says = said_by(script.to_str().unwrap(), "[\"\"; 0]");
+    let there = place(&alice, "here", &noting(&says), &[]);
+    changes(&there, "interpreter", &|| lead("1"), &|| lead("2"));
+}
+
+#[test]
+fn a_link_that_led_nowhere_may_come_to_lead_somewhere() {
+    let alice = Dev::new("alice");
+    let (link, end) = (alice.path("far/link"), alice.path("far/end"));
+    fs::create_dir_all(link.parent().unwrap()).unwrap();
+    symlink("end", &link).unwrap();
+    let asks = format!("fs::metadata({link:?}).is_ok().to_string()");
+    let there = place(&alice, "here", &noting(&asks), &[]);
+    let away = || drop(fs::remove_file(&end));
+    changes(&there, "an end", &away, &|| fs::write(&end, "").unwrap());
+}
+
+#[test]
 fn a_program_that_comes_to_lie_in_front_is_the_one_that_is_started() {
     let alice = Dev::new("alice");
     let (first, second) = (alice.path("far/1/tool"), alice.path("far/2/tool"));

@@ -6,7 +6,7 @@
 
 use super::{
     __errno_location, ACTIVE, AT_FDCWD, EINVAL, Kind, O_CREAT, O_TRUNC, O_WRONLY_RDWR, Outcome,
-    RUN, TEXT_MAX, absolute, foreign, missing, note, note_path, originals, real, say,
+    RUN, TEXT_MAX, absolute, foreign, missing, note, note_path, originals, real, run, say,
 };
 use core::arch::naked_asm;
 use core::ffi::{CStr, c_char, c_int};
@@ -282,11 +282,15 @@ pub(super) fn look_now(kind: Kind, path: usize, mode: usize, caller: usize) -> b
     if path == 0 {
         return false;
     }
-    // SAFETY: the C library's function, called with a string.
-    let access: Five = unsafe { core::mem::transmute(access_real()) };
-    let failed = negative(access(path, mode, 0, 0, 0));
-    note_path(kind, failed, caller, AT_FDCWD, path);
-    !failed
+    // SAFETY: this thread's errno; the C library's function, called with a string.
+    unsafe {
+        let errno = *__errno_location();
+        let access: Five = core::mem::transmute(access_real());
+        let failed = negative(access(path, mode, 0, 0, 0));
+        note_path(kind, failed, caller, AT_FDCWD, path);
+        *__errno_location() = errno;
+        !failed
+    }
 }
 
 /// Whether something is at a path; nobody else asked.
@@ -303,6 +307,11 @@ fn before_chdir(path: usize, caller: usize) {
     } else if foreign(caller) {
         note_path(Kind::Write, false, caller, AT_FDCWD, path);
     }
+}
+
+/// That there is no limit looks like a failure.
+fn on_limits(a: [usize; 5], _: usize, caller: usize) {
+    look_now(Kind::Look, a[0], 0, caller);
 }
 
 fn on_chdir_of_another(a: [usize; 5], _: usize, caller: usize) {
@@ -327,9 +336,15 @@ fn on_fork(_: [usize; 5], _: usize, caller: usize) {
     }
 }
 
+/// The C library starts it by this name.
+fn shell(caller: usize) {
+    say(Kind::Spawn, b"sh");
+    look_now(Kind::Tried, c"/bin/sh".as_ptr() as usize, 1, caller);
+}
+
 fn on_system(a: [usize; 5], _: usize, caller: usize) {
     match RUN.load(Ordering::Acquire) {
-        true if a[0] != 0 => say(Kind::Spawn, b"sh"),
+        true if a[0] != 0 => shell(caller),
         true => {}
         false => note(Kind::Spawn, Outcome::Done, caller, b""),
     }
@@ -337,7 +352,7 @@ fn on_system(a: [usize; 5], _: usize, caller: usize) {
 
 fn on_popen(_: [usize; 5], answer: usize, caller: usize) {
     match RUN.load(Ordering::Acquire) {
-        true if answer != 0 => say(Kind::Spawn, b"sh"),
+        true if answer != 0 => shell(caller),
         true => {}
         false => note(Kind::Spawn, Outcome::Done, caller, b""),
     }
@@ -381,7 +396,7 @@ watched! {
     statfs64, statfs64_real, statfs64_entry => on_look;
     statvfs, statvfs_real, statvfs_entry => on_look;
     statvfs64, statvfs64_real, statvfs64_entry => on_look;
-    pathconf, pathconf_real, pathconf_entry => on_look;
+    pathconf, pathconf_real, pathconf_entry => on_limits;
     readlink, readlink_real, readlink_entry => on_readlink;
     readlinkat, readlinkat_real, readlinkat_entry => on_readlinkat;
     realpath, realpath_real, realpath_entry => on_realpath;
@@ -475,9 +490,10 @@ fn before_fork(_: usize, caller: usize) {
 
 /// With arguments one by one: it cannot be told whether it comes back, so a failed one shows as a
 /// program that nobody saw begin.
-fn before_listed(_: usize, caller: usize) {
+fn before_listed(program: usize, caller: usize) {
     if RUN.load(Ordering::Acquire) {
         say(Kind::Spawn, b"");
+        run::sought(program);
     } else if foreign(caller) {
         note(Kind::Spawn, Outcome::Done, caller, b"");
     }

@@ -136,6 +136,24 @@ unsafe fn looked_for(name: &[u8]) {
     }
 }
 
+/// Notes where a program is looked for that is to be started by this name, a string or null.
+pub(super) fn sought(program: usize) {
+    if program == 0 {
+        return;
+    }
+    // SAFETY: the caller's string, and the C library's list.
+    unsafe {
+        let name = CStr::from_ptr(program as *const c_char).to_bytes();
+        if name.contains(&b'/') {
+            look_now(Kind::Tried, program, MAY_BE_RUN, 0);
+        } else {
+            // Where this process's own environment says.
+            given(own_environment());
+            looked_for(name);
+        }
+    }
+}
+
 /// Notes arguments that ask a compiler for this machine's processor, and such as stand elsewhere.
 ///
 /// # Safety
@@ -203,6 +221,11 @@ pub(super) fn begin(arguments: Strings) -> bool {
     unsafe {
         given(own_environment());
         told(arguments);
+        // By this name it was started; that of what runs a script stands in its first line.
+        let name = if arguments.is_null() { core::ptr::null() } else { *arguments };
+        if !name.is_null() && CStr::from_ptr(name).to_bytes().contains(&b'/') {
+            sought(name as usize);
+        }
     }
     true
 }
@@ -283,16 +306,7 @@ unsafe fn started(
         // SAFETY: the caller's string.
         let name = unsafe { CStr::from_ptr(program as *const c_char) }.to_bytes();
         say(Kind::Spawn, name);
-        if name.contains(&b'/') {
-            look_now(Kind::Tried, program, MAY_BE_RUN, 0);
-        } else {
-            // It is looked for where this process's own environment says.
-            // SAFETY: the C library's list.
-            unsafe {
-                given(own_environment());
-                looked_for(name);
-            }
-        }
+        sought(program);
     } else {
         say(Kind::Spawn, b"");
     }

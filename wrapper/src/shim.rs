@@ -297,7 +297,8 @@ fn run_plan(client: &mut Client, plan: &RunPlan, wanted: &Wanted) -> ExitCode {
         // script may be ours: it is run as it came then, and what it says counts.
         if client.send(&finished).is_ok() && (success || wanted.script.is_some()) {
             let answer = client.receive(Some(ANSWER_WITHIN));
-            if !success && matches!(answer, Ok(FromNode::Untouched)) {
+            let ended = outcome.status.code().is_some();
+            if !success && ended && matches!(answer, Ok(FromNode::Untouched)) {
                 return wanted.plain();
             }
         }

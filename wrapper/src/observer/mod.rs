@@ -74,6 +74,26 @@ impl Drop for Log {
     }
 }
 
+/// Whether this machine's C library has all that the observer stands in front of and that programs
+/// use only where it is there (glibc has it since 2.29): else they would take ours for the real one.
+fn c_library_is_known() -> bool {
+    const YOUNGEST: &[u8] = b"posix_spawn_file_actions_addchdir_np";
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let paths = maps
+        .lines()
+        .filter_map(|line| Some(&line[line.find('/')?..]));
+    let library = |path: &&str| {
+        path.rsplit('/')
+            .next()
+            .is_some_and(|n| n.starts_with("libc.so") || n.starts_with("libc-2"))
+    };
+    let bytes = paths
+        .clone()
+        .find(library)
+        .and_then(|path| fs::read(path).ok());
+    bytes.is_some_and(|bytes| memchr::memmem::find(&bytes, YOUNGEST).is_some())
+}
+
 impl Observer {
     /// Puts the library below the home, named by its digest, and clears what logs earlier nodes
     /// left. `None` where this platform has no observer. Call it with the home locked.
@@ -81,7 +101,7 @@ impl Observer {
     /// # Errors
     /// [`ObserverError`].
     pub fn install(home: &Home) -> Result<Option<Self>, ObserverError> {
-        if LIBRARY.is_empty() {
+        if LIBRARY.is_empty() || !c_library_is_known() {
             return Ok(None);
         }
         let dir = home.observer();

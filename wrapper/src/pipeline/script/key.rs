@@ -120,14 +120,16 @@ fn told_make(said: &OsStr) -> Vec<u8> {
 
 /// Whether a variable could decide what is built: not which terminal, session or cargo asks.
 fn counts(name: &str) -> bool {
-    const NAMES: [&str; 37] = [
+    const NAMES: [&str; 40] = [
         "COLORTERM",
         "COLUMNS",
+        "DESKTOP_AUTOSTART_ID",
         "DESKTOP_SESSION",
         "DESKTOP_STARTUP_ID",
         "DISPLAY",
         "GNOME_DESKTOP_SESSION_ID",
         "GNOME_SETUP_DISPLAY",
+        "GNOME_SHELL_SESSION_MODE",
         "GPG_AGENT_INFO",
         "GPG_TTY",
         "INVOCATION_ID",
@@ -153,15 +155,17 @@ fn counts(name: &str) -> bool {
         "WAYLAND_DISPLAY",
         "WINDOWID",
         "XAUTHORITY",
+        "XDG_ACTIVATION_TOKEN",
         "XDG_CURRENT_DESKTOP",
         "XDG_MENU_PREFIX",
         "XDG_RUNTIME_DIR",
         "XDG_VTNR",
         "_",
     ];
-    const BEGINNINGS: [&str; 8] = [
+    const BEGINNINGS: [&str; 9] = [
         "DBUS_SESSION_BUS_",
         "DBUS_STARTER_",
+        "GNOME_KEYRING_",
         "GNOME_TERMINAL_",
         "KDE_SESSION_",
         "QUARRY",

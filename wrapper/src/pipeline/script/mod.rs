@@ -241,7 +241,8 @@ impl ScriptJob {
     pub fn added_to_it(&self) -> bool {
         let log = self.recording.log.read().unwrap_or_default();
         let told = |records: Vec<log::Record<'_>>| records.iter().any(|r| r.kind == Kind::Told);
-        log::parse(&log).is_some_and(told)
+        // Of what is not whole it cannot be told.
+        log::parse(&log).is_none_or(told)
     }
 }
 
@@ -272,6 +273,8 @@ pub(super) struct Facts {
     package: String,
     /// The package's directory, which is the working directory.
     directory: PathBuf,
+    /// Where the script's program lies, under its own name and ours.
+    beside: Option<PathBuf>,
     out_dir: PathBuf,
     /// OUT_DIR as the filesystem calls it.
     real_out_dir: PathBuf,
@@ -311,6 +314,10 @@ impl Facts {
         Ok(Self {
             package: name.replace('-', "_"),
             directory: package_dir,
+            beside: inv
+                .absolute(Path::new(&inv.argv[0]))
+                .parent()
+                .map(Path::to_owned),
             real_out_dir: fs::canonicalize(&out_dir).unwrap_or_else(|_| out_dir.clone()),
             out_dir,
             temporary,

@@ -225,8 +225,10 @@ impl Inputs {
             all.file(keying, r, path)?;
         }
         for path in &seen.absent {
-            if keying.is_built(path) || r.facts.comes_and_goes(path) {
-                // There nothing rests; that it is still absent must do.
+            let restless = keying.is_built(path) || r.facts.comes_and_goes(path);
+            if restless || seen.sought.contains(path) {
+                // There nothing rests (PATH leads through home directories); that it is still
+                // absent must do.
                 if path.symlink_metadata().is_ok() {
                     return Err(Bypass::ScriptInputChanged);
                 }
@@ -242,7 +244,14 @@ impl Inputs {
                 Look::List | Look::Kind => fs::metadata(path),
             };
             let m = m.map_err(|_| Bypass::ScriptInputChanged)?;
-            if *look != Look::Kind && Identity::of(&m).modified >= r.started {
+            let identity = Identity::of(&m);
+            let changed = match look {
+                Look::Kind => false,
+                Look::List => identity.modified >= r.started,
+                // One that was made before may have been moved here.
+                Look::Link => identity.newest() >= r.started,
+            };
+            if changed {
                 return Err(Bypass::ScriptInputChanged);
             }
             let sight = keying.sight(path, *look).ok_or(Bypass::ScriptInput)?;

@@ -36,7 +36,9 @@ pub(super) struct Seen {
     pub files: BTreeSet<PathBuf>,
     /// Paths where nothing was.
     pub absent: BTreeSet<PathBuf>,
-    /// Directories that were listed or asked about.
+    /// Of these, where programs were looked for.
+    pub sought: BTreeSet<PathBuf>,
+    /// Directories that were listed or asked about, and links.
     pub looks: BTreeSet<(PathBuf, Look)>,
     /// Variables that were read.
     pub variables: BTreeSet<String>,
@@ -99,7 +101,11 @@ pub(super) fn seen(
         taking.write(record)?;
     }
     for record in records {
-        taking.take(record)?;
+        // Inside a run qwrap becomes the compiler that it was given, and does nothing else.
+        let ours = || known.is_wrapper(Path::new(record.text));
+        if record.kind != Kind::Tried || (!taking.understood && !ours()) {
+            taking.take(record)?;
+        }
     }
     // The first that began is the script, which stands in the key by itself.
     let begun = records.iter().filter(|r| r.kind == Kind::Entered);
@@ -110,7 +116,6 @@ pub(super) fn seen(
         taking.seen.variables.insert("PWD".to_owned());
     }
     for program in begun.skip(1) {
-        // Inside a run qwrap becomes the compiler that it was given, and does nothing else.
         if !known.is_wrapper(Path::new(program.text)) {
             taking.path(program)?;
         }
@@ -242,7 +247,6 @@ impl Taking<'_> {
             Kind::Machine => self.alone("machine"),
             Kind::Raw | Kind::Loaded => self.alone("unwatched"),
             Kind::Variable => self.variable(record),
-            Kind::Tried if self.understood => Ok(()),
             Kind::Read | Kind::List | Kind::Look => self.path(record),
             Kind::Link | Kind::Resolve | Kind::Tried => self.path(record),
         }
@@ -275,7 +279,8 @@ impl Taking<'_> {
         if is_pwd && self.names_itself(record) {
             return Ok(());
         }
-        if self.is_out(&path) || nothing_to_know(&path) {
+        let itself = record.kind == Kind::Tried && path.parent() == self.facts.beside.as_deref();
+        if itself || self.is_out(&path) || nothing_to_know(&path) {
             return Ok(());
         }
         if is_git(&path) && record.outcome != Outcome::Absent {
@@ -304,11 +309,19 @@ impl Taking<'_> {
     fn nothing(&mut self, path: PathBuf, kind: Kind) -> Result<(), Bypass> {
         match path.symlink_metadata() {
             Err(_) => {
+                if kind == Kind::Tried {
+                    self.seen.sought.insert(path.clone());
+                }
                 self.seen.absent.insert(path);
                 Ok(())
             }
             // A link that leads nowhere, or no directory where one was to be listed.
-            Ok(m) if m.is_symlink() => self.alone("links"),
+            Ok(m) if m.is_symlink() => {
+                let end = self.follow(&path);
+                let end = end.filter(|end| end.symlink_metadata().is_err());
+                self.seen.absent.extend(end);
+                self.alone("links")
+            }
             Ok(m) if kind == Kind::List && m.is_file() => {
                 self.seen.files.insert(path);
                 Ok(())
@@ -345,8 +358,9 @@ impl Taking<'_> {
     }
 
     /// Names every symbolic link that a path leads through, below a root or from the very top:
-    /// what each says is told to whoever asks for the other end.
-    fn follow(&mut self, path: &Path) {
+    /// what each says is told to whoever asks for the other end. Gives the other end; `None` where
+    /// that is the run's own, or nowhere.
+    fn follow(&mut self, path: &Path) -> Option<PathBuf> {
         let roots = &self.roots;
         let begin = |path: &Path| -> (PathBuf, Vec<OsString>) {
             let within = roots.iter().filter(|root| path.starts_with(root));
@@ -373,7 +387,7 @@ impl Taking<'_> {
             };
             links += 1;
             if links > LINKS_MAX || self.is_out(&at) {
-                return;
+                return None;
             }
             self.seen.looks.insert((at.clone(), Look::Link));
             at.pop();
@@ -383,6 +397,7 @@ impl Taking<'_> {
             }
             rest.extend(below);
         }
+        Some(at)
     }
 
     fn something(&mut self, path: PathBuf, kind: Kind) -> Result<(), Bypass> {
