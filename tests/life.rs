@@ -360,6 +360,32 @@ fn the_only_admin_is_told_how_to_rotate_and_the_team_follows() {
 }
 
 #[test]
+fn the_only_admins_new_peer_waits_until_somebody_knows_it() {
+    let devs = team(&["alice", "bob"]);
+    let (alice, bob) = (&devs[0], &devs[1]);
+    let before = alice.json(&["status"])["builder"].clone();
+    bob.qnode(&["stop"]).succeeded();
+    wait_for("Alice to be alone", || {
+        (alice.json(&["status"])["peers"] == 0).then_some(())
+    });
+    let said = alice.qnode(&["rotate", "--yes", "--peer"]).succeeded();
+    assert!(
+        said.out.contains("until a teammate knows them"),
+        "{}",
+        said.out
+    );
+    let status = alice.json(&["status"]);
+    assert_eq!(
+        (&status["builder"], &status["rotating"]),
+        (&before, &Value::Bool(true))
+    );
+    bob.start();
+    wait_standing(bob, "alice", &["retired", "stands"]);
+    wait_connected(bob, 1);
+    assert_ne!(alice.json(&["status"])["builder"], before);
+}
+
+#[test]
 fn a_rotation_that_nobody_hears_waits_and_the_old_key_serves_until_then() {
     let devs = team(&["alice", "bob"]);
     let (alice, bob) = (&devs[0], &devs[1]);

@@ -163,6 +163,8 @@ pub struct Team {
     words: std::sync::Mutex<words::Words>,
     /// Ticks of upkeep that each has waited.
     waited: std::sync::Mutex<std::collections::BTreeMap<BuilderId, u32>>,
+    /// Whether a teammate knows the next keys of a rotation of ours.
+    is_heard: std::sync::atomic::AtomicBool,
 }
 
 impl Team {
@@ -190,6 +192,7 @@ impl Team {
             membership: std::sync::Mutex::new(membership),
             words: std::sync::Mutex::default(),
             waited: std::sync::Mutex::default(),
+            is_heard: std::sync::atomic::AtomicBool::default(),
         };
         team.say_last_word()?;
         Ok(team)
@@ -432,6 +435,7 @@ impl Team {
             }
         }
         self.forget_done();
+        self.hear(wire)?;
         Ok(outcome)
     }
 

@@ -156,14 +156,16 @@ pub fn rotate(args: &RotateArgs) -> Result<()> {
     };
     let rotated: RotatedReport = ask::report(&Request::Life(request), SOON)?;
     if !rotated.done {
-        print::line(
-            "new keys are made, and wait for an admin's node to sign them in; until then the old ones serve",
-        )?;
-        let admins = rotated.admins.join(", ");
-        print::note(format!(
-            "this happens by itself once the node of {} has heard of it",
-            print::clean_line(&admins)
-        ));
+        let wait = "new keys are made, and wait for an admin's node to sign them in; until then the old ones serve";
+        let (line, who) = match rotated.admins.join(", ") {
+            none if none.is_empty() => (
+                "new keys are made, and wait until a teammate knows them; until then the old ones serve",
+                "a teammate's node".to_owned(),
+            ),
+            admins => (wait, format!("the node of {}", print::clean_line(&admins))),
+        };
+        print::line(line)?;
+        print::note(format!("this happens by itself once {who} has heard of it"));
         return Ok(());
     }
     let now = wait_for_other_key(&before.builder)?;

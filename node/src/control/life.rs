@@ -161,9 +161,9 @@ pub struct AdoptedReport {
 /// `qnode rotate`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RotatedReport {
-    /// Whether the new keys are in their place; else they wait for an admin's node.
+    /// Whether the new keys are in their place; else they wait for an admin's node, or a teammate's.
     pub done: bool,
-    /// The admins whose nodes could sign it.
+    /// The admins whose nodes could sign it; none where that is done, and a teammate must hear.
     pub admins: Vec<String>,
 }
 
@@ -222,7 +222,7 @@ pub(super) fn answer(node: &Node, request: LifeRequest) -> Result<Reply, String>
             let rotated = joining.rotate(peer, compromised, ROTATE_WITHIN);
             done(&RotatedReport {
                 done: rotated.map_err(text)?,
-                admins: joining.other_admins(),
+                admins: joining.admins_to_sign().map_err(text)?,
             })
         }
     }

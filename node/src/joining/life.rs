@@ -203,15 +203,20 @@ impl Joining {
         self.swarm.peers().iter().any(|p| p.connected)
     }
 
-    /// Admins in force other than this node's member, by name.
-    #[must_use]
-    pub fn other_admins(&self) -> Vec<String> {
+    /// The admins, by name, for whom a rotation of ours waits: none once the chain has it.
+    ///
+    /// # Errors
+    /// [`JoiningError`].
+    pub fn admins_to_sign(&self) -> Result<Vec<String>, JoiningError> {
+        if self.team.is_signed_in()? {
+            return Ok(Vec::new());
+        }
         let own = self.team.builder();
         let others = self.team.roster(|r| {
             let admins = r.members().filter(|m| m.role == Role::Admin);
             let others = admins.filter(|m| m.builder != own);
             others.map(|m| m.name.clone()).collect()
         });
-        others.unwrap_or_default()
+        Ok(others.unwrap_or_default())
     }
 }

@@ -3,19 +3,21 @@
 //! Enters: the wish, later the roster. Leaves: key files. The next keys lie in `builder.key.next`
 //! and `peer.key.next`, our signed words in `rotation.bin`; all are there before anybody hears of
 //! them, and each takes its place by rename, so that a crash anywhere loses no key. Must never
-//! happen here: the old key given up before the chain has the new one.
+//! happen here: the old key given up before the chain has the new one, or the old peer before a
+//! teammate knows the new one.
 
 use super::files::{read_bounded, write_private};
 use super::words::{WORD_BYTES_MAX, Word};
 use super::{Team, TeamError, now};
 use crate::rotation::{Keys, Rotation};
 use quarry_trust::canon::{CanonError, Reader, Writer};
-use quarry_trust::roster::Role;
+use quarry_trust::roster::{Role, Roster};
 use quarry_trust::{PeerId, RosterError};
 use quarry_wrapper::home::Home;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 /// The schema of the file of words.
 const ROTATION_FILE_SCHEMA: u16 = 1;
@@ -95,6 +97,12 @@ pub(super) fn resume(home: &Home) -> Result<(), TeamError> {
         promote_peer(home, &last.peer())?;
     }
     Ok(())
+}
+
+/// Whether the chain has the keys that `last` is for.
+fn has_next(roster: &Roster, last: &Rotation) -> bool {
+    let next = roster.member_by_builder(&last.new_builder());
+    next.is_some_and(|m| m.peer == last.peer())
 }
 
 fn promote_peer(home: &Home, wanted: &PeerId) -> Result<(), TeamError> {
@@ -186,15 +194,40 @@ impl Team {
         let Some(last) = pending(&self.home)?.pop() else {
             return Ok(false);
         };
-        let there = self.roster(|r| {
-            r.member_by_builder(&last.new_builder())
-                .is_some_and(|m| m.peer == last.peer())
-        });
-        if last.old() != self.builder() || there != Some(true) {
+        let there = last.old() == self.builder() && self.is_signed_in()?;
+        if !there || !self.is_known(&last) {
             return Ok(false);
         }
         self.take_next(&last.peer())?;
         Ok(true)
+    }
+
+    /// Whether the chain has the keys of a rotation of ours.
+    ///
+    /// # Errors
+    /// [`TeamError`].
+    pub fn is_signed_in(&self) -> Result<bool, TeamError> {
+        let last = pending(&self.home)?.pop();
+        let there = last.and_then(|last| self.roster(|r| has_next(r, &last)));
+        Ok(there.unwrap_or(false))
+    }
+
+    /// Whether a teammate will let in whom we speak as after `last`: a peer that no one has heard
+    /// of is a stranger at every door, and stays one.
+    fn is_known(&self, last: &Rotation) -> bool {
+        let ours = [last.old(), last.new_builder()];
+        let alone = self.roster(|r| r.members().all(|m| ours.contains(&m.builder)));
+        last.peer() == self.peer() || self.is_heard.load(Ordering::Relaxed) || alone == Some(true)
+    }
+
+    /// Notes whether a teammate's roster, `wire`, has our next keys.
+    pub(super) fn hear(&self, wire: &[u8]) -> Result<(), TeamError> {
+        if let Some(last) = pending(&self.home)?.pop()
+            && has_next(&Roster::from_wire(wire, None)?, &last)
+        {
+            self.is_heard.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn take_next(&self, peer: &PeerId) -> Result<(), TeamError> {

@@ -166,7 +166,10 @@ fn the_only_admin_rotates_with_a_new_peer_and_is_told_so_otherwise() {
         alice.rotate(false, false),
         Err(TeamError::SoleAdmin)
     ));
-    assert!(alice.rotate(true, false).unwrap(), "it signs for itself");
+    assert!(!alice.rotate(true, false).unwrap());
+    assert!(alice.is_signed_in().unwrap(), "it signs for itself");
+    exchange(&alice, &bob);
+    assert!(alice.rotated().unwrap());
     let renewed = Team::load(&alice.home).unwrap();
     assert_eq!(renewed.role(), Some(Role::Admin));
     assert_eq!(
@@ -194,4 +197,38 @@ fn departures_are_what_they_were_and_a_word_of_a_newer_kind_is_passed_over() {
     alice.merge(&w.finish()).unwrap();
     let stands = alice.roster(|r| r.standing(&bob.builder()));
     assert_eq!(stands, Some(Standing::Retired));
+}
+
+#[test]
+fn an_admins_new_peer_waits_until_a_teammate_knows_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = alice_and_bob(dir.path());
+    let old = alice.peer();
+    let knows = |peer| {
+        bob.roster(|r| r.member_by_peer(peer).is_some())
+            .unwrap_or(false)
+    };
+    assert!(!alice.rotate(true, false).unwrap(), "nobody has heard yet");
+    alice.merge(&bob.exchange(Some(&old)).unwrap()).unwrap();
+    assert!(!alice.rotated().unwrap(), "what Bob says is from before");
+    // The power goes: said again, and waited for again.
+    let again = Team::load(&alice.home).unwrap();
+    assert_eq!((again.peer(), again.rotating().unwrap()), (old, true));
+    assert!(!again.rotated().unwrap());
+    exchange(&again, &bob);
+    assert!(again.rotated().unwrap());
+    let renewed = Team::load(&alice.home).unwrap();
+    assert!(renewed.peer() != old && knows(&renewed.peer()));
+    assert!(renewed.roster(|r| r.is_admin(&renewed.builder())).unwrap());
+}
+
+#[test]
+fn who_is_alone_has_new_keys_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let alice = Team::load(&home(dir.path())).unwrap();
+    alice.found("desk", "alice").unwrap();
+    let old = (alice.builder(), alice.peer());
+    assert!(alice.rotate(true, false).unwrap());
+    let renewed = Team::load(&alice.home).unwrap();
+    assert!(renewed.builder() != old.0 && renewed.peer() != old.1);
 }
