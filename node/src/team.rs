@@ -292,13 +292,13 @@ impl Team {
         self.verifier(|verifier| verifier.entry(signed, source, action, lookup))
     }
 
-    /// The verdict over an entry that was verified before: its signature is not looked at again.
+    /// The verdict over an entry whose signature held before, or decides nothing here.
     ///
     /// # Errors
     /// The [`Refusal`] to count.
     pub fn verify_again(
         &self,
-        entry: &Verified<Entry>,
+        entry: &Entry,
         source: Source,
         action: Option<&ActionKey>,
         lookup: Option<&LookupKey>,

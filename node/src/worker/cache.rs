@@ -145,17 +145,8 @@ impl NodeCache {
         action: Option<&ActionKey>,
         lookup: Option<&LookupKey>,
     ) -> Result<Verified<Entry>, Refusal> {
-        let entry = match self.signatures.known(signed) {
-            Some(entry) => self
-                .team
-                .verify_again(&entry, source, action, lookup)
-                .map(|()| entry)?,
-            None => {
-                let entry = self.team.verify(signed, source, action, lookup)?;
-                self.signatures.held(signed, &entry);
-                entry
-            }
-        };
+        let (team, signatures) = (&self.team, &self.signatures);
+        let entry = signatures.verify(team, signed, source, action, lookup)?;
         if entry.builder != self.team.builder() && !self.hearing.is_over() {
             self.hearing.wait();
             self.team.verify_again(&entry, source, action, lookup)?;

@@ -6,6 +6,7 @@ use crate::swarm::{Ask, Host, MAX_OFFERS, Restored, RestoredCrate, Taken, crate_
 use crate::team::Team;
 use crate::worker::hearing::Hearing;
 use crate::worker::neighbours::Neighbours;
+use crate::worker::signatures::Signatures;
 use crate::worker::voice::Voice;
 use quarry_trust::canon::Canonical;
 use quarry_trust::verify::Source;
@@ -29,6 +30,8 @@ pub struct NodeHost {
     walk: Mutex<()>,
     /// What builds here put in place after what.
     neighbours: Neighbours,
+    /// Entries that were asked for, and held.
+    signatures: Signatures,
 }
 
 impl NodeHost {
@@ -48,16 +51,17 @@ impl NodeHost {
             voices: <(Voice, Voice)>::default(),
             walk: Mutex::new(()),
             neighbours: Neighbours::default(),
+            signatures: Signatures::default(),
         }
     }
 
     /// An entry that we believe ourselves, and that is for others, too.
     fn shared(&self, offer: &Offer) -> Option<Verified<Entry>> {
+        let (team, signed) = (&self.team, &offer.signed);
         let entry = self
-            .team
-            .verify(&offer.signed, Source::Store, None, None)
-            .ok()?;
-        (entry.scope != Scope::Private).then_some(entry)
+            .signatures
+            .verify(team, signed, Source::Store, None, None);
+        entry.ok().filter(|entry| entry.scope != Scope::Private)
     }
 
     /// An entry that `to` may see: it is in the entry's scope, and the builder stands.
@@ -225,7 +229,12 @@ impl Host for NodeHost {
     fn keys(&self) -> Vec<Digest> {
         let mut keys = Vec::new();
         let walked = self.store.each_offer(&mut |offer| {
-            if let Some(entry) = self.shared(&offer) {
+            let Ok(entry) = Entry::from_canon(&offer.signed.bytes) else {
+                return;
+            };
+            // Whoever asks for what a filter names is given what is verified then.
+            let again = self.team.verify_again(&entry, Source::Store, None, None);
+            if again.is_ok() && entry.scope != Scope::Private {
                 let both = [entry.lookup.digest(), entry.action.digest()];
                 let tags = both
                     .iter()

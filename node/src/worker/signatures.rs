@@ -4,7 +4,9 @@
 //! this very signature. Must never happen here: a verdict over who stands in the roster; that may
 //! change, and is asked each time.
 
-use quarry_trust::{Digest, Entry, SignedEntry, Verified};
+use crate::team::Team;
+use quarry_trust::verify::Source;
+use quarry_trust::{ActionKey, Digest, Entry, LookupKey, Refusal, SignedEntry, Verified};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -20,17 +22,30 @@ impl Signatures {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The entry, where its signature held before.
-    pub(super) fn known(&self, signed: &SignedEntry) -> Option<Verified<Entry>> {
-        self.lock().get(&Digest::of(&signed.to_wire())).cloned()
-    }
-
-    /// Remembers that it held.
-    pub(super) fn held(&self, signed: &SignedEntry, entry: &Verified<Entry>) {
+    /// The verdict over an entry, as [`Team::verify`]'s.
+    ///
+    /// # Errors
+    /// The [`Refusal`] to count.
+    pub(super) fn verify(
+        &self,
+        team: &Team,
+        signed: &SignedEntry,
+        source: Source,
+        action: Option<&ActionKey>,
+        lookup: Option<&LookupKey>,
+    ) -> Result<Verified<Entry>, Refusal> {
+        let digest = Digest::of(&signed.to_wire());
+        let known = self.lock().get(&digest).cloned();
+        if let Some(entry) = known {
+            team.verify_again(&entry, source, action, lookup)?;
+            return Ok(entry);
+        }
+        let entry = team.verify(signed, source, action, lookup)?;
         let mut known = self.lock();
         if known.len() >= REMEMBERED {
             known.clear();
         }
-        known.insert(Digest::of(&signed.to_wire()), entry.clone());
+        known.insert(digest, entry.clone());
+        Ok(entry)
     }
 }

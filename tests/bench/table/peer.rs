@@ -43,8 +43,7 @@ pub fn measure(
         let mut wire = Vec::new();
         let mut cores = Vec::new();
         for round in 0..options.rounds {
-            let (sent, cpu) = (sent(&network.hosts[0]), cpu_seconds(alice.pid()));
-            bob(
+            let (bytes, cpu) = bob(
                 &alice,
                 &network,
                 (project, profile),
@@ -52,9 +51,8 @@ pub fn measure(
                 figures,
                 &format!("{words}-{round}"),
             );
-            let bytes = self::sent(&network.hosts[0]) - sent;
-            wire.push(bytes as f64);
-            cores.push((cpu_seconds(alice.pid()) - cpu) / bytes as f64 * GIGABIT);
+            wire.push(bytes);
+            cores.push(cpu / bytes * GIGABIT);
             eprintln!("{} {profile} peer {words} round {round} done", project.name);
         }
         let own = figures.median(own, Kind::Quarry).unwrap_or_default();
@@ -69,7 +67,8 @@ pub fn measure(
     }
 }
 
-/// A new teammate's build from nothing, and then from what is in the own store.
+/// A new teammate's build from nothing, and then from what is in the own store. Gives the bytes
+/// that Alice sent for the first, and the processor's seconds that her node took meanwhile.
 fn bob(
     alice: &Dev,
     network: &Network,
@@ -77,7 +76,7 @@ fn bob(
     (shape, own): (&'static str, &'static str),
     figures: &mut figures::Project,
     name: &str,
-) {
+) -> (f64, f64) {
     let bob = on_host("bob", network, 1);
     let ticket = alice.qnode(&["invite"]).succeeded().out;
     bob.qnode(&["join", ticket.trim(), "--name", &format!("bob-{name}")])
@@ -85,7 +84,10 @@ fn bob(
     wait_connected(&bob, 1);
     wait_keys(&bob, alice);
     let seat = Seat::new(built.0, &format!("bobs-own-{name}"));
+    let (sent, cpu) = (sent(&network.hosts[0]), cpu_seconds(alice.pid()));
     figures.push(shape, Kind::Quarry, build(&bob, built, &seat));
+    let sent = self::sent(&network.hosts[0]) - sent;
+    let cpu = cpu_seconds(alice.pid()) - cpu;
     let hits = bob.count("hits.peer") + bob.count("scripts.hits.peer");
     let misses = bob.count("misses") + bob.count("scripts.misses");
     assert!(hits > 0, "Bob restored something: {}", bob.stats());
@@ -96,6 +98,7 @@ fn bob(
     if !figures.notes.contains(&note) {
         figures.notes.push(note);
     }
+    (sent as f64, cpu)
 }
 
 /// Makes a host's way out no faster than 1 Gbit/s.
