@@ -223,7 +223,9 @@ impl Source {
                 let chunk = ChunkHead::decode(head, self.left).map_err(WireError::from)?;
                 out.extend_from_slice(&head);
                 self.left -= chunk.raw as u64;
-                return file.take(chunk.wire as u64).read_to_end(out).map(drop);
+                let body = out.len();
+                out.resize(body + chunk.wire, 0);
+                return file.read_exact(&mut out[body..]);
             }
         }
         self.left -= size as u64;

@@ -5,7 +5,7 @@
 
 use super::figures;
 use super::harness::network::{Network, on_host};
-use super::harness::{Dev, qwrap, wait_connected, wait_keys};
+use super::harness::{Dev, qwrap, tell, wait_connected, wait_keys};
 use super::options::{Options, Project};
 use super::processes::cpu_seconds;
 use super::seats::Seat;
@@ -91,6 +91,9 @@ fn bob(
     let hits = bob.count("hits.peer") + bob.count("scripts.hits.peer");
     let misses = bob.count("misses") + bob.count("scripts.misses");
     assert!(hits > 0, "Bob restored something: {}", bob.stats());
+    if misses > 0 {
+        tell(&bob.qnode(&["why", "--all"]).out);
+    }
     seat.clean();
     bob.flush();
     figures.push(own, Kind::Quarry, build(&bob, built, &seat));
