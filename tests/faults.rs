@@ -1,7 +1,7 @@
 //! The node never stands in the way: killed, gone, unreadable, full, older, foreign, in a bad
 //! place. Each time the build goes on and is right.
 
-use crate::harness::{Dev, files, projects, qnode, qwrap, wait_for};
+use crate::harness::{Dev, files, projects, qnode, qwrap, wait_for, write_program};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -393,8 +393,7 @@ fn qwrap_ends_as_the_compiler_does_by_code_and_by_signal() {
         ("kill -SEGV $$", None, Some(11)),
         ("exit 0", Some(0), None),
     ] {
-        fs::write(&fake, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&fake, format!("#!/bin/sh\n{script}\n"));
         let status = alice
             .command(qwrap())
             .arg(&fake)

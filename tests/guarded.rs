@@ -1,7 +1,7 @@
 //! Keys, socket and signatures, against everything else on the machine: other users, and what
 //! runs in a build and speaks for qwrap.
 
-use crate::harness::{Dev, Said, files, projects, qwrap, wait_connected, wait_for};
+use crate::harness::{Dev, Said, files, projects, qwrap, wait_connected, wait_for, write_program};
 use quarry_wrapper::ipc::frame;
 use quarry_wrapper::ipc::protocol::{CompileRequest, Finished, FromNode, ToNode};
 use std::ffi::OsStr;
@@ -37,8 +37,7 @@ fn c_program(dev: &Dev, name: &str, options: &[&str]) -> PathBuf {
 /// A script that stands for qwrap.
 fn script(dev: &Dev, name: &str, text: &str) -> PathBuf {
     let path = dev.path(name);
-    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&path, format!("#!/bin/sh\n{text}\n"));
     path
 }
 

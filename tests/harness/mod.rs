@@ -14,6 +14,7 @@ use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -389,6 +390,13 @@ pub fn wait_keys(bob: &Dev, alice: &Dev) {
         let quiet = seen.1.elapsed() > Duration::from_secs(1);
         (keys >= 2 * entries || (keys > entries && quiet)).then_some(())
     });
+}
+
+/// Writes a program: a script that begins with its `#!`, or an executable's bytes.
+pub fn write_program(path: &Path, bytes: impl AsRef<[u8]>) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Every file below a directory, as (relative path, bytes), sorted, that `keep` keeps.

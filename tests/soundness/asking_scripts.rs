@@ -7,9 +7,9 @@ use super::elsewhere::{before_path, changed, component, toolchain};
 use super::ground::{Place, scripts};
 use super::scripts::{built, fresh, how, place};
 use super::shared_scripts::{stays_with_alice, teammates};
-use crate::harness::{Dev, qwrap, team, wait_for, wait_keys};
+use crate::harness::{Dev, qwrap, team, wait_for, wait_keys, write_program};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -105,8 +105,7 @@ fn in_front(dev: &Dev) -> PathBuf {
          exec {} \"$@\"\n",
         qwrap().display()
     );
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&path, text);
     path
 }
 

@@ -4,9 +4,9 @@
 use super::ground::Place;
 use super::scripts::{built, fresh, how, place};
 use crate::harness::disk::Bound;
-use crate::harness::{Dev, team, wait_keys};
+use crate::harness::{Dev, team, wait_keys, write_program};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 const DECLARED: &str = "println!(\"cargo::rerun-if-changed=build.rs\");";
 
@@ -166,9 +166,7 @@ fn what_only_another_cargo_home_has_is_another_run() {
     let here = unpacked(&alice, "here", ASKS_A_TOOL);
     let there = unpacked(&alice, "there", ASKS_A_TOOL);
     let tool = alice.path("there/cargo/bin/mytool");
-    fs::create_dir_all(tool.parent().unwrap()).unwrap();
-    fs::write(&tool, "#!/bin/sh\nprintf another\n").unwrap();
-    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&tool, "#!/bin/sh\nprintf another\n");
     assert!(how("1 miss", fresh(&here)).starts_with("none "));
     assert!(how("1 miss", fresh(&there)).starts_with("another "));
 }
@@ -325,15 +323,9 @@ fn the_way_from_out_dir_to_the_package_counts() {
 #[test]
 fn a_compiler_that_was_not_asked_is_told_nothing() {
     let alice = Dev::new("alice");
-    let dir = alice.path("tools");
-    fs::create_dir_all(&dir).unwrap();
-    let stub = dir.join("other-gcc");
-    fs::write(
-        &stub,
-        "#!/bin/sh\ncase \"$*\" in *-ffile-prefix-map*) exit 1;; esac\n",
-    )
-    .unwrap();
-    fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
+    let stub = alice.path("tools/other-gcc");
+    let text = "#!/bin/sh\ncase \"$*\" in *-ffile-prefix-map*) exit 1;; esac\n";
+    write_program(&stub, text);
     let main = format!(
         "{DECLARED} let done = std::process::Command::new({stub:?}).arg(\"-c\").status(); \
          assert!(done.unwrap().success()); note(\"built\");"

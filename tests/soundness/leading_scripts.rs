@@ -3,9 +3,9 @@
 
 use super::ground::Place;
 use super::scripts::{fresh, how, place};
-use crate::harness::Dev;
+use crate::harness::{Dev, write_program};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// A script that declares itself, and notes the text that an expression makes.
@@ -25,9 +25,7 @@ fn said_by(program: &str, arguments: &str) -> String {
 }
 
 fn tool(path: &Path, text: &str) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(path, format!("#!/bin/sh\n{text}\n"));
 }
 
 /// Builds, lets things change and builds again: what is said is not the same. Then as it was, and
@@ -155,10 +153,7 @@ fn a_program_that_comes_to_lie_in_front_is_the_one_that_is_started() {
     let (first, second) = (alice.path("far/1/tool"), alice.path("far/2/tool"));
     tool(&second, "echo second");
     fs::create_dir_all(first.parent().unwrap()).unwrap();
-    let by_env = "#!/usr/bin/env tool\n";
-    fs::write(alice.path("far/script"), by_env).unwrap();
-    let mode = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(alice.path("far/script"), mode).unwrap();
+    write_program(&alice.path("far/script"), "#!/usr/bin/env tool\n");
     for (what, expression) in [
         ("spawned", said_by("tool", "[\"\"; 0]")),
         ("shell", said_by("sh", "[\"-c\", \"tool\"]")),

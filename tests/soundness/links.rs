@@ -3,7 +3,7 @@
 
 use super::ground::{Place, ended, macro_package, members, package};
 use super::native::{BUILD, archive, c};
-use crate::harness::{Dev, assert_same_files, files, wait_for};
+use crate::harness::{Dev, assert_same_files, files, wait_for, write_program};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -469,8 +469,7 @@ fn another_ld_behind_the_same_cc_misses_and_a_script_is_left_alone() {
     let mut bytes = fs::read(own.expect("binutils are here")).unwrap();
     bytes.push(0);
     let ld = dir.join("ld.bfd");
-    fs::write(&ld, bytes).unwrap();
-    fs::set_permissions(&ld, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&ld, bytes);
     settle(&dir);
     assert_eq!(fresh(&here), told("1", "1 miss"));
     assert_eq!(fresh(&here), told("1", "1 hit"));
@@ -479,8 +478,7 @@ fn another_ld_behind_the_same_cc_misses_and_a_script_is_left_alone() {
     assert_eq!(fresh(&here), told("1", "1 linker-unidentified"));
     fs::remove_file(&ld).unwrap();
     let cc = dir.join("cc");
-    fs::write(&cc, "#!/bin/sh\nexec /usr/bin/cc \"$@\"\n").unwrap();
-    fs::set_permissions(&cc, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&cc, "#!/bin/sh\nexec /usr/bin/cc \"$@\"\n");
     assert_eq!(fresh(&here), told("1", "1 linker-unidentified"));
     fs::remove_file(&cc).unwrap();
     assert_eq!(fresh(&here), told("1", "1 hit"));

@@ -5,9 +5,8 @@
 //! turn with the empty program.
 
 use super::figures::Figures;
-use super::harness::{Dev, libraries, projects, qwrap};
+use super::harness::{Dev, libraries, projects, qwrap, write_program};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -31,8 +30,7 @@ pub fn measure(empty: &Path, figures: &mut Figures) {
     projects::small(&checkout);
     weighty(&checkout);
     let (wrapper, taken) = (alice.path("wrapper"), alice.path("taken"));
-    fs::write(&wrapper, TAKE_DOWN).unwrap();
-    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&wrapper, TAKE_DOWN);
     let mut cargo = alice.cargo(&checkout, &["build"]);
     cargo
         .env("RUSTC_WRAPPER", &wrapper)

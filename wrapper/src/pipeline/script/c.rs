@@ -6,20 +6,24 @@
 //! (gcc before 8, clang before 10). Must never happen here: an argument that makes a compile fail.
 
 use crate::compiler::probe::ask::ask;
+use crate::compiler::probe::resolve;
+use crate::digests::Identity;
 use crate::invocation::Invocation;
 use crate::paths::Roots;
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-/// Compilers that are remembered, by PATH; beyond it they are asked again.
+/// Compilers that are remembered; beyond it they are asked again.
 const MEMO_MAX: usize = 64;
 
-/// Whether the C compiler that each PATH leads to knows the argument.
+/// Whether a C compiler, in the state that its file was in, knows the argument. PATH itself is
+/// another one for each cargo home.
 #[derive(Default)]
-pub(in crate::pipeline) struct Compilers(Mutex<HashMap<Option<OsString>, bool>>);
+pub(in crate::pipeline) struct Compilers(Mutex<HashMap<(PathBuf, Identity), bool>>);
 
 impl Compilers {
     /// The arguments for a run, in the order of the command line: the last match wins.
@@ -43,17 +47,64 @@ impl Compilers {
 
     fn know(&self, inv: &Invocation) -> bool {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = inv.var("PATH").map(OsString::from);
-        if let Some(known) = lock().get(&path) {
+        let found = resolve(inv, OsStr::new("cc"));
+        let found = found.and_then(|cc| Some((fs::metadata(&cc).ok()?, cc)));
+        let Some((state, cc)) = found else {
+            return false;
+        };
+        let key = (cc, Identity::of(&state));
+        if let Some(known) = lock().get(&key) {
             return *known;
         }
         let trial = ["-ffile-prefix-map=/a=/b", "-E", "-x", "c", "/dev/null"];
-        let knows = ask(Path::new("cc"), &trial, inv).is_ok();
+        let knows = ask(&key.0, &trial, inv).is_ok();
         let mut memo = lock();
         if memo.len() >= MEMO_MAX {
             memo.clear();
         }
-        memo.insert(path, knows);
+        memo.insert(key, knows);
         knows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::process::Command;
+
+    #[test]
+    fn a_compiler_is_asked_once_however_path_leads_to_it_and_again_once_it_is_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cc, asked) = (dir.path().join("cc"), dir.path().join("asked"));
+        // Another process writes it: ours may fork meanwhile, and what is open cannot be started.
+        let write = |ends: &str| {
+            let script = format!("#!/bin/sh\necho >>{}\n{ends}\n", asked.display());
+            let mut sh = Command::new("sh");
+            sh.args([
+                "-c",
+                "printf %s \"$1\" >\"$2\"; chmod +x \"$2\"",
+                "sh",
+                &script,
+            ]);
+            assert!(sh.arg(&cc).status().unwrap().success());
+        };
+        let by = |path: &Path| Invocation {
+            argv: Vec::new(),
+            env: vec![("PATH".into(), path.into())],
+            cwd: dir.path().to_owned(),
+            started: Vec::new(),
+        };
+        let homes = dir.path().join("a-cargo-home");
+        let both = std::env::join_paths([&homes, dir.path()]).unwrap();
+        let times = || fs::read_to_string(&asked).unwrap().len();
+        let compilers = Compilers::default();
+        write("exit 0");
+        assert!(compilers.know(&by(dir.path())) && compilers.know(&by(Path::new(&both))));
+        assert_eq!(times(), 1);
+        write("exit 1 # knows no such argument");
+        assert!(!compilers.know(&by(dir.path())));
+        assert_eq!(times(), 2);
+        assert!(!compilers.know(&by(&homes)), "there is none");
     }
 }
