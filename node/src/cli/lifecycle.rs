@@ -300,7 +300,7 @@ fn status_text(s: &Status, trust: &TrustReport) -> String {
         );
     }
     if s.rotating {
-        rows.push(("keys", "new ones wait for an admin's node".to_owned()));
+        rows.push(("keys", "new ones wait for a teammate's node".to_owned()));
     }
     if !s.door.is_empty() {
         rows.insert(

@@ -17,7 +17,7 @@ use quarry_wrapper::home::Home;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 /// The schema of the file of words.
 const ROTATION_FILE_SCHEMA: u16 = 1;
@@ -122,6 +122,10 @@ impl Team {
     /// # Errors
     /// [`TeamError`]; [`TeamError::SoleAdmin`] where nobody could sign for us.
     pub fn rotate(&self, new_peer: bool, compromised: bool) -> Result<bool, TeamError> {
+        let begun = pending(&self.home)?.pop();
+        let begun = begun.filter(|last| last.old() == self.builder());
+        // The chain may have that peer already.
+        let new_peer = new_peer || begun.is_some_and(|last| last.peer() != self.peer());
         let facts = self.roster(|r| {
             let own = r.member_by_builder(&self.builder()).cloned();
             let admins = r.members().filter(|m| m.role == Role::Admin).count();
@@ -194,8 +198,15 @@ impl Team {
         let Some(last) = pending(&self.home)?.pop() else {
             return Ok(false);
         };
-        let there = last.old() == self.builder() && self.is_signed_in()?;
-        if !there || !self.is_known(&last) {
+        if last.old() != self.builder() {
+            return Ok(false);
+        }
+        if !self.is_signed_in()? {
+            // A fork, or a charter, may have taken it back: it must be heard of anew.
+            *self.heard() = None;
+            return Ok(false);
+        }
+        if !self.is_known(&last) {
             return Ok(false);
         }
         self.take_next(&last.peer())?;
@@ -212,22 +223,38 @@ impl Team {
         Ok(there.unwrap_or(false))
     }
 
-    /// Whether a teammate will let in whom we speak as after `last`: a peer that no one has heard
-    /// of is a stranger at every door, and stays one.
-    fn is_known(&self, last: &Rotation) -> bool {
-        let ours = [last.old(), last.new_builder()];
-        let alone = self.roster(|r| r.members().all(|m| ours.contains(&m.builder)));
-        last.peer() == self.peer() || self.is_heard.load(Ordering::Relaxed) || alone == Some(true)
+    fn heard(&self) -> MutexGuard<'_, Option<PeerId>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes whether a teammate's roster, `wire`, has our next keys.
-    pub(super) fn hear(&self, wire: &[u8]) -> Result<(), TeamError> {
-        if let Some(last) = pending(&self.home)?.pop()
-            && has_next(&Roster::from_wire(wire, None)?, &last)
-        {
-            self.is_heard.store(true, Ordering::Relaxed);
+    /// Whether a teammate will let in whom we speak as after `last`: a peer that no one has heard
+    /// of is a stranger at every door, and stays one. What is signed in, and not by us, came from
+    /// a teammate.
+    fn is_known(&self, last: &Rotation) -> bool {
+        let ours = [last.old(), last.new_builder()];
+        let facts = self.roster(|r| {
+            let alone = r.members().all(|m| ours.contains(&m.builder));
+            alone || !r.is_admin(&last.old())
+        });
+        last.peer() == self.peer() || *self.heard() == Some(last.peer()) || facts == Some(true)
+    }
+
+    /// Notes whether a teammate's roster, `wire`, has the peer that we will be.
+    pub(super) fn hear(&self, wire: &[u8]) {
+        let last = pending(&self.home).ok().and_then(|mut words| words.pop());
+        let waits = |last: &Rotation| {
+            last.old() == self.builder()
+                && last.peer() != self.peer()
+                && *self.heard() != Some(last.peer())
+        };
+        let Some(last) = last.filter(waits) else {
+            return;
+        };
+        match Roster::from_wire(wire, None) {
+            Ok(theirs) if has_next(&theirs, &last) => *self.heard() = Some(last.peer()),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "a roster that was merged could not be read"),
         }
-        Ok(())
     }
 
     fn take_next(&self, peer: &PeerId) -> Result<(), TeamError> {

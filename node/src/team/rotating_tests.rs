@@ -223,6 +223,42 @@ fn an_admins_new_peer_waits_until_a_teammate_knows_it() {
 }
 
 #[test]
+fn what_was_heard_of_one_rotation_says_nothing_of_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = alice_and_bob(dir.path());
+    assert!(!alice.rotate(true, false).unwrap());
+    // Without the word for it, it is still the one that was begun.
+    assert!(!alice.rotate(false, false).unwrap());
+    assert!(alice.is_signed_in().unwrap());
+    exchange(&alice, &bob);
+    assert!(alice.rotated().unwrap());
+    let again = Team::load(&alice.home).unwrap();
+    // What was said of the first is said once more, by a roster that has its keys.
+    exchange(&again, &bob);
+    assert!(!again.rotate(true, false).unwrap(), "nobody knows this one");
+    exchange(&again, &bob);
+    assert!(again.rotated().unwrap());
+}
+
+#[test]
+fn whom_another_signed_in_needs_to_hear_it_only_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = alice_and_bob(dir.path());
+    assert!(!bob.rotate(true, false).unwrap());
+    exchange(&bob, &alice);
+    // The power went before the keys took their place, and an admin took the old one away.
+    let (old, wire) = (bob.builder(), |to: &Team| alice.exchange(Some(&to.peer())));
+    alice
+        .propose(quarry_trust::roster::Op::Retire(old))
+        .unwrap();
+    let again = Team::load(&bob.home).unwrap();
+    assert!(again.rotated().unwrap());
+    let renewed = Team::load(&bob.home).unwrap();
+    renewed.merge(&wire(&renewed).unwrap()).unwrap();
+    assert_eq!(renewed.own_record().unwrap().name, "bob");
+}
+
+#[test]
 fn who_is_alone_has_new_keys_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let alice = Team::load(&home(dir.path())).unwrap();

@@ -13,6 +13,7 @@ use crate::paths::Roots;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -20,10 +21,13 @@ use std::sync::{Mutex, PoisonError};
 /// Compilers that are remembered; beyond it they are asked again.
 const MEMO_MAX: usize = 64;
 
-/// Whether a C compiler, in the state that its file was in, knows the argument. PATH itself is
-/// another one for each cargo home.
+/// What `cc` may be, or start: a cache for compilers looks for them along PATH itself.
+const NAMES: [&str; 3] = ["cc", "gcc", "clang"];
+
+/// Whether `cc` knows the argument, by all compilers along PATH and the states of their files.
+/// PATH itself is another one for each cargo home.
 #[derive(Default)]
-pub(in crate::pipeline) struct Compilers(Mutex<HashMap<(PathBuf, Identity), bool>>);
+pub(in crate::pipeline) struct Compilers(Mutex<HashMap<Vec<(PathBuf, Identity)>, bool>>);
 
 impl Compilers {
     /// The arguments for a run, in the order of the command line: the last match wins.
@@ -47,17 +51,23 @@ impl Compilers {
 
     fn know(&self, inv: &Invocation) -> bool {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = resolve(inv, OsStr::new("cc"));
-        let found = found.and_then(|cc| Some((fs::metadata(&cc).ok()?, cc)));
-        let Some((state, cc)) = found else {
+        let Some(cc) = resolve(inv, OsStr::new("cc")) else {
             return false;
         };
-        let key = (cc, Identity::of(&state));
+        let dirs = std::env::split_paths(inv.var("PATH").unwrap_or_default());
+        let all = dirs.flat_map(|dir| NAMES.map(|name| inv.absolute(&dir).join(name)));
+        let found = all.filter_map(|path| Some((Identity::of(&fs::metadata(&path).ok()?), path)));
+        let key: Vec<_> = found.map(|(state, path)| (path, state)).collect();
         if let Some(known) = lock().get(&key) {
             return *known;
         }
         let trial = ["-ffile-prefix-map=/a=/b", "-E", "-x", "c", "/dev/null"];
-        let knows = ask(&key.0, &trial, inv).is_ok();
+        let knows = match ask(&cc, &trial, inv) {
+            Ok(_) => true,
+            // It said no itself.
+            Err(error) if error.kind() == io::ErrorKind::Other => false,
+            Err(_) => return false,
+        };
         let mut memo = lock();
         if memo.len() >= MEMO_MAX {
             memo.clear();
@@ -106,5 +116,10 @@ mod tests {
         assert!(!compilers.know(&by(dir.path())));
         assert_eq!(times(), 2);
         assert!(!compilers.know(&by(&homes)), "there is none");
+        // The same cc finds another gcc along this PATH.
+        fs::create_dir(&homes).unwrap();
+        fs::write(homes.join("gcc"), "").unwrap();
+        assert!(!compilers.know(&by(Path::new(&both))));
+        assert_eq!(times(), 3);
     }
 }
