@@ -201,7 +201,7 @@ impl Team {
         if last.old() != self.builder() {
             return Ok(false);
         }
-        if !self.is_signed_in()? {
+        if self.roster(|r| has_next(r, &last)) != Some(true) {
             // A fork, or a charter, may have taken it back: it must be heard of anew.
             *self.heard() = None;
             return Ok(false);
