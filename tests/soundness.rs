@@ -17,6 +17,7 @@ mod macros;
 mod moments;
 mod native;
 mod predictions;
+mod programs_of_macros;
 mod questions;
 mod scripts;
 mod shared_scripts;

@@ -142,7 +142,7 @@ async fn converse(
             compile(&mut stream, node, *request).await
         }
         Ok(ToNode::Control(bytes)) => control::answer::converse(&mut stream, node, &bytes).await,
-        Ok(ToNode::Finished(_)) => Err(FrameError::Body),
+        Ok(ToNode::Finished(_) | ToNode::Said(_)) => Err(FrameError::Body),
         Err(FrameError::Version(theirs)) => {
             // The header tells the other side our version; it then does without us.
             write(&mut stream, &FromNode::Busy).await?;
@@ -266,6 +266,7 @@ async fn begin(
             wrapper: asker.wrapper.as_deref(),
             pid: asker.pid,
             no_stdin: asker.no_stdin,
+            ask: &|child| place.ask(child),
         };
         if asker.script {
             here.worker.begin_script(&inv, &caller)

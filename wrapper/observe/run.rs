@@ -8,11 +8,11 @@
 //! Unlike in a compiler everybody counts here, and the variables stay in the environment: what
 //! the C library starts by itself (`system`) inherits them.
 
-use super::calls::{is_there, look_now, readlink_real};
+use super::calls::{is_there, look_now, may_be_run, readlink_real};
 use super::drivers::{self, Arguments};
 use super::{
     ACTIVE, COMPILER, Kind, LOG, Outcome, PLACED, RUN, Strings, TEXT_MAX, contains, environ, foreign,
-    look_around, missing, note, open_log, real, say,
+    look_around, missing, note, open_log, real, say, witness,
 };
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
@@ -104,27 +104,47 @@ unsafe fn given(env: Environment) {
     }
 }
 
-/// Notes where the C library looks for a program along PATH, up to where it finds one.
-///
-/// # Safety
-/// The environment is the C library's own.
-unsafe fn looked_for(name: &[u8]) {
-    // SAFETY: the caller's.
+/// The directories of PATH, by this process's own environment.
+fn path_directories() -> impl Iterator<Item = &'static [u8]> {
+    // SAFETY: the environment is the C library's own.
     let path = unsafe { entry(own_environment(), b"PATH=") };
     let path = path.and_then(|p| p.strip_prefix(b"PATH="));
-    for dir in path.unwrap_or(b"/bin:/usr/bin").split(|b| *b == b':') {
+    path.unwrap_or(b"/bin:/usr/bin").split(|b| *b == b':')
+}
+
+/// A path of parts with a null at its end, where it fits.
+fn joined(parts: [&[u8]; 4]) -> Option<[u8; TEXT_MAX]> {
+    let mut text = [0; TEXT_MAX];
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let bytes = parts.iter().flat_map(|part| part.iter());
+    for (place, byte) in text.iter_mut().zip(bytes) {
+        *place = *byte;
+    }
+    // Two nulls are left at the end.
+    (length + 2 < TEXT_MAX).then_some(text)
+}
+
+/// Whether a program of this name is found along PATH, where that says so without doubt; nothing is
+/// noted.
+pub(super) fn is_in_path(name: &[u8]) -> bool {
+    for dir in path_directories() {
+        if dir.first() != Some(&b'/') {
+            return false;
+        }
+        match joined([dir, b"/", name, b""]) {
+            Some(there) if may_be_run(there.as_ptr() as usize) => return true,
+            Some(_) => {}
+            None => return false,
+        }
+    }
+    false
+}
+
+/// Notes where the C library looks for a program along PATH, up to where it finds one.
+fn looked_for(name: &[u8]) {
+    for dir in path_directories() {
         let dir = if dir.is_empty() { b"." } else { dir };
-        let at = |end: &[u8]| {
-            // Two nulls are left at the end.
-            let mut text = [0; TEXT_MAX];
-            let length = dir.len() + 1 + name.len() + end.len();
-            let parts = [dir, b"/", name, end];
-            let bytes = parts.iter().flat_map(|part| part.iter());
-            for (place, byte) in text.iter_mut().zip(bytes) {
-                *place = *byte;
-            }
-            (length + 2 < TEXT_MAX).then_some(text)
-        };
+        let at = |end| joined([dir, b"/", name, end]);
         let (Some(there), Some(below)) = (at(b""), at(b"/.")) else {
             note(Kind::Incomplete, Outcome::Done, 0, b"path");
             return;
@@ -381,7 +401,7 @@ becoming! {
 /// Functions that start another program beside this one, of six arguments, the last of which is
 /// the environment; they answer 0 where they succeeded. The return address is the seventh.
 macro_rules! starting {
-    ($($name:ident, $real:ident, $entry:ident;)*) => {$(
+    ($($name:ident, $real:ident, $entry:ident, $in_path:expr;)*) => {$(
         fn $real() -> usize {
             static REAL: AtomicUsize = AtomicUsize::new(0);
             match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
@@ -397,10 +417,12 @@ macro_rules! starting {
             // SAFETY: a function of the C library, called with the caller's own arguments.
             let real: Six = unsafe { core::mem::transmute($real()) };
             if !RUN.load(Ordering::Acquire) {
-                if foreign(caller) {
-                    note(Kind::Spawn, Outcome::Done, caller, b"");
+                let start = |b, e| real(a, b, c, d, e as usize, f as Environment);
+                if !foreign(caller) {
+                    return start(b, e as Arguments);
                 }
-                return real(a, b, c, d, e, f as Environment);
+                // SAFETY: the caller's own arguments.
+                return unsafe { witness::start(b, e as Arguments, $in_path, caller, &start) };
             }
             // SAFETY: the caller's own arguments. An int, in the low half of the register.
             unsafe {
@@ -425,6 +447,6 @@ macro_rules! starting {
 }
 
 starting! {
-    posix_spawn, posix_spawn_real, posix_spawn_entry;
-    posix_spawnp, posix_spawnp_real, posix_spawnp_entry;
+    posix_spawn, posix_spawn_real, posix_spawn_entry, false;
+    posix_spawnp, posix_spawnp_real, posix_spawnp_entry, true;
 }

@@ -6,18 +6,21 @@
 //! Must never happen here: reading a file, a path of this checkout that is not a placeholder
 //! (but for what has none, which is literal and so serves this checkout alone).
 
+use crate::child::Child;
 use quarry_trust::canon::{CanonError, Canonical, Reader, Writer, strictly_ascending};
 use quarry_trust::{ActionKey, Digest, LookupKey};
 
 /// Schema of descriptions, lookup keys and predictions. A change to any of them, or to what is
 /// put into them, takes a new number: entries of the old one are unreachable.
-pub const ACTION_SCHEMA: u16 = 3;
+pub const ACTION_SCHEMA: u16 = 4;
 /// Files that one compile may read. The largest crates read a few thousand.
 pub const MAX_FILES: usize = 50_000;
 /// Variables that one compile may read.
 pub const MAX_VARIABLES: usize = 1_000;
 /// Length of a named path or a value, in bytes.
 pub const MAX_TEXT: usize = 64 * 1024;
+/// Programs that the macros of one compile may start.
+pub const MAX_RAN: usize = 64;
 /// Arguments of one command, externs and libraries of one unit.
 pub const MAX_ARGS: usize = 20_000;
 
@@ -127,6 +130,19 @@ impl Looked {
     }
 }
 
+/// A program that a macro ran, and what it said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// What was run.
+    pub child: Child,
+    /// Whether it is written with placeholders.
+    pub how: Use,
+    /// Digest of all that it said, and of how it ended.
+    pub said: Digest,
+    /// Whether no root of this checkout stands in what it said.
+    pub placeless: bool,
+}
+
 /// What is known of a compile before its input list is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
@@ -165,6 +181,8 @@ pub struct Description {
     pub looked: Vec<Looked>,
     /// Variables that were read.
     pub variables: Vec<Variable>,
+    /// Programs that macros ran, in the order in which they were started.
+    pub ran: Vec<Ran>,
 }
 
 /// How the value of a variable enters the key.
@@ -188,6 +206,10 @@ pub struct Prediction {
     pub looks: Vec<(String, Look)>,
     /// Variables to look at, in ascending order.
     pub variables: Vec<(String, Use)>,
+    /// Programs to run again, in this order, where all else is as it was.
+    pub ran: Vec<Ran>,
+    /// All else: the digest of the description without these programs; `None` where there are none.
+    pub rest: Option<Digest>,
 }
 
 impl Known {
@@ -204,6 +226,19 @@ impl Description {
     pub fn action(&self) -> (ActionKey, Vec<u8>) {
         let bytes = self.to_canon();
         (ActionKey::of(&bytes), bytes)
+    }
+
+    /// The digest of all but the programs that macros ran.
+    #[must_use]
+    pub fn rest(&self) -> Digest {
+        let ran = Vec::new();
+        Digest::of(
+            &Self {
+                ran,
+                ..self.clone()
+            }
+            .to_canon(),
+        )
     }
 
     /// The names in this description: what would predict it.
@@ -232,6 +267,8 @@ impl Description {
                 (v.name.clone(), how)
             })
             .collect();
+        prediction.ran.clone_from(&self.ran);
+        prediction.rest = (!self.ran.is_empty()).then(|| self.rest());
         prediction
     }
 }
@@ -293,6 +330,34 @@ impl Canonical for Looked {
             _ => return Err(CanonError::Value("an unknown sight")),
         };
         Ok(Self { name, sight })
+    }
+}
+
+impl Canonical for Ran {
+    fn write(&self, w: &mut Writer) {
+        self.child.write(w);
+        w.u8(self.how as u8);
+        self.said.write(w);
+        w.u8(self.placeless.into());
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        Ok(Self {
+            child: Child::read(r)?,
+            how: Use::read(r)?,
+            said: Digest::read(r)?,
+            placeless: bool::read(r)?,
+        })
+    }
+}
+
+impl Use {
+    fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
+        match r.u8()? {
+            0 => Ok(Self::Literal),
+            1 => Ok(Self::Symbolic),
+            _ => Err(CanonError::Value("an unknown use")),
+        }
     }
 }
 
@@ -382,6 +447,7 @@ impl Canonical for Description {
         w.list(&self.files);
         w.list(&self.looked);
         w.list(&self.variables);
+        w.list(&self.ran);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
@@ -394,6 +460,7 @@ impl Canonical for Description {
             files: r.list(MAX_FILES)?,
             looked: r.list(MAX_FILES)?,
             variables: r.list(MAX_VARIABLES)?,
+            ran: r.list(MAX_RAN)?,
         };
         strictly_ascending(&description.macros)?;
         strictly_ascending(&description.link)?;
@@ -452,6 +519,8 @@ impl Canonical for Prediction {
             w.text(name);
             w.u8(*how as u8);
         }
+        w.list(&self.ran);
+        w.option(self.rest.as_ref(), |w, rest| rest.write(w));
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, CanonError> {
@@ -466,19 +535,23 @@ impl Canonical for Prediction {
         let mut variables = Vec::with_capacity(count);
         for _ in 0..count {
             let name = r.text(MAX_TEXT)?;
-            let how = match r.u8()? {
-                0 => Use::Literal,
-                1 => Use::Symbolic,
-                _ => return Err(CanonError::Value("an unknown use")),
-            };
-            variables.push((name, how));
+            variables.push((name, Use::read(r)?));
         }
         strictly_ascending(variables.iter().map(|(name, _)| name))?;
+        let ran: Vec<Ran> = r.list(MAX_RAN)?;
+        let rest = r.option(Digest::read)?;
+        if rest.is_some() == ran.is_empty() {
+            return Err(CanonError::Value(
+                "programs without the rest, or the reverse",
+            ));
+        }
         Ok(Self {
             files,
             absent,
             looks,
             variables,
+            ran,
+            rest,
         })
     }
 }

@@ -68,20 +68,31 @@ fn description() -> Description {
                 value: Value::Symbolic("/quarry/target/x".into()),
             },
         ],
+        ran: vec![Ran {
+            child: Child {
+                program: b"git".to_vec(),
+                argv: vec![b"git".to_vec(), b"describe".to_vec()],
+                dir: Some(b"/w".to_vec()),
+                env: vec![(b"A".to_vec(), b"1".to_vec())],
+            },
+            how: Use::Literal,
+            said: Digest::of(b"v1"),
+            placeless: true,
+        }],
     }
 }
 
 /// The bytes of both keys are a promise: an entry made yesterday is found today. Whoever changes
 /// the form changes `ACTION_SCHEMA` and these digests with it.
 #[test]
-fn the_keys_of_schema_3_stay_what_they_are() {
-    assert_eq!(ACTION_SCHEMA, 3);
+fn the_keys_of_schema_4_stay_what_they_are() {
+    assert_eq!(ACTION_SCHEMA, 4);
     assert_eq!(known().lookup().to_string(), GOLDEN_LOOKUP);
     assert_eq!(description().action().0.to_string(), GOLDEN_ACTION);
 }
 
-const GOLDEN_LOOKUP: &str = "54ee98dac8c2089187d94d65e8dc9a4a5133496b7e14ff151df6f7bb9c87a360";
-const GOLDEN_ACTION: &str = "a0ac034d02820a706563e30c8cf9dc7e6bf881f678f218e99ae067ce97f65c2e";
+const GOLDEN_LOOKUP: &str = "0fd9b3667b9806441f4e1ee77cd40a95029a43960d416de6611f6c3ed4a8a25e";
+const GOLDEN_ACTION: &str = "076fc76401d7dfeffe9fac7b471cf1bea5d3fe4f4be8fa46e9cbf28952d1225d";
 
 #[test]
 fn every_field_changes_the_action_key() {
@@ -109,6 +120,15 @@ fn every_field_changes_the_action_key() {
         Box::new(|d| d.files[0].digest = Some(Digest::of(b"edited"))),
         Box::new(|d| d.files[0].name = "/quarry/ws/src/b.rs".into()),
         Box::new(|d| d.files[1].digest = Some(Digest::of(b""))),
+        Box::new(|d| d.ran[0].said = Digest::of(b"v2")),
+        Box::new(|d| d.ran[0].how = Use::Symbolic),
+        Box::new(|d| d.ran[0].placeless = false),
+        Box::new(|d| d.ran[0].child.program = b"hg".to_vec()),
+        Box::new(|d| d.ran[0].child.argv.swap(0, 1)),
+        Box::new(|d| d.ran[0].child.dir = None),
+        Box::new(|d| d.ran[0].child.env[0].1 = b"2".to_vec()),
+        Box::new(|d| d.ran.push(d.ran[0].clone())),
+        Box::new(|d| d.ran.clear()),
         Box::new(|d| d.variables[0].value = Value::Unset),
         Box::new(|d| d.variables[0].value = Value::Public(String::new())),
         Box::new(|d| d.variables[1].value = Value::Public("/quarry/target/x".into())),
@@ -151,6 +171,18 @@ fn a_description_and_its_prediction_round_trip() {
         p.looks,
         [Look::List, Look::Kind, Look::Link].map(|look| (templates.clone(), look))
     );
+    assert_eq!((&p.ran, p.rest), (&d.ran, Some(d.rest())));
+    let bare = Description { ran: vec![], ..d };
+    assert_eq!(Some(bare.rest()), p.rest, "all but the programs");
+    assert_eq!(bare.prediction().rest, None);
+    let unlike = Prediction {
+        rest: None,
+        ..p.clone()
+    };
+    assert!(
+        Prediction::from_canon(&unlike.to_canon()).is_err(),
+        "programs, and no word of the rest"
+    );
     assert_eq!(Prediction::from_canon(&p.to_canon()), Ok(p));
 }
 
@@ -158,8 +190,9 @@ fn a_description_and_its_prediction_round_trip() {
 fn another_schema_is_refused_by_name() {
     let mut bytes = description().to_canon();
     // Schema 1 was the one before macros were observed and programs cached, schema 2 the one
-    // before symbolic links stood in the keys of scripts' runs.
-    for schema in [1, 2, 9] {
+    // before symbolic links stood in the keys of scripts' runs, schema 3 the one before programs
+    // that macros run did.
+    for schema in [1, 2, 3, 9] {
         bytes[0] = schema;
         let refused = Err(CanonError::Schema(schema.into()));
         assert_eq!(Description::from_canon(&bytes), refused);

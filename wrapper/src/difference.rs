@@ -3,7 +3,7 @@
 //! Enters: two descriptions, an earlier one and one of now. Leaves: one line for each input that
 //! is not the same, the weightiest first. Only compares; must never happen here: a key.
 
-use crate::action::{Description, ExternInput, FileInput, Looked, Sight, Value, Variable};
+use crate::action::{Description, ExternInput, FileInput, Looked, Ran, Sight, Value, Variable};
 use quarry_trust::Digest;
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const DIGEST_SHOWN: usize = 12;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// What kind of input: `compiler`, `argument`, `root`, `dependency`, `macro`, `native`,
-    /// `link`, `file`, `look`, `variable` or `observation`. These names are stable.
+    /// `link`, `file`, `look`, `variable`, `program` or `observation`. These names are stable.
     pub what: &'static str,
     /// Which of that kind; empty where there is only one.
     pub name: String,
@@ -69,6 +69,8 @@ pub fn differences(before: &Description, now: &Description) -> Vec<Difference> {
     named("look", &looks(before), &looks(now), &mut all);
     let variables = |d: &Description| d.variables.iter().map(variable).collect();
     named("variable", &variables(before), &variables(now), &mut all);
+    let programs = |d: &Description| d.ran.iter().map(program).collect();
+    named("program", &programs(before), &programs(now), &mut all);
     all.sort_by_key(|d| std::cmp::Reverse(d.weight()));
     all
 }
@@ -207,6 +209,10 @@ fn look(l: &Looked) -> (String, String) {
             format!("link {}", short(digest)),
         ),
     }
+}
+
+fn program(ran: &Ran) -> (String, String) {
+    (ran.child.shown(), format!("says {}", short(&ran.said)))
 }
 
 fn variable(v: &Variable) -> (String, String) {

@@ -40,6 +40,7 @@ fn description() -> Description {
             name: "GREETING".into(),
             value: Value::Unset,
         }],
+        ran: vec![],
     }
 }
 

@@ -2,9 +2,10 @@
 //! whatever else is read is written as exactly the bytes that it was read from.
 
 use crate::action::{
-    Description, ExternInput, FileInput, Known, Look, Looked, Observer, Prediction, Sight, Use,
-    Value, Variable,
+    Description, ExternInput, FileInput, Known, Look, Looked, Observer, Prediction, Ran, Sight,
+    Use, Value, Variable,
 };
+use crate::child::Child;
 use crate::fuzzing::place;
 use crate::ipc::frame::{self, HEADER_LEN};
 use crate::ipc::protocol::{
@@ -68,6 +69,33 @@ fn variables() -> impl Strategy<Value = Vec<Variable>> {
     btree_map(names(), values, 0..4).prop_map(move |all| all.into_iter().map(variable).collect())
 }
 
+fn children() -> impl Strategy<Value = Child> {
+    let env = btree_map(texts(), texts(), 0..3);
+    (texts(), vec(texts(), 0..3), option::of(texts()), env).prop_map(|(program, argv, dir, env)| {
+        Child {
+            program,
+            argv,
+            dir,
+            env: env.into_iter().collect(),
+        }
+    })
+}
+
+fn ran() -> impl Strategy<Value = Vec<Ran>> {
+    let one = (children(), any::<[bool; 2]>(), digests());
+    let one = one.prop_map(|(child, [symbolic, placeless], said)| Ran {
+        child,
+        how: if symbolic {
+            Use::Symbolic
+        } else {
+            Use::Literal
+        },
+        said,
+        placeless,
+    });
+    vec(one, 0..3)
+}
+
 fn known() -> impl Strategy<Value = Known> {
     let observers = prop_oneof![Just(Observer::None), Just(Observer::Preload)];
     let root = (names(), option::of(digests()));
@@ -94,8 +122,8 @@ fn known() -> impl Strategy<Value = Known> {
 
 fn descriptions() -> impl Strategy<Value = Description> {
     let inputs = (files(), files(), files(), files());
-    (known(), externs(), inputs, looked(), variables()).prop_map(
-        |(known, externs, (macros, native, link, files), looked, variables)| Description {
+    (known(), externs(), inputs, looked(), variables(), ran()).prop_map(
+        |(known, externs, (macros, native, link, files), looked, variables, ran)| Description {
             known,
             externs,
             macros,
@@ -104,6 +132,7 @@ fn descriptions() -> impl Strategy<Value = Description> {
             files,
             looked,
             variables,
+            ran,
         },
     )
 }
@@ -112,7 +141,8 @@ fn predictions() -> impl Strategy<Value = Prediction> {
     let sets = (btree_set(names(), 0..4), btree_set(names(), 0..4));
     let looks = btree_set((names(), 0..3_usize), 0..4);
     let variables = btree_map(names(), any::<bool>(), 0..4);
-    (sets, looks, variables).prop_map(|((files, absent), looks, variables)| {
+    let ran = (ran(), digests());
+    (sets, looks, variables, ran).prop_map(|((files, absent), looks, variables, (ran, rest))| {
         let look = |kind| [Look::List, Look::Kind, Look::Link][kind];
         let how = |symbolic| {
             if symbolic {
@@ -128,6 +158,8 @@ fn predictions() -> impl Strategy<Value = Prediction> {
             absent: absent.into_iter().collect(),
             looks: looks.collect(),
             variables: variables.collect(),
+            rest: (!ran.is_empty()).then_some(rest),
+            ran,
         }
     })
 }
@@ -265,7 +297,8 @@ fn to_node() -> impl Strategy<Value = ToNode> {
             })
         },
     );
-    prop_oneof![compile, finished, texts().prop_map(ToNode::Control)]
+    let said = any::<Option<[u8; 32]>>().prop_map(ToNode::Said);
+    prop_oneof![compile, finished, said, texts().prop_map(ToNode::Control)]
 }
 
 fn from_node() -> impl Strategy<Value = FromNode> {
@@ -291,6 +324,7 @@ fn from_node() -> impl Strategy<Value = FromNode> {
         Just(FromNode::Untouched),
         Just(FromNode::Recorded),
         Just(FromNode::Busy),
+        children().prop_map(|child| FromNode::Ask(Box::new(child))),
         replay,
         plan,
         ended.prop_map(FromNode::Compiled),

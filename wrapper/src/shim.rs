@@ -5,6 +5,7 @@
 //! twice. qwrap ends as the compiler did, by signal too. It reads `QUARRY`, `QUARRY_HOME` and
 //! `QUARRY_COMPILE`, and no file.
 
+use crate::child;
 use crate::home::Home;
 use crate::ipc::client::{ANSWER_WITHIN, Client, SILENT_MOST};
 use crate::ipc::protocol::{
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
             println!("qwrap {}", env!("CARGO_PKG_VERSION"));
             return ExitCode::SUCCESS;
         }
+        Some(word) if word == child::WITNESS.as_bytes() => return witness(argv),
         Some(_) => {}
     }
     let Some(wanted) = Wanted::of(argv) else {
@@ -68,6 +70,20 @@ pub fn main() -> ExitCode {
         FromNode::Compiled(Ended::Code(code)) => exit_code(code),
         FromNode::Compiled(Ended::Signal(signal)) => end_by(signal),
         _ => wanted.plain(),
+    }
+}
+
+/// Stands between a macro and a program that it starts.
+fn witness(mut argv: Vec<OsString>) -> ExitCode {
+    argv.remove(0);
+    let program = argv.get(1).cloned().unwrap_or_default();
+    match child::witness(argv) {
+        Some(Ok(status)) => exit_as(status),
+        Some(Err(error)) => cannot_run(&program, &error),
+        None => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
     }
 }
 
@@ -148,6 +164,16 @@ fn ask(wanted: &Wanted) -> Asked {
                 if surroundings::send_descriptors(client.stream()).is_err() {
                     return Asked::Nobody;
                 }
+            }
+            // As the compile would: in our directory and environment.
+            Ok(FromNode::Ask(child)) => {
+                if client
+                    .send(&ToNode::Said(child.ask().map(|said| *said.as_bytes())))
+                    .is_err()
+                {
+                    return Asked::Nobody;
+                }
+                deadline = Instant::now() + ANSWER_WITHIN;
             }
             // The answer comes when the compile has ended; a node that dies closes the socket.
             Ok(FromNode::Spawned(plan)) => {
@@ -239,7 +265,7 @@ pub fn file_id(path: &std::path::Path) -> Option<FileId> {
 
 /// Whether a descriptor is the null device, by the numbers that it has everywhere.
 #[cfg(target_os = "linux")]
-fn is_null(fd: impl std::os::fd::AsFd) -> bool {
+pub(crate) fn is_null(fd: impl std::os::fd::AsFd) -> bool {
     use rustix::fs::{FileType, fstat, major, minor};
     fstat(fd).is_ok_and(|stat| {
         let device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
@@ -249,7 +275,7 @@ fn is_null(fd: impl std::os::fd::AsFd) -> bool {
 
 /// Elsewhere it has other numbers.
 #[cfg(not(target_os = "linux"))]
-fn is_null(_: impl std::os::fd::AsFd) -> bool {
+pub(crate) fn is_null(_: impl std::os::fd::AsFd) -> bool {
     false
 }
 

@@ -44,7 +44,7 @@ pub fn observe() -> Option<Surroundings> {
         nice: rustix::process::getpriority_process(None).ok()?,
         limits: limits.collect(),
         confinement: confinement()?,
-        jobserver: jobserver_in_env(),
+        jobserver: jobserver(),
     })
 }
 
@@ -73,7 +73,7 @@ pub fn confinement() -> Option<Vec<u8>> {
 }
 
 /// The jobserver's descriptor numbers, where it is a pair of pipes that this process holds.
-fn jobserver_in_env() -> Option<(i32, i32)> {
+pub(crate) fn jobserver() -> Option<(i32, i32)> {
     let flags = std::env::var("CARGO_MAKEFLAGS").ok()?;
     let (read, write) = jobserver_numbers(&flags)?;
     let open = |fd: i32| fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok();
@@ -97,7 +97,7 @@ fn jobserver_numbers(flags: &str) -> Option<(i32, i32)> {
 pub fn send_descriptors(socket: &impl AsFd) -> io::Result<()> {
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let mut fds = vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
-    if let Some((read, write)) = jobserver_in_env() {
+    if let Some((read, write)) = jobserver() {
         for fd in [read, write] {
             // SAFETY: both numbers were just seen open in /proc/self/fd, they were inherited, and
             // nothing in this single-threaded process closes them.

@@ -28,6 +28,7 @@ fn description(source: &str) -> Description {
         files: vec![file(source)],
         looked: Vec::new(),
         variables: Vec::new(),
+        ran: Vec::new(),
     }
 }
 

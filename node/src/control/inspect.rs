@@ -298,6 +298,11 @@ fn fill_inputs(report: &mut EntryReport, d: &Description) {
             };
             (l.name.clone(), seen)
         }))
+        .chain(
+            d.ran
+                .iter()
+                .map(|r| (r.child.shown(), format!("says {}", r.said.to_hex()))),
+        )
         .collect();
     report.inputs = report.files.len() as u64;
     report.variables = d

@@ -10,8 +10,10 @@ use super::{Feed, Probe};
 use quarry_trust::Digest;
 use quarry_trust::canon::{CanonError, Canonical, Writer};
 use quarry_wrapper::action::{
-    Description, FileInput, Known, Look, Looked, Observer, Prediction, Sight, Use, Value, Variable,
+    Description, FileInput, Known, Look, Looked, Observer, Prediction, Ran, Sight, Use, Value,
+    Variable,
 };
+use quarry_wrapper::child::Child;
 use quarry_wrapper::compiler::depinfo::{DepInfo, MAX_BYTES};
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::frame;
@@ -62,6 +64,17 @@ fn description() -> Description {
             variable("C", Value::Unset),
             variable("OUT_DIR", Value::Symbolic("/quarry/target/x".into())),
         ],
+        ran: vec![Ran {
+            child: Child {
+                program: b"git".to_vec(),
+                argv: vec![b"git".to_vec()],
+                dir: None,
+                env: vec![(b"A".to_vec(), b"1".to_vec())],
+            },
+            how: Use::Literal,
+            said: Digest::of(b"v1"),
+            placeless: true,
+        }],
     }
 }
 

@@ -205,6 +205,10 @@ impl Cache for Believing {
         self.cache.put(unsigned, self.audience.publish)
     }
 
+    fn is_own(&self, entry: &Verified<Entry>) -> bool {
+        self.cache.is_own(entry)
+    }
+
     fn value_secret(&self) -> [u8; 32] {
         self.cache.value_secret()
     }

@@ -474,6 +474,10 @@ impl NodeCache {
         Ok(entry)
     }
 
+    pub(super) fn is_own(&self, entry: &Entry) -> bool {
+        entry.builder == self.team.builder()
+    }
+
     pub(super) fn value_secret(&self) -> [u8; 32] {
         self.team.secret()
     }

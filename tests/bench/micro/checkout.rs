@@ -144,6 +144,7 @@ impl Checkout {
             waits: &|| true,
             wrapper: None,
             no_stdin: false,
+            ask: &|_| None,
         };
         self.worker.begin(&Arc::new(self.invocation()), &caller)
     }

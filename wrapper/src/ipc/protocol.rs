@@ -1,8 +1,8 @@
 //! The messages between qwrap (or the command line) and the node: plain data, no behaviour.
 //!
 //! A wrapper's conversation: [`ToNode::Compile`] → any number of [`FromNode::Working`] and
-//! [`FromNode::Queued`], then one
-//! of [`FromNode::Replay`], [`FromNode::Untouched`], [`FromNode::Run`]; after `Run`,
+//! [`FromNode::Queued`], and of [`FromNode::Ask`], each answered by [`ToNode::Said`], then one of
+//! [`FromNode::Replay`], [`FromNode::Untouched`], [`FromNode::Run`]; after `Run`,
 //! [`ToNode::Finished`] → [`FromNode::Recorded`]. Where the node is to spawn, it may answer
 //! [`FromNode::Descriptors`]; the caller sends them, and hears [`FromNode::Spawned`], and then
 //! [`FromNode::Compiled`] or, where the compiler could not be run after all,
@@ -10,12 +10,13 @@
 //! hangs, whoever reads from the other end of a pipe among them waits too.
 //! The command line's requests are opaque here.
 
+use crate::child::Child;
 use bincode::{Decode, Encode};
 use std::time::Duration;
 
 /// Version of this protocol. It stands in every frame's header, so that a node and a wrapper of
 /// different ages notice before they decode.
-pub const PROTOCOL: u16 = 7;
+pub const PROTOCOL: u16 = 8;
 
 /// How often a node that looks says that it is alive.
 pub const WORKING_EVERY: Duration = Duration::from_secs(1);
@@ -123,6 +124,8 @@ pub enum ToNode {
     Finished(Finished),
     /// A request of the command line, opaque here.
     Control(Vec<u8>),
+    /// What [`FromNode::Ask`] asked for: digest of what the program said, where it could be run.
+    Said(Option<[u8; 32]>),
 }
 
 /// From the node.
@@ -152,4 +155,6 @@ pub enum FromNode {
     Control(Vec<u8>),
     /// The node cannot take the request now; run the command as it came.
     Busy,
+    /// Run this where the compile would run, and say what it says.
+    Ask(Box<Child>),
 }

@@ -7,8 +7,11 @@
 
 pub mod log;
 
+use crate::action::MAX_RAN;
+use crate::child::Report;
 use crate::digests::{Identity, open_regular};
 use crate::home::Home;
+use crate::ipc::frame;
 use quarry_trust::Digest;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Read, Write};
@@ -28,6 +31,8 @@ const LOG_MAX: usize = 16 << 20;
 const RUN_LOG_MAX: usize = 64 << 20;
 /// Bytes of a log with repetitions: OpenSSL's build, ten thousand processes, writes 104 MB.
 const WRITTEN_MAX: u64 = 1 << 30;
+/// Bytes of one report: both streams, arguments and an environment.
+const REPORT_MAX: u64 = 8 << 20;
 /// Names the log of a build script's run, to its processes and to ourselves inside one.
 pub const RUN: &str = "QUARRY_OBSERVE_RUN";
 /// Stands before each argument for C compilers in that variable, behind the log's path.
@@ -71,6 +76,13 @@ pub struct Log {
 impl Drop for Log {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
+        // In turn; whoever was started and not reported leaves none.
+        for number in 1..=MAX_RAN {
+            let report = self.report_path(&format!("{number:02}"));
+            if fs::remove_file(report).is_err() {
+                break;
+            }
+        }
     }
 }
 
@@ -179,6 +191,13 @@ impl Observer {
         ]
     }
 
+    /// The variable with which programs that macros start run beside qwrap, which lies there.
+    #[must_use]
+    pub fn witness(qwrap: &Path) -> (Vec<u8>, Vec<u8>) {
+        let value = qwrap.as_os_str().as_bytes().to_vec();
+        (b"QUARRY_OBSERVE_WITNESS".to_vec(), value)
+    }
+
     /// The variable with which macros that ask when a file below `copy` came to be, or last changed
     /// in any way, are told what is true of the one below `original`: a copy cannot be given
     /// these times.
@@ -209,6 +228,22 @@ impl Observer {
 }
 
 impl Log {
+    /// What a witness reported of the program with this number, of two digits.
+    ///
+    /// # Errors
+    /// What the system said, or that it is no report.
+    pub fn report(&self, number: &str) -> io::Result<Report> {
+        let file = open_regular(&self.report_path(number))?;
+        frame::read(&mut file.take(REPORT_MAX)).map_err(io::Error::other)
+    }
+
+    fn report_path(&self, number: &str) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".");
+        name.push(number);
+        name.into()
+    }
+
     /// What was written, without repetitions.
     ///
     /// # Errors

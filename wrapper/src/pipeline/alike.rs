@@ -133,6 +133,7 @@ mod tests {
             wrapper: None,
             pid: None,
             no_stdin: false,
+            ask: &|_| None,
         };
         alike.compile(key(), mark, &caller, || look)
     }
@@ -197,6 +198,7 @@ mod tests {
             wrapper: None,
             pid: None,
             no_stdin: false,
+            ask: &|_| None,
         };
         assert!(alike.compile(key(), 0, &gone, || None::<u8>).is_err());
         assert!(began.elapsed() < WAIT_MOST / 4);

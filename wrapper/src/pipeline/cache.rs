@@ -113,6 +113,8 @@ pub trait Cache: Send + Sync {
     /// Whether an entry that was verified is believed still. Asked when all is ready to be put in
     /// place: bringing it took time, in which its builder may have been revoked.
     fn stands(&self, entry: &Verified<Entry>) -> bool;
+    /// Whether an entry was made and signed by this very node.
+    fn is_own(&self, entry: &Verified<Entry>) -> bool;
     /// An object of this entry is missing or damaged: set the entry aside.
     fn damaged(&self, entry: &Verified<Entry>);
     /// Takes bytes as an object.

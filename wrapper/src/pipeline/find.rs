@@ -7,7 +7,7 @@
 use super::believed::{Want, executes};
 use super::observed::{self, DIRECTORY};
 use super::{
-    Base, Cache, Caller, Candidate, Hit, Pipeline, Tier, behind, digest_seen, links,
+    Base, Cache, Caller, Candidate, Hit, Pipeline, Tier, behind, digest_seen, links, ran,
     read_prediction, restore,
 };
 use crate::action::{
@@ -288,11 +288,14 @@ pub(super) struct Trip<'a> {
     pub roots: &'a Roots,
     pub base: &'a Base,
     pub cache: &'a dyn Cache,
+    /// Programs that macros ran, asked again.
+    pub asking: ran::Asking<'a>,
 }
 
 impl Trip<'_> {
     /// Finds an entry that matches and restores it.
     pub fn find(&self, caller: &Caller<'_>) -> Option<Hit> {
+        self.asking.again();
         let lookup = self.base.known.lookup();
         let local = self.cache.predict(&lookup, Tier::Local);
         let keys = self.keys(&local, Tier::Local);
@@ -332,8 +335,12 @@ impl Trip<'_> {
             if !tried.insert(&candidate.prediction) {
                 continue;
             }
-            let described =
-                read_prediction(&candidate.prediction).and_then(|p| self.describe(&p, tier));
+            let allowed = |p: &Prediction| {
+                p.ran.is_empty() || ran::may_be_asked(candidate, p, tier, self.cache)
+            };
+            let described = read_prediction(&candidate.prediction)
+                .filter(allowed)
+                .and_then(|p| self.describe(&p, tier));
             let Some((key, bytes)) = described.map(|d| d.action()) else {
                 continue;
             };
@@ -375,8 +382,30 @@ impl Trip<'_> {
         width.is_none_or(|w| w == self.unit.width.unwrap_or(0))
     }
 
-    /// Digests what a prediction names; `None` where the files are not as it says.
+    /// Digests what a prediction names, and asks the programs that it names what they say; `None`
+    /// where something is not as it says.
     pub(super) fn describe(&self, prediction: &Prediction, tier: Tier) -> Option<Description> {
+        let described = self.without_programs(prediction, tier)?;
+        let Some(rest) = prediction.rest else {
+            return Some(described);
+        };
+        let as_it_was = |d: &Description| d.rest() == rest;
+        if !as_it_was(&described) || !self.asking.say_the_same(&prediction.ran, self.roots) {
+            return None;
+        }
+        // One of them may have changed what was digested, as it would have before the compile read.
+        let ran = prediction.ran.clone();
+        self.without_programs(prediction, tier)
+            .filter(as_it_was)
+            .map(|described| Description { ran, ..described })
+    }
+
+    /// As [`Self::describe`], but for the programs.
+    pub(super) fn without_programs(
+        &self,
+        prediction: &Prediction,
+        tier: Tier,
+    ) -> Option<Description> {
         let named = prediction.files.len() + prediction.absent.len() + prediction.looks.len();
         if tier == Tier::Peers && named > PEER_FILES_MAX {
             return None;
@@ -424,7 +453,7 @@ impl Trip<'_> {
             &prediction.variables,
             &secret,
         );
-        Some(self.base.with(files, looked, variables))
+        Some(self.base.with(files, looked, variables, Vec::new()))
     }
 
     /// A named file of this checkout. A peer's prediction reaches only what is under a root.

@@ -12,12 +12,16 @@
 //! directory. Leaves: a second entry, or why there is none. Nothing else is written outside that
 //! directory. Must never happen here: a second entry for bytes that were not compared.
 
-use super::find::{Trip, reads_a_secret};
+use super::find::Trip;
 use super::observed::DIRECTORY as WORKING_DIRECTORY;
+use super::ran::{self, Asking};
 use super::recheck::{Rechecked, STOPPED, compare, elsewhere, run};
 use super::restore::read_checked;
-use super::{Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, read_prediction};
-use crate::action::{Look, Observer, Prediction, Use};
+use super::{
+    Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, read_prediction, stays_here,
+};
+use crate::action::{Description, Look, Observer, Prediction, Use};
+use crate::child::Child;
 use crate::compiler::rustc::args::Unit;
 use crate::compiler::{Class, classify};
 use crate::invocation::Invocation;
@@ -98,6 +102,9 @@ impl Pipeline {
         let Some(moved) = Moved::new(inv, &roots, &bound, scratch) else {
             return Loosened::Unknown("the directories cannot be copied");
         };
+        if !moved.says_the_same(&bound, &roots) {
+            return Loosened::Unknown("what a program says that a macro started is of this place");
+        }
         let argv = moved.argv(&unit, unit.run_argv(inv, &roots), scratch);
         if let Err(found) = self.compiled_alike(&moved, &argv, (entry, cache), scratch, within) {
             return found;
@@ -109,6 +116,7 @@ impl Pipeline {
         if !base.macros.is_empty() && base.known.observer == Observer::None {
             return Loosened::Unknown("nobody saw what the macros read");
         }
+        let ask = |child: &Child| child.ask_for(inv);
         let trip = Trip {
             pipeline: self,
             inv,
@@ -116,32 +124,17 @@ impl Pipeline {
             roots: &roots,
             base: &base,
             cache,
+            asking: Asking::new(&ask),
         };
         let now = trip.describe(&bound, Tier::Local);
         if now.map(|d| d.action().0) != Some(entry.action) {
             return Loosened::Unknown("an input changed meanwhile");
         }
-        let loose = without_the_name(bound);
+        let loose = without_the_name(bound, &trip);
         let Some(described) = trip.describe(&loose, Tier::Local) else {
             return Loosened::Unknown("an input changed meanwhile");
         };
-        let (action, bytes) = described.action();
-        if action == entry.action {
-            return Loosened::Unknown("the package lies outside the checkout");
-        }
-        let stored = cache.stage_bytes(&bytes).and_then(|description| {
-            cache.put(UnsignedEntry {
-                action,
-                description,
-                prediction: loose.to_canon(),
-                private: reads_a_secret(&described.variables),
-                ..again(entry)
-            })
-        });
-        match stored {
-            Ok(_) => Loosened::Stored,
-            Err(_) => Loosened::Unknown("the store took no entry"),
-        }
+        stored(entry, &described, &loose, cache)
     }
 
     /// Compiles with the package in another directory; an error where the bytes differ, or where
@@ -186,6 +179,32 @@ impl Pipeline {
     }
 }
 
+/// Stores the second entry.
+fn stored(
+    entry: &Entry,
+    described: &Description,
+    prediction: &Prediction,
+    cache: &dyn Cache,
+) -> Loosened {
+    let (action, bytes) = described.action();
+    if action == entry.action {
+        return Loosened::Unknown("the package lies outside the checkout");
+    }
+    let stored = cache.stage_bytes(&bytes).and_then(|description| {
+        cache.put(UnsignedEntry {
+            action,
+            description,
+            prediction: prediction.to_canon(),
+            private: stays_here(described),
+            ..again(entry)
+        })
+    });
+    match stored {
+        Ok(_) => Loosened::Stored,
+        Err(_) => Loosened::Unknown("the store took no entry"),
+    }
+}
+
 /// Whether what a variable holds is in the key as it is.
 fn literal(prediction: &Prediction, name: &str) -> bool {
     let mut all = prediction.variables.iter();
@@ -210,12 +229,18 @@ fn looks_beside(prediction: &Prediction, roots: &Roots) -> bool {
 
 /// The prediction under which the directories count as placeholders, and the working directory not
 /// at all.
-fn without_the_name(mut prediction: Prediction) -> Prediction {
+fn without_the_name(mut prediction: Prediction, trip: &Trip<'_>) -> Prediction {
     prediction.variables.retain(|(n, _)| n != WORKING_DIRECTORY);
     for (name, how) in &mut prediction.variables {
         if [DIRECTORY, MANIFEST, MADE].contains(&name.as_str()) {
             *how = Use::Symbolic;
         }
+    }
+    if !prediction.ran.is_empty() {
+        let named = prediction.ran.iter();
+        prediction.ran = named.map(|one| ran::symbolic(one, trip.roots)).collect();
+        let rest = trip.without_programs(&prediction, Tier::Local);
+        prediction.rest = rest.map(|described| described.rest());
     }
     prediction
 }
@@ -351,6 +376,26 @@ impl Moved {
         argv
     }
 
+    /// Whether programs that macros ran say here what they said there, and nothing but what was
+    /// moved stands in their words, or in what they said: only then is it worth while to compile.
+    fn says_the_same(&self, bound: &Prediction, roots: &Roots) -> bool {
+        bound.ran.iter().all(|one| {
+            let there = ran::each(&one.child, |text| self.text(text));
+            one.placeless
+                && ran::texts(&there).all(|text| roots.normalise(text) == *text)
+                && ran::is_named(&one.child, roots)
+                && there.ask_for(&self.inv) == Some(one.said)
+        })
+    }
+
+    /// A text with the copies' names in place of the originals'.
+    fn text(&self, text: &[u8]) -> Vec<u8> {
+        self.moves.iter().fold(text.to_vec(), |text, moving| {
+            let [from, copy] = [&moving.from, &moving.copy].map(|p| p.as_os_str().as_bytes());
+            replaced(&text, from, copy)
+        })
+    }
+
     /// Whether `OUT_DIR` stands in an output as it is: it would be another one elsewhere.
     fn stands_in(&self, entry: &Entry, cache: &dyn Cache) -> bool {
         let made = self
@@ -367,6 +412,18 @@ impl Moved {
             memchr::memmem::find(&bytes, m.from.as_os_str().as_bytes()).is_some()
         })
     }
+}
+
+/// Every occurrence of a text in another replaced.
+fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let (mut all, mut done) = (Vec::with_capacity(text.len()), 0);
+    for at in memchr::memmem::find_iter(text, from) {
+        all.extend_from_slice(&text[done..at]);
+        all.extend_from_slice(to);
+        done = at + from.len();
+    }
+    all.extend_from_slice(&text[done..]);
+    all
 }
 
 /// What the remaps make of a directory; `None` where they leave it as it is.

@@ -20,6 +20,7 @@ mod moved;
 mod observed;
 pub mod places;
 mod queries;
+mod ran;
 pub mod recheck;
 mod record;
 mod restore;
@@ -27,6 +28,7 @@ pub mod script;
 mod there;
 
 use crate::action::{Description, Known, Prediction};
+use crate::child::Child;
 use crate::compiler::linker::Linkers;
 use crate::compiler::probe::{Compiler, Compilers, ProbeError};
 use crate::compiler::rustc::args::{Unit, UnitKind};
@@ -38,11 +40,11 @@ use crate::observer::{Log, Observer};
 use crate::paths::Roots;
 use crate::stopped::Watch;
 use places::{Behind, Places};
-use quarry_trust::{Entry, PeerId, Verified};
+use quarry_trust::{Digest, Entry, PeerId, Verified};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use believed::executes;
@@ -60,6 +62,7 @@ pub fn stays_here(description: &Description) -> bool {
         && description.known.observer == crate::action::Observer::None;
     unobserved
         || reads_a_secret(&description.variables)
+        || !description.ran.is_empty()
         || script::kept_alone(description).next().is_some()
 }
 
@@ -76,9 +79,11 @@ pub struct Caller<'a> {
     /// Its process, where that is known: nobody waits for what one compiles that is stopped.
     pub pid: Option<i32>,
     /// The wrapper's own path, which the launchers of build scripts hand over to.
-    pub wrapper: Option<&'a std::path::Path>,
+    pub wrapper: Option<&'a Path>,
     /// Whether its stdin is known to be empty.
     pub no_stdin: bool,
+    /// Has it run a program as its compile would, and gives the digest of what that said.
+    pub ask: &'a dyn Fn(&Child) -> Option<Digest>,
 }
 
 /// What is shared by all trips of a process.
@@ -191,6 +196,7 @@ impl Base {
         files: Vec<crate::action::FileInput>,
         looked: Vec<crate::action::Looked>,
         variables: Vec<crate::action::Variable>,
+        ran: Vec<crate::action::Ran>,
     ) -> Description {
         Description {
             known: self.known.clone(),
@@ -201,6 +207,7 @@ impl Base {
             files,
             looked,
             variables,
+            ran,
         }
     }
 }
@@ -317,6 +324,7 @@ impl Pipeline {
             roots: &roots,
             base: &base,
             cache,
+            asking: ran::Asking::new(caller.ask),
         };
         let launcher = self.launcher(inv, &unit, &compiler.host, caller);
         let mark = self.alike.mark();
@@ -355,11 +363,18 @@ impl Pipeline {
                 private,
                 running,
             },
+            caller.wrapper,
         )))
     }
 
     /// What to run where nothing was found, and what recording it will need.
-    fn run(&self, inv: &Invocation, unit: Unit, found: Found) -> Job {
+    fn run(
+        &self,
+        inv: &Invocation,
+        unit: Unit,
+        found: Found,
+        witness_of_programs: Option<&Path>,
+    ) -> Job {
         let Found {
             roots,
             base,
@@ -384,7 +399,7 @@ impl Pipeline {
         let mut log = None;
         if private.is_none()
             && base.known.observer == crate::action::Observer::Preload
-            && let Some((opened, env)) = self.observing.begin()
+            && let Some((opened, env)) = self.observing.begin(witness_of_programs)
         {
             log = Some(opened);
             plan.env = env;

@@ -6,8 +6,8 @@
 //! happen here: a record that is left out because it does not fit.
 
 use super::moved::Ways;
-use super::{Pipeline, Recording, Tier};
-use crate::action::{FileInput, Look, Looked, Prediction, Sight, Use};
+use super::{Pipeline, Recording, Tier, ran};
+use crate::action::{FileInput, Look, Looked, Prediction, Ran, Sight, Use};
 use crate::compiler::Bypass;
 use crate::compiler::rustc::macro_symbols::{self, LIBRARY_MAX};
 use crate::digests::{Identity, local_clock, open_regular};
@@ -73,16 +73,18 @@ impl Observing {
     }
 
     /// A log for a compile, and the variables that lead to it.
-    pub(super) fn begin(&self) -> Option<(Log, Environment)> {
+    /// Where a witness is given, the programs that macros start run beside it.
+    pub(super) fn begin(&self, witness: Option<&Path>) -> Option<(Log, Environment)> {
         let observer = self.observer.as_ref()?;
         let log = observer.log().ok()?;
-        let env = observer.environment(&log);
+        let mut env = observer.environment(&log);
+        env.extend(witness.map(Observer::witness));
         Some((log, env))
     }
 
     /// The same for a compile of a copy: macros are told when the originals came to be.
     pub(super) fn begin_moved(&self, copy: &Path, from: &Path) -> Option<(Log, Environment)> {
-        let (log, mut env) = self.begin()?;
+        let (log, mut env) = self.begin(None)?;
         env.push(Observer::originals(copy, from));
         Some((log, env))
     }
@@ -134,6 +136,10 @@ pub(super) struct Observed {
     looks: BTreeSet<(PathBuf, Look)>,
     /// Variables, by their values.
     pub variables: Vec<(String, Use)>,
+    /// Numbers of the reports on programs that were started.
+    reports: BTreeSet<String>,
+    /// These programs.
+    pub ran: Vec<Ran>,
 }
 
 /// What the macros of a finished compile asked for. Nothing where none was observed.
@@ -161,6 +167,13 @@ pub(super) fn observed(pipeline: &Pipeline, r: &Recording) -> Result<Observed, B
     if let Some(reason) = verdict {
         return Err(reason);
     }
+    let (ran, names) = ran::recorded(r, &all.reports)?;
+    variables.extend(names);
+    if ran.iter().any(|one| !one.placeless) {
+        // A macro that was told a path knows it.
+        variables.insert(DIRECTORY.to_owned());
+    }
+    all.ran = ran;
     all.variables = variables.into_iter().map(|v| (v, Use::Literal)).collect();
     Ok(all)
 }
@@ -212,7 +225,13 @@ impl Observed {
         // Doubled and trailing slashes and `.` go.
         let path: PathBuf = Path::new(record.text).components().collect();
         match (record.kind, record.outcome) {
-            (Kind::Spawn, _) => Err(Bypass::MacroSpawns),
+            (Kind::Spawn, _) => match record.text.to_str() {
+                Some(number) if !number.is_empty() => {
+                    self.reports.insert(number.to_owned());
+                    Ok(())
+                }
+                _ => Err(Bypass::MacroSpawns),
+            },
             (Kind::Socket, _) => Err(Bypass::MacroSockets),
             // All but the first two are said of build scripts' runs alone.
             (Kind::Raw | Kind::Loaded, _)
@@ -423,11 +442,6 @@ pub(super) fn predicted(
         });
     }
     Some(all)
-}
-
-/// Whether what this unit's macros read is not in its key: then nobody else may have the entry.
-pub(super) fn unobserved(r: &Recording) -> bool {
-    !r.base.macros.is_empty() && r.base.known.observer == crate::action::Observer::None
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@
 //! Must never happen here: a verdict about inputs that have changed since.
 
 use super::find::Trip;
+use super::ran::Asking;
 use super::{Cache, Pipeline, Tier, UnsignedEntry, evidence, read_prediction, restore, stays_here};
+use crate::child::{Child as Started, JOBSERVER};
 use crate::compiler::rustc::metadata::same_but_for_own_hash;
 use crate::compiler::{Class, classify};
 use crate::digests::{FileDigests, open_regular};
@@ -30,8 +32,6 @@ const LOWEST: i32 = 19;
 const COMPARED_MAX: u64 = 256 << 20;
 /// Why nothing is said of a compile during which somebody was stopped.
 pub(super) const STOPPED: &str = "the compiler, or the node, was stopped meanwhile";
-/// Variables that hand a jobserver's descriptors down: ours are not the caller's.
-const JOBSERVER: [&str; 3] = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
 
 /// What compiling again showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +82,7 @@ impl Pipeline {
         let Ok(base) = self.base(inv, &unit, &roots, &compiler, &mut seen) else {
             return Rechecked::Unknown("an input is gone");
         };
+        let ask = |child: &Started| child.ask_for(inv);
         let trip = Trip {
             pipeline: self,
             inv,
@@ -89,6 +90,7 @@ impl Pipeline {
             roots: &roots,
             base: &base,
             cache,
+            asking: Asking::new(&ask),
         };
         let described = read_prediction(prediction).and_then(|p| trip.describe(&p, Tier::Local));
         let Some(described) = described.filter(|d| d.action().0 == entry.action) else {
@@ -153,6 +155,7 @@ pub(super) fn run(
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err);
+    // Ours are not the caller's.
     for name in JOBSERVER {
         command.env_remove(name);
     }

@@ -4,11 +4,12 @@
 //! state than it is in now: then nothing is stored. Outputs that hold a path of this checkout
 //! that the key does not hold are not stored either.
 
-use super::find::{LAYOUT, named, reads_a_secret, variables};
+use super::find::{LAYOUT, named, variables};
 use super::moved::Ways;
 use super::observed::{self, Observed};
 use super::{
     Cache, Pipeline, Recording, StagedOutput, UnsignedEntry, editing, links, output_paths,
+    stays_here,
 };
 use crate::action::{FileInput, Use, Value, Variable};
 use crate::compiler::Bypass;
@@ -100,8 +101,8 @@ fn try_record(
     files.dedup();
     uses.extend(observed.variables);
     let variables = variables(&r.inv, &r.roots, &r.base, &uses, &cache.value_secret());
-    let private = reads_a_secret(&variables) || observed::unobserved(r);
-    let description = r.base.with(files, looked, variables);
+    let description = r.base.with(files, looked, variables, observed.ran);
+    let private = stays_here(&description);
     let (action, description_bytes) = description.action();
 
     let outputs = stage_outputs(unit, r, &dep_info, &description.variables, cache)?;

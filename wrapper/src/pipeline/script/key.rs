@@ -226,6 +226,7 @@ impl Keying<'_> {
                 .collect(),
             looked,
             variables,
+            ran: Vec::new(),
         }
     }
 

@@ -1,0 +1,409 @@
+//! Programs that procedural macros start: asked again where a lookup would trust what they said,
+//! exactly where a compile would run them, and never for a teammate.
+
+use super::ground::{Place, led};
+use super::macros::place;
+use super::predictions::{Bench, WORDS};
+use crate::harness::{Dev, team, wait_keys, write_program};
+use quarry_trust::canon::Canonical;
+use quarry_trust::{Digest, ObjectRef};
+use quarry_wrapper::action::{Description, Prediction, Ran, Use};
+use quarry_wrapper::child::Child;
+use quarry_wrapper::pipeline::{Cache, Tier};
+use std::fs;
+use std::path::Path;
+
+/// What a macro does to give what a program says.
+fn asking(program: &str, with: &str) -> String {
+    format!(
+        "{{ let said = std::process::Command::new({program:?}){with}.output().unwrap(); \
+         assert!(said.stderr.is_empty()); String::from_utf8(said.stdout).unwrap() }}"
+    )
+}
+
+/// A program that notes each run in `runs`, beside it, and then does this.
+fn program(dev: &Dev, name: &str, then: &str) -> String {
+    let path = dev.path(name);
+    let text = format!("#!/bin/sh\necho ran >> {}.runs\n{then}\n", path.display());
+    write_program(&path, &text);
+    path.to_str().unwrap().to_owned()
+}
+
+/// How often it has run since this was last asked.
+fn runs(program: &str) -> usize {
+    let noted = format!("{program}.runs");
+    let text = fs::read_to_string(&noted).unwrap_or_default();
+    let _ = fs::remove_file(noted);
+    text.lines().count()
+}
+
+#[test]
+fn what_says_the_same_hits_and_what_says_something_else_misses() {
+    let alice = Dev::new("alice");
+    let word = alice.path("word");
+    fs::write(&word, "one").unwrap();
+    let cat = program(&alice, "say", &format!("cat {}", word.display()));
+    let here = place(&alice, "here", &asking(&cat, ""), &[("other.txt", "1")]);
+    assert_eq!(here.fresh(), led("one", "1 miss"));
+    assert_eq!(runs(&cat), 1, "once, as without a cache");
+    assert_eq!(here.fresh(), led("one", "1 hit"));
+    assert_eq!(runs(&cat), 1, "as the compile would have run it");
+    // No key holds what it reads: only that it says something else is seen.
+    fs::write(&word, "two").unwrap();
+    assert_eq!(here.fresh(), led("two", "1 miss"));
+    assert_eq!(runs(&cat), 2, "asked, and then run by the macro");
+    assert_eq!(here.fresh(), led("two", "1 hit"));
+    fs::write(&word, "one").unwrap();
+    runs(&cat);
+    assert_eq!(
+        here.fresh(),
+        led("one", "1 hit"),
+        "of two, the one that holds"
+    );
+    assert_eq!(runs(&cat), 1, "asked once for both");
+}
+
+#[test]
+fn how_it_ends_counts_and_what_it_says_on_stderr() {
+    let alice = Dev::new("alice");
+    let state = alice.path("state");
+    let says = program(&alice, "ends", &format!(". {}", state.display()));
+    let expression = format!(
+        "{{ let s = std::process::Command::new({says:?}).output().unwrap(); \
+         use std::os::unix::process::ExitStatusExt; \
+         format!(\"{{:?}} {{:?}} {{}}\", s.status.code(), s.status.signal(), s.stderr.len()) }}"
+    );
+    fs::write(&state, "exit 0").unwrap();
+    let here = place(&alice, "here", &expression, &[]);
+    for (how, said) in [
+        ("exit 0", "Some(0) None 0"),
+        ("exit 7", "Some(7) None 0"),
+        ("kill -9 $$", "None Some(9) 0"),
+        ("echo x >&2", "Some(0) None 2"),
+    ] {
+        fs::write(&state, how).unwrap();
+        assert_eq!(here.fresh(), led(said, "1 miss"), "{how}");
+        assert_eq!(here.fresh(), led(said, "1 hit"), "{how}");
+    }
+}
+
+#[test]
+fn it_is_asked_only_where_the_macro_would_have_run_it() {
+    let alice = Dev::new("alice");
+    let says = program(&alice, "say", "echo -n a");
+    let expression = format!(
+        "if fs::read_to_string(\"l/go\").unwrap() == \"go\" {{ {} }} else {{ \"rests\".to_owned() }}",
+        asking(&says, "")
+    );
+    let here = place(&alice, "here", &expression, &[("go", "go")]);
+    assert_eq!(here.fresh(), led("a", "1 miss"));
+    runs(&says);
+    here.write(&[("go", "rest")]);
+    assert_eq!(here.fresh(), led("rests", "1 miss"));
+    assert_eq!(runs(&says), 0, "the macro does not run it any more");
+    here.write(&[("go", "go")]);
+    assert_eq!(here.fresh(), led("a", "1 hit"));
+    assert_eq!(runs(&says), 1);
+}
+
+#[test]
+fn a_second_one_is_asked_only_where_the_first_says_the_same() {
+    let alice = Dev::new("alice");
+    let word = alice.path("word");
+    fs::write(&word, "one").unwrap();
+    let first = program(&alice, "first", &format!("cat {}", word.display()));
+    let second = program(&alice, "second", "echo -n $1");
+    let expression = format!(
+        "{{ let one = {}; if one == \"one\" {{ {} }} else {{ one }} }}",
+        asking(&first, ""),
+        asking(&second, ".arg(&one)")
+    );
+    let here = place(&alice, "here", &expression, &[]);
+    assert_eq!(here.fresh(), led("one", "1 miss"));
+    assert_eq!(here.fresh(), led("one", "1 hit"));
+    assert_eq!((runs(&first), runs(&second)), (2, 2));
+    fs::write(&word, "two").unwrap();
+    assert_eq!(here.fresh(), led("two", "1 miss"));
+    assert_eq!((runs(&first), runs(&second)), (2, 0));
+}
+
+#[test]
+fn its_arguments_variables_and_directory_are_what_the_macro_gave() {
+    let alice = Dev::new("alice");
+    let says = program(&alice, "say", "pwd; echo -n \"$0 $1 $ADDED $GIVEN $#\"");
+    let with = ".args([\"a b\", \"\"]).env(\"ADDED\", \"more\").current_dir(\"mac\")";
+    let mut here = place(&alice, "here", &asking(&says, with), &[]);
+    here.set("GIVEN", Some("1"));
+    let (said, how) = here.fresh();
+    assert_eq!(how, "1 miss");
+    assert!(said.contains("/here/mac"), "{said}");
+    assert!(said.ends_with(&format!("{says} a b more 1 2")), "{said}");
+    assert_eq!(here.fresh(), led(&said, "1 hit"));
+    // Nobody saw it read the variable; it has the one of now when it is asked.
+    here.set("GIVEN", Some("2"));
+    let (other, how) = here.fresh();
+    assert_eq!(how, "1 miss");
+    assert!(other.ends_with(" 2 2"), "{other}");
+}
+
+/// A variable that the macro makes out of the compile's own is another one where that is.
+#[test]
+fn a_variable_that_is_changed_for_it_counts_as_it_was_before() {
+    let alice = Dev::new("alice");
+    let says = program(&alice, "say", "echo -n ${WORD%%-*}");
+    let with = ".env(\"WORD\", format!(\"{}-x\", env::var(\"WORD\").unwrap()))";
+    let mut here = place(&alice, "here", &asking(&says, with), &[]);
+    here.set("WORD", Some("one"));
+    assert_eq!(here.fresh(), led("one", "1 miss"));
+    assert_eq!(here.fresh(), led("one", "1 hit"));
+    here.set("WORD", Some("two"));
+    assert_eq!(here.fresh(), led("two", "1 miss"));
+}
+
+/// What it changes and the compile reads is read as it is then; what it changes besides, it changes
+/// with every hit as with every compile.
+#[test]
+fn what_it_changes_is_changed_before_anything_is_trusted() {
+    let alice = Dev::new("alice");
+    let state = alice.path("state");
+    fs::write(&state, "one").unwrap();
+    let here_is = alice.path("here/l/made.txt");
+    let copies = format!(
+        "cmp -s {0} {1} || cp {0} {1}",
+        state.display(),
+        here_is.display()
+    );
+    let copy = program(&alice, "copy", &copies);
+    let files = [
+        ("made.txt", "one"),
+        (
+            "src/lib.rs",
+            "pub fn said() -> &'static str { concat!(mac::tell!(), include_str!(\"../made.txt\")) }",
+        ),
+    ];
+    let here = place(&alice, "here", &asking(&copy, ""), &files);
+    assert_eq!(here.fresh(), led("one", "1 miss"));
+    assert_eq!(here.fresh(), led("one", "1 hit"));
+    assert_eq!(runs(&copy), 2);
+    fs::write(&state, "two").unwrap();
+    let (said, how) = here.fresh();
+    // Not kept either, since an input was written after the command began.
+    assert_eq!(
+        (said.as_str(), how.as_str()),
+        ("two", "1 changed-while-compiling")
+    );
+    assert_eq!(here.fresh(), led("two", "1 miss"));
+    assert_eq!(fs::read_to_string(here_is).unwrap(), "two");
+}
+
+#[test]
+fn what_cannot_be_asked_again_is_not_kept() {
+    let alice = Dev::new("alice");
+    let says = program(&alice, "say", "cat; echo -n a");
+    let taken = format!(
+        "{{ use std::{{io::Write, process::{{Command, Stdio}}}}; let mut c = Command::new({says:?})\
+         .stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap(); \
+         c.stdin.take().unwrap().write_all(b\"x\").unwrap(); \
+         String::from_utf8(c.wait_with_output().unwrap().stdout).unwrap() }}"
+    );
+    let nobody = "match std::process::Command::new(\"no-such-program\").output() \
+        { Err(e) => format!(\"{:?}\", e.kind()), Ok(_) => \"ran\".to_owned() }"
+        .to_owned();
+    let forked = "unsafe extern \"C\" { fn fork() -> i32; fn _exit(c: i32) -> !; } \
+        unsafe { match fork() { 0 => _exit(0), n => n > 0 } }"
+        .to_owned();
+    for (name, expression, said) in [
+        ("stdin", taken, "xa"),
+        ("nobody", nobody, "NotFound"),
+        ("forks", forked, "true"),
+        ("without", asking(&says, ".env_remove(\"HOME\")"), "a"),
+        ("long", asking("/bin/sh", ".args([\"-c\", \"head -c 2000000 /dev/zero | tr '\\\\0' a | wc -c; head -c 2000000 /dev/zero | tr '\\\\0' b\"])").replace("String::from_utf8(said.stdout).unwrap()", "said.stdout.len().to_string()"), "2000008"),
+    ] {
+        let here = place(&alice, name, &expression, &[]);
+        for _ in 0..2 {
+            assert_eq!(here.fresh(), led(said, "1 macro-spawns"), "{name}");
+        }
+    }
+}
+
+/// git-version's macro in a repository: it judges by times and inodes, of which nobody knows.
+#[test]
+fn what_git_says_of_a_checkout_is_always_of_now() {
+    let alice = Dev::new("alice");
+    let with = ".args([\"-C\", \"l\", \"describe\", \"--always\", \"--dirty=-modified\"])";
+    let files = [("notes.txt", "1\n"), ("/.gitignore", "target\n")];
+    let here = place(&alice, "here", &asking("git", with), &files);
+    let root = alice.path("here");
+    let git = |words: &[&str]| {
+        let names = [
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@b",
+            "-c",
+            "commit.gpgsign=false",
+        ];
+        let out = alice
+            .command("git")
+            .args(names)
+            .args(words)
+            .current_dir(&root)
+            .output();
+        let out = out.unwrap();
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8(out.stdout).unwrap().trim().to_owned()
+    };
+    git(&["init", "-q"]);
+    git(&["add", "-A"]);
+    git(&["commit", "-qm", "one"]);
+    let one = git(&["rev-parse", "--short", "HEAD"]);
+    let of = |what: &str, how: &str| led(what, how);
+    assert_eq!(here.fresh(), of(&one, "1 miss"));
+    assert_eq!(here.fresh(), of(&one, "1 hit"));
+    // No compile reads this file.
+    here.write(&[("notes.txt", "2\n")]);
+    let modified = format!("{one}-modified");
+    assert_eq!(here.fresh(), of(&modified, "1 miss"));
+    assert_eq!(here.fresh(), of(&modified, "1 hit"));
+    here.write(&[("notes.txt", "1\n")]);
+    assert_eq!(here.fresh(), of(&one, "1 hit"));
+    git(&["commit", "-q", "--allow-empty", "-m", "two"]);
+    let two = git(&["rev-parse", "--short", "HEAD"]);
+    assert_eq!(here.fresh(), of(&two, "1 miss"));
+}
+
+/// Where neither its words nor what it says name the checkout, another checkout has what was
+/// compiled here; else it has not. Both ask for themselves.
+#[test]
+fn another_checkout_asks_for_itself() {
+    let alice = Dev::new("alice");
+    let says = program(&alice, "say", "cat \"$1/word.txt\"");
+    let with = ".arg(here())";
+    let one = place(&alice, "one", &asking(&says, with), &[("word.txt", "w")]);
+    assert_eq!(one.fresh(), led("w", "1 miss"));
+    alice.flush();
+    let other = place(
+        &alice,
+        "quite-another",
+        &asking(&says, with),
+        &[("word.txt", "w")],
+    );
+    runs(&says);
+    assert_eq!(other.fresh(), led("w", "1 hit"));
+    assert_eq!(runs(&says), 1);
+    let third = place(
+        &alice,
+        "third-one",
+        &asking(&says, with),
+        &[("word.txt", "v")],
+    );
+    assert_eq!(
+        third.fresh(),
+        led("v", "1 miss"),
+        "it says something else there"
+    );
+
+    let pwd = program(&alice, "where", "pwd");
+    let sums = format!("{}.len()", asking(&pwd, ""));
+    let (one, other) = ("fourth", "the-fifth-one");
+    let place_of = |name| place(&alice, name, &sums, &[]);
+    let four = place_of(one);
+    assert_eq!(four.fresh().1, "1 miss");
+    assert_eq!(four.fresh().1, "1 hit");
+    alice.flush();
+    assert_eq!(place_of(other).fresh().1, "1 miss", "it was told a path");
+}
+
+#[test]
+fn a_teammate_compiles_it_and_runs_nothing_for_us() {
+    let devs = team(&["alice", "bobby"]);
+    let (alice, bob) = (&devs[0], &devs[1]);
+    let says = program(alice, "say", "echo -n a");
+    let at = |dev: &'_ Dev| -> (String, String) {
+        let here: Place<'_> = place(dev, "here", &asking(&says, ""), &[]);
+        here.fresh()
+    };
+    assert_eq!(at(alice), led("a", "1 miss"));
+    wait_keys(bob, alice);
+    runs(&says);
+    assert_eq!(at(bob), led("a", "1 miss"));
+    assert_eq!(runs(&says), 1, "by his own macro alone");
+}
+
+/// What stands in the home afterwards: no reports, no logs.
+#[test]
+fn no_report_is_left() {
+    let alice = Dev::new("alice");
+    let says = program(&alice, "say", "echo -n a");
+    let here = place(&alice, "here", &asking(&says, ""), &[]);
+    assert_eq!(here.fresh(), led("a", "1 miss"));
+    alice.flush();
+    fn files(dir: &Path) -> usize {
+        let all = fs::read_dir(dir).into_iter().flatten().flatten();
+        all.map(|e| match e.path().is_dir() {
+            true => files(&e.path()),
+            false => usize::from(e.path().parent().unwrap().ends_with("logs")),
+        })
+        .sum()
+    }
+    assert_eq!(files(&alice.path("home")), 0);
+}
+
+/// A prediction is not signed, and a teammate's entry is no reason to run what it names: only what
+/// this node signed itself is, word for word.
+#[test]
+fn nothing_is_run_that_this_node_did_not_sign() {
+    let bench = Bench::new(WORDS);
+    bench.compiled();
+    let (entry, described, _) = bench.peer.taken();
+    let child = |word: &str| Child {
+        program: word.into(),
+        argv: vec![word.into()],
+        dir: None,
+        env: vec![],
+    };
+    let ran = |word| Ran {
+        child: child(word),
+        how: Use::Literal,
+        said: bench.peer.says,
+        placeless: true,
+    };
+    let described = Description {
+        ran: vec![ran("one")],
+        ..described
+    };
+    let (action, bytes) = described.action();
+    bench.peer.stage_bytes(&bytes).unwrap();
+    let mut entry = entry;
+    entry.action = action;
+    entry.description = ObjectRef {
+        digest: Digest::of(&bytes),
+        size: bytes.len() as u64,
+    };
+    let truth = described.prediction();
+    let other = Prediction {
+        ran: vec![ran("two")],
+        ..truth.clone()
+    };
+    let elsewhere = Prediction {
+        rest: Some(Digest::of(b"another state of things")),
+        ..truth.clone()
+    };
+    for (own, tier, prediction, asked) in [
+        (false, Tier::Local, &truth, 0),
+        (true, Tier::Peers, &truth, 0),
+        (true, Tier::Local, &other, 0),
+        (true, Tier::Local, &elsewhere, 0),
+        (true, Tier::Local, &truth, 1),
+    ] {
+        *bench.peer.own.lock().unwrap() = own;
+        *bench.peer.asked.lock().unwrap() = 0;
+        bench.peer.offer(tier, &entry, prediction.to_canon());
+        assert_eq!(bench.hits(), asked == 1, "{own} {tier:?} {prediction:?}");
+        assert_eq!(
+            *bench.peer.asked.lock().unwrap(),
+            asked,
+            "{own} {tier:?} {prediction:?}"
+        );
+    }
+}
