@@ -97,7 +97,7 @@ reasons! {
     AssemblerInput = "assembler-input", "Assembly names a file to read (.incbin, .include), which the compiler does not report.";
     StoreUnavailable = "store-unavailable", "The store took no entry: the disk is full, or it cannot be written.";
     MacroEnviron = "macro-environ", "A macro can read the whole environment at once, and not only to start programs.";
-    MacroSpawns = "macro-spawns", "A macro started a process.";
+    MacroSpawns = "macro-spawns", "A macro started a process that cannot be asked again.";
     MacroSockets = "macro-sockets", "A macro used the network.";
     MacroWrites = "macro-writes", "A macro changed files or the compiler's environment.";
     MacroRawCalls = "macro-raw-calls", "A macro makes system calls that cannot be watched.";

@@ -154,6 +154,8 @@ struct Recording {
     watch: Watch,
     /// Identities of the files that were digested before the compile began.
     seen: HashMap<PathBuf, Identity>,
+    /// The directory in which git keeps what it knows of the workspace, as it was then.
+    git: Option<Identity>,
     /// Where the observer of macros writes; `None` where none is needed or to be had.
     log: Option<Log>,
     /// How the linker was run, where it is.
@@ -411,6 +413,7 @@ impl Pipeline {
             started: found.started,
             watch: Watch::begin(),
             seen: found.seen,
+            git: moved::git(inv),
             log,
             witness,
             private,

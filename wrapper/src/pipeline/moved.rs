@@ -8,10 +8,20 @@
 use super::Recording;
 use crate::compiler::Bypass;
 use crate::digests::Identity;
+use crate::invocation::Invocation;
 use crate::paths::{Named, RootKind};
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+
+/// Where git keeps what it knows.
+const GIT: &str = ".git";
+
+/// The identity of git's directory in the workspace, where it is one.
+pub(super) fn git(inv: &Invocation) -> Option<Identity> {
+    let m = fs::symlink_metadata(inv.cwd.join(GIT)).ok()?;
+    m.is_dir().then(|| Identity::of(&m))
+}
 
 /// What has been looked at already.
 pub(super) struct Ways<'r> {
@@ -58,6 +68,13 @@ impl<'r> Ways<'r> {
         Ok(())
     }
 
+    /// Whether it is git's directory, the one that was there: whoever asks git something, a macro
+    /// or an editor, has it put a lock there and take it away.
+    fn is_git(&self, now: &Identity) -> bool {
+        let then = self.recording.git.as_ref();
+        then.is_some_and(|g| (g.device, g.inode) == (now.device, now.inode))
+    }
+
     fn one(&self, at: &Path) -> Result<(), Bypass> {
         let m = fs::symlink_metadata(at).map_err(|_| Bypass::ChangedWhileCompiling)?;
         let now = Identity::of(&m);
@@ -70,7 +87,8 @@ impl<'r> Ways<'r> {
             let rests_otherwise = !matches!(
                 self.recording.roots.name(at),
                 Named::Rooted(RootKind::Target | RootKind::Cargo, _)
-            ) && at.starts_with(&self.recording.inv.cwd);
+            ) && at.starts_with(&self.recording.inv.cwd)
+                && !self.is_git(&now);
             now.changed >= started && (now.modified < started || rests_otherwise)
         } else {
             // The file itself is the caller's to judge.
