@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a program may run that a caller is asked to run. The compile would wait for it longer.
+/// How long a caller may take that is asked to run a program, which has
+/// [`quarry_wrapper::child::ASKED_WITHIN`].
 const ASKED_MOST: Duration = Duration::from_secs(60);
 /// Bytes of such a question: a socket's buffer holds several.
 const ASK_MAX: usize = 64 * 1024;
@@ -40,6 +41,8 @@ pub struct Place<'a> {
     waiting: &'a Waiting,
     id: u64,
     queued: Arc<AtomicBool>,
+    /// Whether it has not answered once.
+    mute: AtomicBool,
 }
 
 impl Waiting {
@@ -57,6 +60,7 @@ impl Waiting {
             waiting: self,
             id,
             queued,
+            mute: AtomicBool::new(false),
         }
     }
 
@@ -133,7 +137,7 @@ impl Place<'_> {
     /// had. Blocks while the program runs, [`ASKED_MOST`] at the most.
     pub fn ask(&self, child: &Child) -> Option<Digest> {
         let frame = frame::encode(&FromNode::Ask(Box::new(child.clone()))).ok()?;
-        if frame.len() > ASK_MAX {
+        if frame.len() > ASK_MAX || self.mute.load(Ordering::Relaxed) {
             return None;
         }
         let mut answers = {
@@ -141,8 +145,14 @@ impl Place<'_> {
             let callers = self.waiting.lock();
             let caller = callers.get(&self.id)?;
             let line = caller.line.try_clone().ok()?;
-            if send(&line, &frame) != Some(frame.len()) {
-                return None;
+            match send(&line, &frame) {
+                Some(sent) if sent == frame.len() => {}
+                None => return None,
+                Some(_) => {
+                    // Half a question: nothing else can be said on this line.
+                    let _ = rustix::net::shutdown(&line, rustix::net::Shutdown::Both);
+                    return None;
+                }
             }
             Answers {
                 line,
@@ -151,7 +161,11 @@ impl Place<'_> {
         };
         match frame::read(&mut answers) {
             Ok(ToNode::Said(said)) => said.map(Digest::from_bytes),
-            _ => None,
+            _ => {
+                // What it might say later would be taken for the answer to something else.
+                self.mute.store(true, Ordering::Relaxed);
+                None
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use quarry_trust::{
 use quarry_wrapper::action::{Description, FileInput, Prediction};
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::ipc::protocol::Finished;
+use quarry_wrapper::pipeline::recheck::Rechecked;
 use quarry_wrapper::pipeline::{
     Begin, Cache, Caller, Candidate, Object, Pipeline, Recorded, Staged, Tier, UnsignedEntry,
 };
@@ -186,7 +187,7 @@ impl Cache for Peer {
         Ok(self.verified(&kept).1)
     }
 
-    fn is_own(&self, _: &Verified<Entry>) -> bool {
+    fn is_own(&self, _: &Entry) -> bool {
         *self.own.lock().unwrap()
     }
 
@@ -312,6 +313,15 @@ impl Bench {
             Recorded::Stored(..) => {}
             Recorded::NotStored(reason) => panic!("not kept: {reason}"),
         }
+    }
+
+    /// Compiles what was kept once more, and compares.
+    pub fn recheck(&self, (entry, prediction): (&Entry, &[u8]), scratch: &Path) -> Rechecked {
+        let inv = self.invocation();
+        let within = Duration::from_secs(60);
+        let kept = (entry, prediction, false);
+        self.pipeline
+            .recheck(&inv, kept, scratch, within, &self.peer)
     }
 
     /// The kept entry as a liar signs it: its inputs, and the names that predict them, changed.

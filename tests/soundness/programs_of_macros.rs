@@ -9,10 +9,11 @@ use quarry_trust::canon::Canonical;
 use quarry_trust::{Digest, ObjectRef};
 use quarry_wrapper::action::{Description, Prediction, Ran, Use};
 use quarry_wrapper::child::Child;
+use quarry_wrapper::pipeline::recheck::Rechecked;
 use quarry_wrapper::pipeline::{Cache, Tier};
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a macro does to give what a program says.
 fn asking(program: &str, with: &str) -> String {
@@ -131,34 +132,20 @@ fn a_second_one_is_asked_only_where_the_first_says_the_same() {
 #[test]
 fn its_arguments_variables_and_directory_are_what_the_macro_gave() {
     let alice = Dev::new("alice");
-    let says = program(&alice, "say", "pwd; echo -n \"$0 $1 $ADDED $GIVEN $#\"");
-    let with = ".args([\"a b\", \"\"]).env(\"ADDED\", \"more\").current_dir(\"mac\")";
+    let says = program(&alice, "say", "pwd; echo -n \"$0 $1 $GIVEN $#\"");
+    let with = ".args([\"a b\", \"\"]).current_dir(\"mac\")";
     let mut here = place(&alice, "here", &asking(&says, with), &[]);
     here.set("GIVEN", Some("1"));
     let (said, how) = here.fresh();
     assert_eq!(how, "1 miss");
     assert!(said.contains("/here/mac"), "{said}");
-    assert!(said.ends_with(&format!("{says} a b more 1 2")), "{said}");
+    assert!(said.ends_with(&format!("{says} a b 1 2")), "{said}");
     assert_eq!(here.fresh(), led(&said, "1 hit"));
     // Nobody saw it read the variable; it has the one of now when it is asked.
     here.set("GIVEN", Some("2"));
     let (other, how) = here.fresh();
     assert_eq!(how, "1 miss");
     assert!(other.ends_with(" 2 2"), "{other}");
-}
-
-/// A variable that the macro makes out of the compile's own is another one where that is.
-#[test]
-fn a_variable_that_is_changed_for_it_counts_as_it_was_before() {
-    let alice = Dev::new("alice");
-    let says = program(&alice, "say", "echo -n ${WORD%%-*}");
-    let with = ".env(\"WORD\", format!(\"{}-x\", env::var(\"WORD\").unwrap()))";
-    let mut here = place(&alice, "here", &asking(&says, with), &[]);
-    here.set("WORD", Some("one"));
-    assert_eq!(here.fresh(), led("one", "1 miss"));
-    assert_eq!(here.fresh(), led("one", "1 hit"));
-    here.set("WORD", Some("two"));
-    assert_eq!(here.fresh(), led("two", "1 miss"));
 }
 
 /// What it changes and the compile reads is read as it is then; what it changes besides, it changes
@@ -213,11 +200,36 @@ fn what_cannot_be_asked_again_is_not_kept() {
     let forked = "unsafe extern \"C\" { fn fork() -> i32; fn _exit(c: i32) -> !; } \
         unsafe { match fork() { 0 => _exit(0), n => n > 0 } }"
         .to_owned();
+    // What two streams say into one pipe has an order; who stops reading is missed; a program whose
+    // interpreter is gone does not begin.
+    let one_pipe = "{ use std::{io::Read, process::Command}; let (mut r, w) = std::io::pipe().unwrap(); \
+        let mut c = Command::new(\"/bin/sh\").args([\"-c\", \"echo a; echo b >&2; echo -n c\"])\
+        .stdin(std::process::Stdio::null()).stdout(w.try_clone().unwrap()).stderr(w).spawn().unwrap(); \
+        c.wait().unwrap(); drop(c); let mut all = [0; 5]; r.read_exact(&mut all).unwrap(); \
+        String::from_utf8_lossy(&all).replace('\\n', \"\") }"
+        .to_owned();
+    let enough = "{ use std::{io::{BufRead, BufReader}, process::{Command, Stdio}}; \
+        use std::os::unix::process::ExitStatusExt; \
+        let mut c = Command::new(\"yes\").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap(); \
+        let mut line = String::new(); BufReader::new(c.stdout.take().unwrap()).read_line(&mut line).unwrap(); \
+        format!(\"{} {:?}\", line.trim(), c.wait().unwrap().signal()) }"
+        .to_owned();
+    let gone = alice.path("no-interpreter");
+    write_program(&gone, "#!/no/such/interpreter\n");
+    let gone = format!(
+        "match std::process::Command::new({gone:?}).output() \
+         {{ Err(e) => format!(\"{{:?}}\", e.kind()), Ok(_) => \"ran\".to_owned() }}"
+    );
     for (name, expression, said) in [
+        ("one-pipe", one_pipe, "abc"),
+        ("enough", enough, "y Some(13)"),
+        ("gone", gone, "NotFound"),
         ("stdin", taken, "xa"),
         ("nobody", nobody, "NotFound"),
         ("forks", forked, "true"),
         ("without", asking(&says, ".env_remove(\"HOME\")"), "a"),
+        ("without-none", asking(&says, ".env_remove(\"NO_SUCH\")"), "a"),
+        ("with", asking(&says, ".env(\"GIVEN\", \"1\")"), "a"),
         ("long", asking("/bin/sh", ".args([\"-c\", \"head -c 2000000 /dev/zero | tr '\\\\0' a | wc -c; head -c 2000000 /dev/zero | tr '\\\\0' b\"])").replace("String::from_utf8(said.stdout).unwrap()", "said.stdout.len().to_string()"), "2000008"),
     ] {
         let here = place(&alice, name, &expression, &[]);
@@ -350,6 +362,47 @@ fn a_teammate_compiles_it_and_runs_nothing_for_us() {
     assert_eq!(runs(&says), 1, "by his own macro alone");
 }
 
+/// Whom it leaves behind nobody waits for, who did not wait for it without us.
+#[test]
+fn what_it_leaves_behind_is_not_waited_for() {
+    let alice = Dev::new("alice");
+    let expression = "{ use std::process::{Command, Stdio}; \
+        Command::new(\"/bin/sh\").args([\"-c\", \"sleep 60 & exit 3\"]).stdin(Stdio::null())\
+        .stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().code().unwrap() }";
+    let began = Instant::now();
+    let here = place(&alice, "here", expression, &[]);
+    assert_eq!(here.fresh(), led("3", "1 miss"));
+    assert_eq!(here.fresh(), led("3", "1 hit"));
+    assert!(began.elapsed() < Duration::from_secs(50));
+}
+
+/// A word that is another one in another checkout, though no root stands in it.
+#[test]
+fn what_lies_beside_a_checkout_is_asked_for_there() {
+    let alice = Dev::new("alice");
+    let says = program(&alice, "say", "cat \"$1\" 2> /dev/null || true");
+    for (nr, word) in [
+        "here().parent().unwrap().parent().unwrap().join(\"features.txt\")",
+        "format!(\"{}-data\", here().display())",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let expression = asking(&says, &format!(".arg({word})"));
+        let at = |name: &str| place(&alice, &format!("{nr}/{name}/w"), &expression, &[]);
+        let one = at("one");
+        assert_eq!(one.fresh(), led("", "1 miss"), "{word}");
+        alice.flush();
+        let other = at("other");
+        let beside = alice.path(format!("{nr}/other"));
+        fs::write(beside.join("features.txt"), "yes").unwrap();
+        fs::write(beside.join("w/l-data"), "yes").unwrap();
+        let (told, how) = other.fresh();
+        assert_ne!(how, "1 hit", "{word}");
+        assert_eq!(told, "yes", "{word}");
+    }
+}
+
 /// What stands in the home afterwards: no reports, no logs.
 #[test]
 fn no_report_is_left() {
@@ -380,7 +433,7 @@ fn nothing_is_run_that_this_node_did_not_sign() {
         program: word.into(),
         argv: vec![word.into()],
         dir: None,
-        env: vec![],
+        hears: [true; 2],
     };
     let ran = |word| Ran {
         child: child(word),

@@ -93,6 +93,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn __errno_location() -> *mut c_int;
     fn write(fd: c_int, bytes: *const u8, length: usize) -> isize;
+    fn read(fd: c_int, to: *mut u8, length: usize) -> isize;
     fn ftruncate(fd: c_int, length: i64) -> c_int;
     fn fcntl(fd: c_int, command: c_int, argument: c_int) -> c_int;
     fn close(fd: c_int) -> c_int;

@@ -124,20 +124,19 @@ fn joined(parts: [&[u8]; 4]) -> Option<[u8; TEXT_MAX]> {
     (length + 2 < TEXT_MAX).then_some(text)
 }
 
-/// Whether a program of this name is found along PATH, where that says so without doubt; nothing is
+/// Where a program of this name is found along PATH, where that says so without doubt; nothing is
 /// noted.
-pub(super) fn is_in_path(name: &[u8]) -> bool {
+pub(super) fn found_in_path(name: &[u8]) -> Option<[u8; TEXT_MAX]> {
     for dir in path_directories() {
         if dir.first() != Some(&b'/') {
-            return false;
+            return None;
         }
-        match joined([dir, b"/", name, b""]) {
-            Some(there) if may_be_run(there.as_ptr() as usize) => return true,
-            Some(_) => {}
-            None => return false,
+        let there = joined([dir, b"/", name, b""])?;
+        if may_be_run(there.as_ptr() as usize) {
+            return Some(there);
         }
     }
-    false
+    None
 }
 
 /// Notes where the C library looks for a program along PATH, up to where it finds one.
@@ -421,8 +420,16 @@ macro_rules! starting {
                 if !foreign(caller) {
                     return start(b, e as Arguments);
                 }
+                let call = witness::Call {
+                    program: b,
+                    arguments: e as Arguments,
+                    environment: f as Environment,
+                    in_path: $in_path,
+                    caller,
+                    start: &start,
+                };
                 // SAFETY: the caller's own arguments.
-                return unsafe { witness::start(b, e as Arguments, $in_path, caller, &start) };
+                return unsafe { call.begin() };
             }
             // SAFETY: the caller's own arguments. An int, in the low half of the register.
             unsafe {

@@ -70,14 +70,12 @@ fn variables() -> impl Strategy<Value = Vec<Variable>> {
 }
 
 fn children() -> impl Strategy<Value = Child> {
-    let env = btree_map(texts(), texts(), 0..3);
-    (texts(), vec(texts(), 0..3), option::of(texts()), env).prop_map(|(program, argv, dir, env)| {
-        Child {
-            program,
-            argv,
-            dir,
-            env: env.into_iter().collect(),
-        }
+    let rest = (option::of(texts()), any::<[bool; 2]>());
+    (texts(), vec(texts(), 0..3), rest).prop_map(|(program, argv, (dir, hears))| Child {
+        program,
+        argv,
+        dir,
+        hears,
     })
 }
 

@@ -355,6 +355,17 @@ fn end_by(signal: i32) -> ExitCode {
             maximum: Some(0),
         },
     );
+    if signal == libc::SIGPIPE {
+        // It is ignored in every Rust program.
+        // SAFETY: sets what the kernel does with a signal.
+        #[expect(
+            unsafe_code,
+            reason = "no safe interface gives a signal back its default"
+        )]
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
     if let Some(signal) = Signal::from_named_raw(signal) {
         let _ = kill_process(getpid(), signal);
     }

@@ -69,7 +69,7 @@ fn description() -> Description {
                 program: b"git".to_vec(),
                 argv: vec![b"git".to_vec()],
                 dir: None,
-                env: vec![(b"A".to_vec(), b"1".to_vec())],
+                hears: [true, false],
             },
             how: Use::Literal,
             said: Digest::of(b"v1"),

@@ -205,7 +205,7 @@ impl Cache for Believing {
         self.cache.put(unsigned, self.audience.publish)
     }
 
-    fn is_own(&self, entry: &Verified<Entry>) -> bool {
+    fn is_own(&self, entry: &Entry) -> bool {
         self.cache.is_own(entry)
     }
 

@@ -20,6 +20,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 
 /// The library; empty where this platform has none.
@@ -76,12 +77,9 @@ pub struct Log {
 impl Drop for Log {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
-        // In turn; whoever was started and not reported leaves none.
+        // Not each that was started is reported.
         for number in 1..=MAX_RAN {
-            let report = self.report_path(&format!("{number:02}"));
-            if fs::remove_file(report).is_err() {
-                break;
-            }
+            let _ = fs::remove_file(self.report_path(&format!("{number:02}")));
         }
     }
 }
@@ -121,12 +119,16 @@ impl Observer {
         if dir.as_os_str().as_bytes().iter().any(splits) {
             return Err(ObserverError::Path(dir));
         }
-        let logs = dir.join("logs");
+        // What an earlier node had observed, and runs still, finds its own directory gone.
+        let all = dir.join("logs");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |since| since.as_nanos());
+        let logs = all.join(format!("{}-{now}", std::process::id()));
         let at = |path: &Path| {
             let path = path.to_owned();
             |source| ObserverError::Io { path, source }
         };
-        let _ = fs::remove_dir_all(&logs);
+        let _ = fs::remove_dir_all(&all);
         let mut private = DirBuilder::new();
         private.recursive(true).mode(0o700);
         private.create(&logs).map_err(at(&logs))?;

@@ -114,7 +114,7 @@ pub trait Cache: Send + Sync {
     /// place: bringing it took time, in which its builder may have been revoked.
     fn stands(&self, entry: &Verified<Entry>) -> bool;
     /// Whether an entry was made and signed by this very node.
-    fn is_own(&self, entry: &Verified<Entry>) -> bool;
+    fn is_own(&self, entry: &Entry) -> bool;
     /// An object of this entry is missing or damaged: set the entry aside.
     fn damaged(&self, entry: &Verified<Entry>);
     /// Takes bytes as an object.

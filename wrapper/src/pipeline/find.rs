@@ -22,7 +22,7 @@ use crate::digests::{FileDigests, Identity};
 use crate::invocation::Invocation;
 use crate::nearby::Nearby;
 use crate::paths::{Named, Roots};
-use quarry_trust::{ActionKey, Digest, LookupKey};
+use quarry_trust::{ActionKey, Digest, Entry, LookupKey};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -335,12 +335,8 @@ impl Trip<'_> {
             if !tried.insert(&candidate.prediction) {
                 continue;
             }
-            let allowed = |p: &Prediction| {
-                p.ran.is_empty() || ran::may_be_asked(candidate, p, tier, self.cache)
-            };
             let described = read_prediction(&candidate.prediction)
-                .filter(allowed)
-                .and_then(|p| self.describe(&p, tier));
+                .and_then(|p| self.describe(&p, tier, &candidate.entry));
             let Some((key, bytes)) = described.map(|d| d.action()) else {
                 continue;
             };
@@ -382,22 +378,48 @@ impl Trip<'_> {
         width.is_none_or(|w| w == self.unit.width.unwrap_or(0))
     }
 
-    /// Digests what a prediction names, and asks the programs that it names what they say; `None`
-    /// where something is not as it says.
-    pub(super) fn describe(&self, prediction: &Prediction, tier: Tier) -> Option<Description> {
-        let described = self.without_programs(prediction, tier)?;
-        let Some(rest) = prediction.rest else {
-            return Some(described);
-        };
-        let as_it_was = |d: &Description| d.rest() == rest;
-        if !as_it_was(&described) || !self.asking.say_the_same(&prediction.ran, self.roots) {
-            return None;
+    /// Digests what a prediction names, and asks the programs that it names what they say, where
+    /// they stand in this entry; `None` where something is not as it says.
+    pub(super) fn describe(
+        &self,
+        prediction: &Prediction,
+        tier: Tier,
+        entry: &Entry,
+    ) -> Option<Description> {
+        if prediction.rest.is_none() {
+            return self.without_programs(prediction, tier);
         }
+        let described = self.as_it_was(prediction, tier)?;
+        let asked = tier == Tier::Local
+            && ran::may_be_asked(entry, prediction, self.cache)
+            && self.asking.say_the_same(&prediction.ran, self.roots);
         // One of them may have changed what was digested, as it would have before the compile read.
+        (asked && self.again()?.as_it_was(prediction, tier)? == described).then_some(described)
+    }
+
+    /// What a prediction says with its programs, where all else is as it was with them.
+    pub(super) fn as_it_was(&self, prediction: &Prediction, tier: Tier) -> Option<Description> {
+        let described = self.without_programs(prediction, tier)?;
+        let same = prediction.rest.is_none_or(|rest| described.rest() == rest);
         let ran = prediction.ran.clone();
-        self.without_programs(prediction, tier)
-            .filter(as_it_was)
-            .map(|described| Description { ran, ..described })
+        same.then_some(Description { ran, ..described })
+    }
+
+    /// Compares what was digested before any prediction with what it is now.
+    fn again(&self) -> Option<&Self> {
+        let compiler = self.pipeline.identify(self.inv, self.unit).ok()?;
+        let seen = &mut HashMap::new();
+        let now = base(
+            self.pipeline,
+            self.inv,
+            self.unit,
+            self.roots,
+            &compiler,
+            seen,
+        )
+        .ok()?;
+        let described = |base: &Base| base.with(Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        (described(&now) == described(self.base) && now.lints == self.base.lints).then_some(self)
     }
 
     /// As [`Self::describe`], but for the programs.

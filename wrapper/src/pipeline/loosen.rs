@@ -20,7 +20,7 @@ use super::restore::read_checked;
 use super::{
     Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, read_prediction, stays_here,
 };
-use crate::action::{Description, Look, Observer, Prediction, Use};
+use crate::action::{Description, Look, Observer, Prediction, Ran, Use};
 use crate::child::Child;
 use crate::compiler::rustc::args::Unit;
 use crate::compiler::{Class, classify};
@@ -28,7 +28,7 @@ use crate::invocation::Invocation;
 use crate::paths::Roots;
 use crate::stopped::Watch;
 use quarry_trust::canon::Canonical;
-use quarry_trust::{Entry, ObjectRef, OutputKind};
+use quarry_trust::{Digest, Entry, ObjectRef, OutputKind};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -102,11 +102,13 @@ impl Pipeline {
         let Some(moved) = Moved::new(inv, &roots, &bound, scratch) else {
             return Loosened::Unknown("the directories cannot be copied");
         };
-        if !moved.says_the_same(&bound, &roots) {
-            return Loosened::Unknown("what a program says that a macro started is of this place");
-        }
+        let Some(programs) = moved.programs(&bound, &roots) else {
+            return Loosened::Unknown("a program that a macro started names another place");
+        };
         let argv = moved.argv(&unit, unit.run_argv(inv, &roots), scratch);
-        if let Err(found) = self.compiled_alike(&moved, &argv, (entry, cache), scratch, within) {
+        if let Err(found) =
+            self.compiled_alike(&moved, &argv, &programs, (entry, cache), scratch, within)
+        {
             return found;
         }
         let mut seen = HashMap::new();
@@ -116,7 +118,6 @@ impl Pipeline {
         if !base.macros.is_empty() && base.known.observer == Observer::None {
             return Loosened::Unknown("nobody saw what the macros read");
         }
-        let ask = |child: &Child| child.ask_for(inv);
         let trip = Trip {
             pipeline: self,
             inv,
@@ -124,14 +125,14 @@ impl Pipeline {
             roots: &roots,
             base: &base,
             cache,
-            asking: Asking::new(&ask),
+            asking: Asking::nobody(),
         };
-        let now = trip.describe(&bound, Tier::Local);
+        let now = trip.as_it_was(&bound, Tier::Local);
         if now.map(|d| d.action().0) != Some(entry.action) {
             return Loosened::Unknown("an input changed meanwhile");
         }
         let loose = without_the_name(bound, &trip);
-        let Some(described) = trip.describe(&loose, Tier::Local) else {
+        let Some(described) = trip.as_it_was(&loose, Tier::Local) else {
             return Loosened::Unknown("an input changed meanwhile");
         };
         stored(entry, &described, &loose, cache)
@@ -143,6 +144,7 @@ impl Pipeline {
         &self,
         moved: &Moved,
         argv: &[OsString],
+        programs: &[(Child, Digest)],
         (entry, cache): (&Entry, &dyn Cache),
         scratch: &Path,
         within: Duration,
@@ -157,8 +159,11 @@ impl Pipeline {
         let mut inv = moved.inv.clone();
         let first = moved.moves.first();
         let observed = first.and_then(|m| self.observing.begin_moved(&m.copy, &m.from));
-        let (_log, env) = observed.unzip();
-        let env = env.into_iter().flatten();
+        let (log, env) = observed.unzip();
+        // Who commits meanwhile shall find no lock.
+        let quiet = (b"GIT_OPTIONAL_LOCKS".to_vec(), b"0".to_vec());
+        let quiet = (!programs.is_empty()).then_some(quiet);
+        let env = env.into_iter().flatten().chain(quiet);
         inv.env
             .extend(env.map(|(n, v)| (OsString::from_vec(n), OsString::from_vec(v))));
         let watch = Watch::begin();
@@ -166,6 +171,12 @@ impl Pipeline {
             Ok(Some(status)) if status.success() => {}
             Ok(_) => return Err(Loosened::Unknown("the compile failed or took too long")),
             Err(_) => return Err(Loosened::Unknown("the compiler could not be run")),
+        }
+        let same = || log.is_some_and(|log| ran::are_the_same(&log, &inv.cwd, programs));
+        if !programs.is_empty() && !same() {
+            return Err(Loosened::Unknown(
+                "other programs are started, or they say something else",
+            ));
         }
         let found = compare(entry, &outputs, self.digests.as_ref(), cache);
         if watch.stopped() {
@@ -376,23 +387,31 @@ impl Moved {
         argv
     }
 
-    /// Whether programs that macros ran say here what they said there, and nothing but what was
-    /// moved stands in their words, or in what they said: only then is it worth while to compile.
-    fn says_the_same(&self, bound: &Prediction, roots: &Roots) -> bool {
-        bound.ran.iter().all(|one| {
-            let there = ran::each(&one.child, |text| self.text(text));
-            one.placeless
-                && ran::texts(&there).all(|text| roots.normalise(text) == *text)
-                && ran::is_named(&one.child, roots)
-                && there.ask_for(&self.inv) == Some(one.said)
-        })
+    /// The programs that macros ran as they are to run here, and what they are to say; `None`
+    /// where more of the checkout than what was moved stands in their words, or any in what they
+    /// said.
+    fn programs(&self, bound: &Prediction, roots: &Roots) -> Option<Vec<(Child, Digest)>> {
+        let moved = |one: &Ran| {
+            let child = ran::all(&one.child, |text| self.word(text, roots))?;
+            one.placeless.then_some((child, one.said))
+        };
+        bound.ran.iter().map(moved).collect()
     }
 
-    /// A text with the copies' names in place of the originals'.
-    fn text(&self, text: &[u8]) -> Vec<u8> {
-        self.moves.iter().fold(text.to_vec(), |text, moving| {
+    /// A word with the copy's name in place of the original's, where a placeholder will stand for
+    /// just that.
+    fn word(&self, text: &[u8], roots: &Roots) -> Option<Vec<u8>> {
+        let named = roots.normalise(text);
+        if named == text {
+            return Some(named);
+        }
+        self.moves.iter().find_map(|moving| {
             let [from, copy] = [&moving.from, &moving.copy].map(|p| p.as_os_str().as_bytes());
-            replaced(&text, from, copy)
+            let rest = text.strip_prefix(from)?;
+            let whole = rest.is_empty() || rest.starts_with(b"/");
+            let stands = named == [roots.normalise(from).as_slice(), rest].concat();
+            let back = roots.localise(&named) == text && roots.normalise(rest) == rest;
+            (whole && stands && back).then(|| [copy, rest].concat())
         })
     }
 
@@ -412,18 +431,6 @@ impl Moved {
             memchr::memmem::find(&bytes, m.from.as_os_str().as_bytes()).is_some()
         })
     }
-}
-
-/// Every occurrence of a text in another replaced.
-fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    let (mut all, mut done) = (Vec::with_capacity(text.len()), 0);
-    for at in memchr::memmem::find_iter(text, from) {
-        all.extend_from_slice(&text[done..at]);
-        all.extend_from_slice(to);
-        done = at + from.len();
-    }
-    all.extend_from_slice(&text[done..]);
-    all
 }
 
 /// What the remaps make of a directory; `None` where they leave it as it is.

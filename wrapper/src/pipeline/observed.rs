@@ -21,7 +21,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Entries of one listed directory. Assets of a site are some thousands.
 const LISTING_MAX: usize = 20_000;
@@ -41,6 +41,8 @@ pub(super) struct Observing {
     /// Crate names of macros that the user vouches for.
     pure: Vec<String>,
     verdicts: Mutex<HashMap<Digest, Option<Bypass>>>,
+    /// The qwrap that came last.
+    witness: Mutex<Option<PathBuf>>,
 }
 
 impl Observing {
@@ -49,6 +51,7 @@ impl Observing {
             observer,
             pure: pure.iter().map(|name| name.replace('-', "_")).collect(),
             verdicts: Mutex::default(),
+            witness: Mutex::default(),
         }
     }
 
@@ -78,13 +81,21 @@ impl Observing {
         let observer = self.observer.as_ref()?;
         let log = observer.log().ok()?;
         let mut env = observer.environment(&log);
-        env.extend(witness.map(Observer::witness));
+        if let Some(witness) = witness {
+            env.push(Observer::witness(witness));
+            *self.last_witness() = Some(witness.into());
+        }
         Some((log, env))
+    }
+
+    fn last_witness(&self) -> MutexGuard<'_, Option<PathBuf>> {
+        self.witness.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same for a compile of a copy: macros are told when the originals came to be.
     pub(super) fn begin_moved(&self, copy: &Path, from: &Path) -> Option<(Log, Environment)> {
-        let (log, mut env) = self.begin(None)?;
+        let witness = self.last_witness().clone();
+        let (log, mut env) = self.begin(witness.as_deref())?;
         env.push(Observer::originals(copy, from));
         Some((log, env))
     }
@@ -167,8 +178,7 @@ pub(super) fn observed(pipeline: &Pipeline, r: &Recording) -> Result<Observed, B
     if let Some(reason) = verdict {
         return Err(reason);
     }
-    let (ran, names) = ran::recorded(r, &all.reports)?;
-    variables.extend(names);
+    let ran = ran::recorded(r, &all.reports)?;
     if ran.iter().any(|one| !one.placeless) {
         // A macro that was told a path knows it.
         variables.insert(DIRECTORY.to_owned());

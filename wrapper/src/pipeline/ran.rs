@@ -8,15 +8,18 @@
 //! Enters: reports of witnesses, predictions of this node's own. Leaves: what belongs into the key;
 //! later, whether all of them say the same. Must never happen here: a program run that a peer named.
 
-use super::{Bypass, Candidate, Recording, Tier, restore};
+use super::{Bypass, Recording, restore};
 use crate::action::{Description, MAX_RAN, Prediction, Ran, Use};
-use crate::child::{Child, JOBSERVER, Report};
+use crate::child::{Child, Report, environment};
+use crate::observer::Log;
+use crate::observer::log::{self, Kind};
 use crate::paths::Roots;
-use quarry_trust::Digest;
 use quarry_trust::canon::Canonical;
+use quarry_trust::{Digest, Entry};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// A description that is read to see which programs stand in it.
 const DESCRIPTION_MAX: u64 = 64 << 20;
@@ -34,6 +37,11 @@ impl<'a> Asking<'a> {
     pub fn new(ask: Ask<'a>) -> Self {
         let said = RefCell::default();
         Self { ask, said }
+    }
+
+    /// Nobody is asked, and nobody answers.
+    pub fn nobody() -> Self {
+        Self::new(&|_| None)
     }
 
     /// From now on everything is asked anew.
@@ -65,48 +73,37 @@ impl<'a> Asking<'a> {
     }
 }
 
-/// Whether the programs of a prediction may be run: it is ours, and so are they. A prediction is
-/// not signed; the description is, by this node, and never left it.
+/// Whether the programs of a prediction may be run: they, and what must be as it was, stand so in
+/// the description of an entry that this very node signed. A prediction itself is signed by nobody.
 pub(super) fn may_be_asked(
-    candidate: &Candidate,
+    entry: &Entry,
     prediction: &Prediction,
-    tier: Tier,
     cache: &dyn super::Cache,
 ) -> bool {
-    let object = &candidate.entry.description;
-    tier == Tier::Local
-        && candidate.from.is_none()
-        && cache.is_own(&candidate.entry)
-        && restore::read_checked(cache, object, DESCRIPTION_MAX)
+    cache.is_own(entry)
+        && restore::read_checked(cache, &entry.description, DESCRIPTION_MAX)
             .ok()
             .and_then(|bytes| Description::from_canon(&bytes).ok())
-            .is_some_and(|described| described.ran == prediction.ran)
+            .is_some_and(|d| d.ran == prediction.ran && Some(d.rest()) == prediction.rest)
 }
 
-/// What the programs with these reports were and said, and which variables of the compile had other
-/// values for them.
+/// What the programs with these reports were and said.
 ///
 /// # Errors
 /// `macro-spawns` where one of them cannot be asked again.
-pub(super) fn recorded(
-    r: &Recording,
-    reports: &BTreeSet<String>,
-) -> Result<(Vec<Ran>, BTreeSet<String>), Bypass> {
-    let mut names = BTreeSet::new();
+pub(super) fn recorded(r: &Recording, reports: &BTreeSet<String>) -> Result<Vec<Ran>, Bypass> {
     let one = |number: &String| {
         let log = r.log.as_ref()?;
         let report: Report = log.report(number).ok()?;
+        // Else somebody between qwrap and the macro changed it, and would again.
+        let same = report.env == *environment(&r.inv.env).as_bytes();
         let said = report.said();
         let plain = |text: &Vec<u8>| r.roots.normalise(text) == *text;
-        let placeless = plain(&report.stdout) && plain(&report.stderr);
-        let mut child = report.child;
-        child.env = others(child.env, r, &mut names)?;
-        child.dir = child
-            .dir
-            .filter(|dir| dir != r.inv.cwd.as_os_str().as_bytes());
+        let placeless = report.heard.iter().all(plain);
+        let child = here(report.child, &r.inv.cwd);
         // What is over a bound of the stored form is not kept.
         let fits = Child::from_canon(&child.to_canon()).is_ok();
-        fits.then_some(Ran {
+        (same && fits).then_some(Ran {
             child,
             how: Use::Literal,
             said,
@@ -115,32 +112,34 @@ pub(super) fn recorded(
     };
     let ran: Option<Vec<Ran>> = reports.iter().map(one).collect();
     let ran = ran.filter(|ran| ran.len() <= MAX_RAN);
-    Ok((ran.ok_or(Bypass::MacroSpawns)?, names))
+    ran.ok_or(Bypass::MacroSpawns)
 }
 
-/// The variables that the compile did not have so. `None` where one of its own was taken away: of
-/// a variable that comes later nobody would know whether it were, too.
-fn others(
-    theirs: Vec<(Vec<u8>, Vec<u8>)>,
-    r: &Recording,
-    names: &mut BTreeSet<String>,
-) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
-    let of_jobserver = |name: &[u8]| JOBSERVER.iter().any(|j| j.as_bytes() == name);
-    let mut theirs: BTreeMap<_, _> = theirs.into_iter().collect();
-    theirs.retain(|name, _| !of_jobserver(name));
-    for (name, value) in &r.inv.env {
-        let name = name.as_bytes();
-        if of_jobserver(name) {
-            continue;
-        }
-        if theirs.get(name)? == value.as_bytes() {
-            theirs.remove(name);
-        } else {
-            // What it was made of counts.
-            names.insert(std::str::from_utf8(name).ok()?.to_owned());
-        }
-    }
-    Some(theirs.into_iter().collect())
+/// As a question says it: without the directory of the compile.
+fn here(mut child: Child, cwd: &Path) -> Child {
+    child.dir = child.dir.filter(|dir| dir != cwd.as_os_str().as_bytes());
+    child
+}
+
+/// Whether a compile in this directory started these very programs and no others, and was told the
+/// same by them.
+pub(super) fn are_the_same(log: &Log, cwd: &Path, expected: &[(Child, Digest)]) -> bool {
+    let numbers = || {
+        let bytes = log.read().ok()?;
+        let records = log::parse(&bytes)?;
+        let started = records.iter().filter(|r| r.kind == Kind::Spawn);
+        let numbers = started.map(|r| r.text.to_str().filter(|n| !n.is_empty()));
+        numbers
+            .map(|n| n.map(str::to_owned))
+            .collect::<Option<BTreeSet<_>>>()
+    };
+    let told = |number: &String| {
+        let report = log.report(number).ok()?;
+        let said = report.said();
+        Some((here(report.child, cwd), said))
+    };
+    let all: Option<Vec<_>> = numbers().and_then(|all| all.iter().map(told).collect());
+    all.is_some_and(|all| all == expected)
 }
 
 /// The same with placeholders.
@@ -152,27 +151,24 @@ pub(super) fn symbolic(ran: &Ran, roots: &Roots) -> Ran {
     }
 }
 
-/// Whether placeholders stand for just what was there.
-pub(super) fn is_named(child: &Child, roots: &Roots) -> bool {
-    texts(child).all(|text| roots.localise(&roots.normalise(text)) == *text)
+/// With each of its texts as `rewritten`, where all can be.
+pub(super) fn all(child: &Child, rewritten: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Option<Child> {
+    let argv = child.argv.iter().map(|a| rewritten(a));
+    let dir = child.dir.as_ref().map(|dir| rewritten(dir));
+    Some(Child {
+        program: rewritten(&child.program)?,
+        argv: argv.collect::<Option<_>>()?,
+        dir: dir.map_or(Some(None), |dir| dir.map(Some))?,
+        hears: child.hears,
+    })
 }
 
-/// All texts that may name a path.
-pub(super) fn texts(child: &Child) -> impl Iterator<Item = &Vec<u8>> {
-    let values = child.env.iter().map(|(_, value)| value);
-    std::iter::once(&child.program)
-        .chain(&child.argv)
-        .chain(&child.dir)
-        .chain(values)
-}
-
-/// With each of these texts as `rewritten`.
-pub(super) fn each(child: &Child, rewritten: impl Fn(&[u8]) -> Vec<u8>) -> Child {
-    let env = child.env.iter();
+/// With each of its texts as `rewritten`.
+fn each(child: &Child, rewritten: impl Fn(&[u8]) -> Vec<u8>) -> Child {
     Child {
         program: rewritten(&child.program),
         argv: child.argv.iter().map(|a| rewritten(a)).collect(),
         dir: child.dir.as_ref().map(|dir| rewritten(dir)),
-        env: env.map(|(n, v)| (n.clone(), rewritten(v))).collect(),
+        hears: child.hears,
     }
 }

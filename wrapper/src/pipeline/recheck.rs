@@ -92,7 +92,8 @@ impl Pipeline {
             cache,
             asking: Asking::new(&ask),
         };
-        let described = read_prediction(prediction).and_then(|p| trip.describe(&p, Tier::Local));
+        let described =
+            read_prediction(prediction).and_then(|p| trip.describe(&p, Tier::Local, entry));
         let Some(described) = described.filter(|d| d.action().0 == entry.action) else {
             return Rechecked::Unknown("an input changed meanwhile");
         };
