@@ -480,3 +480,39 @@ fn nothing_is_run_that_this_node_did_not_sign() {
         );
     }
 }
+
+/// Who is compiled again to be compared runs nothing either that an unsigned prediction names.
+#[test]
+fn comparing_runs_nothing_that_this_node_did_not_sign() {
+    let bench = Bench::new(WORDS);
+    bench.compiled();
+    let (entry, described, truth) = bench.peer.taken();
+    let scratch = tempfile::tempdir().unwrap();
+    let touched = scratch.path().join("touched");
+    let word = |text: &Path| text.as_os_str().as_encoded_bytes().to_vec();
+    let child = Child {
+        program: b"/bin/touch".to_vec(),
+        argv: vec![b"touch".to_vec(), word(&touched)],
+        dir: None,
+        hears: [true; 2],
+    };
+    let evil = Prediction {
+        rest: Some(described.rest()),
+        ran: vec![Ran {
+            child,
+            how: Use::Literal,
+            said: bench.peer.says,
+            placeless: true,
+        }],
+        ..truth.clone()
+    };
+    for own in [false, true] {
+        *bench.peer.own.lock().unwrap() = own;
+        for (prediction, found) in [(&evil, false), (&truth, true)] {
+            let again = tempfile::tempdir().unwrap();
+            let compared = bench.recheck((&entry, &prediction.to_canon()), again.path());
+            assert_eq!(compared == Rechecked::Same, found, "{compared:?}");
+            assert!(!touched.exists());
+        }
+    }
+}

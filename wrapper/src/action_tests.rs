@@ -92,7 +92,7 @@ fn the_keys_of_schema_4_stay_what_they_are() {
 }
 
 const GOLDEN_LOOKUP: &str = "0fd9b3667b9806441f4e1ee77cd40a95029a43960d416de6611f6c3ed4a8a25e";
-const GOLDEN_ACTION: &str = "076fc76401d7dfeffe9fac7b471cf1bea5d3fe4f4be8fa46e9cbf28952d1225d";
+const GOLDEN_ACTION: &str = "1504c292ae12decce857e35abff9fdf74c5d6a4d174a4adcf4b3cba471afbe77";
 
 #[test]
 fn every_field_changes_the_action_key() {
