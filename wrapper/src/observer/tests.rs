@@ -21,13 +21,15 @@ fn the_library_is_put_in_place_once_and_mended() {
     assert_eq!(known(&again), known(&observer), "left as it was");
     // As perf does with what it has seen run.
     fs::hard_link(&observer.library, home.observer().join("linked")).unwrap();
-    observer.log().unwrap();
+    again.log().unwrap();
     fs::set_permissions(&observer.library, Permissions::from_mode(0o700)).unwrap();
     fs::write(&observer.library, b"something else").unwrap();
-    assert!(observer.log().is_err(), "nobody loads what was changed");
+    assert!(again.log().is_err(), "nobody loads what was changed");
     let mended = Observer::install(&home).unwrap().unwrap();
     assert_eq!(fs::read(&mended.library).unwrap(), LIBRARY);
     mended.log().unwrap();
+    // What an earlier node observes still, it writes nowhere.
+    assert!(observer.log().is_err());
 }
 
 #[test]
