@@ -26,7 +26,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -444,10 +443,7 @@ async fn run_here(
             return write(stream, &FromNode::Untouched).await;
         }
     };
-    let ended = match outcome.status.code() {
-        Some(code) => Ended::Code(code),
-        None => Ended::Signal(outcome.status.signal().unwrap_or(9)),
-    };
+    let ended = Ended::from(outcome.status);
     if record {
         let finished = Finished {
             success: outcome.status.success(),

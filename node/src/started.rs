@@ -4,6 +4,7 @@
 //! another user's, the system has no `/proc`). They name further places whose rules hold, and so
 //! can only narrow. Must never happen here: a wait, a file that a command line names opened.
 
+use quarry_wrapper::surroundings;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
@@ -22,11 +23,7 @@ pub fn directories(pid: i32) -> Vec<PathBuf> {
 }
 
 fn above(pid: i32) -> Option<Vec<PathBuf>> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name before may hold anything, parentheses too: proc_pid_stat(5).
-    let behind = stat.iter().rposition(|b| *b == b')')?;
-    let behind = std::str::from_utf8(stat.get(behind + 1..)?).ok()?;
-    let parent: i32 = behind.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    let parent = surroundings::parent(pid.try_into().ok()?)?;
     let cwd = fs::read_link(format!("/proc/{parent}/cwd")).ok()?;
     let mut command = Vec::new();
     let file = File::open(format!("/proc/{parent}/cmdline")).ok()?;

@@ -72,6 +72,16 @@ pub fn confinement() -> Option<Vec<u8>> {
     Some(text.into_bytes())
 }
 
+/// The process that started another one, where that can be seen.
+#[must_use]
+pub fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name before may hold anything, parentheses too: proc_pid_stat(5).
+    let behind = stat.iter().rposition(|b| *b == b')')?;
+    let behind = std::str::from_utf8(stat.get(behind + 1..)?).ok()?;
+    behind.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// The jobserver's descriptor numbers, where it is a pair of pipes that this process holds.
 pub(crate) fn jobserver() -> Option<(i32, i32)> {
     let flags = std::env::var("CARGO_MAKEFLAGS").ok()?;

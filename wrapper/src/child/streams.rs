@@ -9,7 +9,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::time::Instant;
 
@@ -144,13 +143,11 @@ fn relay<'t>(
         ended |= over;
     }
     let status = child.wait()?;
-    let signal = status.signal().map(Ended::Signal);
-    let how = status.code().map(Ended::Code).or(signal);
     let whole = streams.iter().all(|s| s.whole && s.from.is_none());
     let kept = streams.each_mut().map(|s| std::mem::take(&mut s.kept));
     Ok(Heard {
         status,
-        ended: how.ok_or(io::ErrorKind::Other)?,
+        ended: status.into(),
         said: whole.then_some(kept),
         open: streams.into_iter().filter(|s| s.from.is_some()).collect(),
     })

@@ -6,6 +6,7 @@
 
 use super::{Child, Report, environment, streams};
 use crate::ipc::frame;
+use crate::surroundings;
 use rustix::fs::{FileType, fstat};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -113,12 +114,13 @@ fn streams_that_count() -> Option<[bool; 2]> {
     if one || (hears[0] && !pipe(1)) || (hears[1] && !pipe(2)) {
         return None;
     }
-    let caller = compilers_caller();
+    // Our parent is the compiler.
+    let caller = surroundings::parent(std::os::unix::process::parent_id()).unwrap_or(0);
     let from_outside = |fd: i32, id: (u64, u64)| {
         let there = fs::metadata(format!("/proc/{caller}/fd/{fd}"));
         there.is_ok_and(|m| (m.dev(), m.ino()) == id)
     };
-    let jobserver = crate::surroundings::jobserver();
+    let jobserver = surroundings::jobserver();
     let of_jobserver = |fd: i32| jobserver.is_some_and(|(read, write)| fd == read || fd == write);
     let open = fs::read_dir("/proc/self/fd").ok()?;
     let numbers = open.filter_map(|e| e.ok()?.file_name().to_str()?.parse::<i32>().ok());
@@ -128,19 +130,4 @@ fn streams_that_count() -> Option<[bool; 2]> {
         _ => true,
     });
     fine.then_some(hears)
-}
-
-/// The process that started the compiler which is our parent; 0 for none.
-fn compilers_caller() -> u32 {
-    let stat = fs::read(format!(
-        "/proc/{}/stat",
-        std::os::unix::process::parent_id()
-    ));
-    // The parent stands second behind the name in parentheses: proc_pid_stat(5).
-    let stat = stat.unwrap_or_default();
-    let behind = stat.iter().rposition(|b| *b == b')').unwrap_or(0);
-    let rest = stat.get(behind..).unwrap_or_default();
-    let parent = rest.split(|b| *b == b' ').nth(2).unwrap_or_default();
-    let parent = std::str::from_utf8(parent).ok();
-    parent.and_then(|p| p.parse().ok()).unwrap_or(0)
 }

@@ -12,6 +12,8 @@
 
 use crate::child::Child;
 use bincode::{Decode, Encode};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 /// Version of this protocol. It stands in every frame's header, so that a node and a wrapper of
@@ -113,6 +115,16 @@ pub enum Ended {
     Code(i32),
     /// By a signal.
     Signal(i32),
+}
+
+impl From<ExitStatus> for Ended {
+    fn from(status: ExitStatus) -> Self {
+        match status.code() {
+            Some(code) => Self::Code(code),
+            // Who has no code was ended by a signal.
+            None => Self::Signal(status.signal().unwrap_or(9)),
+        }
+    }
 }
 
 /// To the node.
