@@ -2,10 +2,7 @@
 
 use super::ground::{Place, ended, macro_package, members, package};
 use crate::harness::disk::Disk;
-use crate::harness::{Dev, Said};
-use std::fs;
-use std::thread;
-use std::time::{Duration, SystemTime};
+use crate::harness::{Dev, Said, qwrap, write_program};
 
 const WARNS: &str = "pub fn said() -> u8 { let unused = 1; mac::m!() }\n\
     #[cfg(test)] mod tests { #[test] fn t() { assert_eq!(super::said(), 3) } }";
@@ -232,25 +229,20 @@ fn a_program_is_never_older_than_the_libraries_in_it() {
     let alice = Dev::new("alice");
     let here = Place::lib(&alice, "here", "pub fn said() -> u8 { 1 }");
     here.build().succeeded();
+    // Put in place somewhat later in the same tick, if ticks were as long as this.
+    let later = alice.path("later");
+    let text = "#!/bin/sh\n\
+        case \"$*\" in *'--crate-name app '*)\n\
+            at=$(($(date +%s%N) + 12000000))\n\
+            touch -d \"@${at%?????????}.${at#??????????}\" target/debug/deps/libl-*.rlib || exit 1 ;;\n\
+        esac\n\
+        exec \"$QWRAP\" \"$@\"\n";
+    write_program(&later, text);
     for _ in 0..4 {
         here.clean();
-        let deps = here.at.join("target/debug/deps");
-        let library = || {
-            let mut all = fs::read_dir(&deps).ok()?.map(|e| e.unwrap().path());
-            all.find(|p| p.extension().is_some_and(|e| e == "rlib"))
-        };
-        thread::scope(|scope| {
-            let build = scope.spawn(|| here.build());
-            while !build.is_finished() {
-                let Some(library) = library() else { continue };
-                // Put in place somewhat later in the same tick, if ticks were as long as this.
-                let file = fs::File::open(library).unwrap();
-                file.set_modified(SystemTime::now() + Duration::from_millis(12))
-                    .unwrap();
-                break;
-            }
-            build.join().unwrap().succeeded();
-        });
+        let mut cargo = here.command("build");
+        cargo.env("RUSTC_WRAPPER", &later).env("QWRAP", qwrap());
+        alice.run(&mut cargo).succeeded();
         here.nothing_left();
     }
 }
