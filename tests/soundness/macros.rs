@@ -325,6 +325,45 @@ fn a_macro_that_could_start_programs_and_does_not_is_kept() {
     assert_eq!(here.fresh(), led("ran", "1 macro-spawns"));
 }
 
+/// Opens a file by a system call of its own.
+const RAW_CALL: &str = "{ let mut r = 2_i64; unsafe { std::arch::asm!(\"syscall\", inout(\"rax\") r, \
+    in(\"rdi\") c\"l/secret\".as_ptr(), in(\"rsi\") 0, in(\"rdx\") 0, out(\"rcx\") _, out(\"r11\") _) }; r > 0 }";
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn system_calls_in_a_macros_own_code_are_known_by_the_instruction() {
+    let alice = Dev::new("alice");
+    for strip in ["false", "true"] {
+        let all = members(&["app", "l", "mac"]) + "[profile.dev]\nstrip = " + strip + "\n";
+        let here = place(&alice, strip, RAW_CALL, &[("/Cargo.toml", &all)]);
+        assert_eq!(here.fresh(), led("false", "1 macro-raw-calls"));
+        here.write(&[("secret", "")]);
+        assert_eq!(here.fresh(), led("true", "1 macro-raw-calls"));
+    }
+}
+
+/// A profile that strips does so with macros, too.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_macro_without_its_symbols_is_looked_into_by_its_code() {
+    let alice = Dev::new("alice");
+    let all = members(&["app", "l", "mac"]) + "[profile.dev]\nstrip = true\n";
+    let stripped = |name, expression| place(&alice, name, expression, &[("/Cargo.toml", &all)]);
+    let starting = "String::from_utf8(std::process::Command::new(\"cat\").arg(\"l/told\")\
+        .output().unwrap().stdout).unwrap()";
+    let here = stripped("here", starting);
+    here.write(&[("told", "one")]);
+    assert_eq!(here.fresh(), led("one", "1 miss"));
+    assert_eq!(here.fresh(), led("one", "1 hit"));
+    here.write(&[("told", "two")]);
+    assert_eq!(here.fresh(), led("two", "1 miss"));
+    let all_of_it = "env::vars().filter(|(name, _)| name == \"OF_A_MACRO\").count()";
+    let mut there = stripped("there", all_of_it);
+    assert_eq!(there.fresh(), led("0", "1 macro-environ"));
+    there.env.push(("OF_A_MACRO".into(), "1".into()));
+    assert_eq!(there.fresh(), led("1", "1 macro-environ"));
+}
+
 /// A checkout whose library only hands on what a downloaded one asks.
 fn downloading<'d>(dev: &'d Dev, name: &str, expression: &str) -> Place<'d> {
     let home = dev.path(format!("{name}/cargo"));

@@ -6,7 +6,7 @@
 
 use super::compile::checkout;
 use super::{Feed, Probe, bounds};
-use quarry_wrapper::compiler::rustc::macro_symbols::{unseen, unseen_program};
+use quarry_wrapper::compiler::rustc::macro_symbols::{Standard, unseen, unseen_program};
 use quarry_wrapper::compiler::rustc::metadata::same_but_for_own_hash;
 use quarry_wrapper::paths::Rewrites;
 
@@ -100,8 +100,9 @@ pub(super) fn libraries(probe: &Probe, data: &[u8]) {
         );
         return;
     }
-    let library = probe.decode(bytes.len(), || unseen(bytes));
-    let program = probe.decode(bytes.len(), || unseen_program(bytes));
+    let library = probe.decode(bytes.len(), || unseen(bytes, &|| None));
+    let program = probe.decode(bytes.len(), || unseen_program(bytes, &|| None));
+    drop(probe.decode(bytes.len(), || Standard::of(bytes)));
     if !bytes.starts_with(b"\x7fELF") {
         assert!(library.is_some() && program.is_some(), "taken for harmless");
     }

@@ -10,6 +10,7 @@ pub(crate) mod ask;
 pub(in crate::compiler) mod components;
 
 use crate::compiler::rustc::args::Unit;
+use crate::compiler::rustc::macro_symbols::{LIBRARY_MAX, Standard};
 use crate::digests::FileDigests;
 use crate::invocation::Invocation;
 use components::{Watched, components};
@@ -19,7 +20,7 @@ use quarry_trust::digest::Domain;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
@@ -120,6 +121,7 @@ pub struct Compilers {
     sysroots: Slots<Question, PathBuf>,
     compilers: Slots<Toolchain, Compiler>,
     cpus: Mutex<HashMap<(PathBuf, Digest), String>>,
+    standards: Mutex<HashMap<Digest, Arc<Standard>>>,
 }
 
 impl Compilers {
@@ -127,6 +129,36 @@ impl Compilers {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What this compiler links into what runs on its own system; `None` where that is not found
+    /// or not understood.
+    pub fn standard(&self, compiler: &Compiler) -> Option<Arc<Standard>> {
+        let lock = || {
+            self.standards
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(known) = lock().get(&compiler.identity) {
+            return Some(Arc::clone(known));
+        }
+        let libraries = compiler.sysroot.join("lib/rustlib").join(&compiler.host);
+        let mut files = fs::read_dir(libraries.join("lib")).ok()?.flatten();
+        let archive = files.find(|f| {
+            let name = f.file_name();
+            let name = name.as_encoded_bytes();
+            name.starts_with(b"libstd-") && name.ends_with(b".rlib")
+        })?;
+        let mut bytes = Vec::new();
+        let file = fs::File::open(archive.path()).ok()?;
+        file.take(LIBRARY_MAX).read_to_end(&mut bytes).ok()?;
+        let standard = Arc::new(Standard::of(&bytes)?);
+        let mut standards = lock();
+        if standards.len() >= MAX_MEMO {
+            standards.clear();
+        }
+        standards.insert(compiler.identity, Arc::clone(&standard));
+        Some(standard)
     }
 
     /// The compiler that an invocation means. Looks at the state of all its files; asks it, and

@@ -94,6 +94,7 @@ pub(super) fn base(
         });
     }
     Ok(Base {
+        compiler: Arc::clone(compiler),
         known,
         externs,
         macros: behind.macros.clone(),

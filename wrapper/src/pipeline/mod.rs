@@ -171,6 +171,7 @@ struct Recording {
 
 /// The part of a description that is known before any prediction.
 struct Base {
+    compiler: Arc<Compiler>,
     known: Known,
     externs: Vec<crate::action::ExternInput>,
     macros: Vec<crate::action::FileInput>,

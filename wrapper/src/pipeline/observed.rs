@@ -9,7 +9,7 @@ use super::moved::Ways;
 use super::{Pipeline, Recording, Tier, ran};
 use crate::action::{FileInput, Look, Looked, Prediction, Ran, Sight, Use};
 use crate::compiler::Bypass;
-use crate::compiler::rustc::macro_symbols::{self, LIBRARY_MAX};
+use crate::compiler::rustc::macro_symbols::{self, LIBRARY_MAX, Standards};
 use crate::digests::{Identity, local_clock, open_regular};
 use crate::observer::log::{self, Kind, Outcome, Record};
 use crate::observer::{Log, Observer};
@@ -114,7 +114,7 @@ impl Observing {
     }
 
     /// What speaks against keeping what was compiled with this macro library.
-    fn verdict(&self, path: &Path, digest: Digest) -> Option<Bypass> {
+    fn verdict(&self, path: &Path, digest: Digest, standard: Standards<'_>) -> Option<Bypass> {
         let lock = || self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().get(&digest) {
             return *known;
@@ -126,7 +126,7 @@ impl Observing {
         if !read {
             return Some(Bypass::ObserverIncomplete);
         }
-        let verdict = macro_symbols::unseen(&bytes);
+        let verdict = macro_symbols::unseen(&bytes, standard);
         let mut verdicts = lock();
         if verdicts.len() >= VERDICTS_MAX {
             verdicts.clear();
@@ -206,7 +206,8 @@ fn loaded(pipeline: &Pipeline, r: &Recording, path: &Path) -> Result<Option<Bypa
         return Ok(None);
     }
     if let Some(digest) = known_macro(r, path).and_then(|m| m.digest) {
-        return Ok(pipeline.observing.verdict(path, digest));
+        let standard = || pipeline.compilers.standard(&r.base.compiler);
+        return Ok(pipeline.observing.verdict(path, digest, &standard));
     }
     // The compiler's own, or the system's by a bare name; anything else ran without being keyed.
     let own = r.roots.name(path).text().is_some_and(|name| {

@@ -5,11 +5,22 @@
 //! what is not used, so an import is there because some code of the macro's needs it. Must never
 //! happen here: a library that was not understood taken for harmless.
 //!
-//! Formats: the System V ABI, chapters 4 and 5 (section headers, symbol table, dynamic section).
+//! Formats: the System V ABI, chapter 5 (the dynamic section).
 
+mod elf;
 mod handed_on;
+mod raw_calls;
+mod standard;
+mod unwinding;
+
+pub use standard::Standard;
 
 use crate::compiler::Bypass;
+use elf::{DYNAMIC, DYNAMIC_SYMBOLS, Elf, name_at, u64_at};
+use std::sync::Arc;
+
+/// Where the compiler's own standard library is had from, once it is needed.
+pub type Standards<'s> = &'s dyn Fn() -> Option<Arc<Standard>>;
 
 /// A macro library larger than this is not looked into; the largest known have 60 MiB.
 pub const LIBRARY_MAX: u64 = 256 << 20;
@@ -88,15 +99,16 @@ const RAW: &[u8] = b"linux_raw";
 
 /// Why what was compiled with this macro library cannot be kept.
 #[must_use]
-pub fn unseen(library: &[u8]) -> Option<Bypass> {
+pub fn unseen(library: &[u8], standard: Standards<'_>) -> Option<Bypass> {
     let Some(dynamic) = Dynamic::of(library) else {
         return Some(Bypass::MacroLibrary);
     };
-    if dynamic.takes_environment(library) {
+    if dynamic.takes_environment(library, standard) {
         return Some(Bypass::MacroEnviron);
     }
     if dynamic.imports.iter().any(|i| UNWATCHED.contains(i))
         || memchr::memmem::find(library, RAW).is_some()
+        || raw_calls::made_by(library)
     {
         return Some(Bypass::MacroRawCalls);
     }
@@ -110,19 +122,18 @@ pub fn unseen(library: &[u8]) -> Option<Bypass> {
 
 /// What a program could do that no observer sees. A program has an entry, and no other harm in it.
 #[must_use]
-pub fn unseen_program(program: &[u8]) -> Option<Bypass> {
+pub fn unseen_program(program: &[u8], standard: Standards<'_>) -> Option<Bypass> {
     if has_raw_code(program) {
         return Some(Bypass::ScriptRawCalls);
     }
     let Some(dynamic) = Dynamic::of(program) else {
         return Some(Bypass::ScriptUnobserved);
     };
-    if dynamic.takes_environment(program) {
+    if dynamic.takes_environment(program, standard) {
         return Some(Bypass::MacroEnviron);
     }
-    // Without its own symbols nobody knows what code is in it.
     let unwatched = |i: &&[u8]| *i != b"__libc_start_main" && UNWATCHED.contains(i);
-    if !dynamic.named || dynamic.imports.iter().any(unwatched) {
+    if dynamic.imports.iter().any(unwatched) || raw_calls::made_by(program) {
         return Some(Bypass::MacroRawCalls);
     }
     let foreign = |l: &&[u8]| !HARMLESS.contains(l);
@@ -152,125 +163,45 @@ fn has_raw_code(program: &[u8]) -> bool {
 struct Dynamic<'l> {
     imports: Vec<&'l [u8]>,
     needed: Vec<&'l [u8]>,
-    /// Whether its own symbols are told.
-    named: bool,
 }
 
-/// A section's header.
-struct Section {
-    kind: u32,
-    offset: usize,
-    size: usize,
-    link: usize,
-}
-
-const SYMBOLS: u32 = 2;
-const DYNAMIC: u32 = 6;
-const DYNAMIC_SYMBOLS: u32 = 11;
-const SECTION_HEADER: usize = 64;
-const SYMBOL: usize = 24;
 const DYNAMIC_ENTRY: usize = 16;
 const NEEDED: u64 = 1;
 
 impl<'l> Dynamic<'l> {
     /// Whether the environment as a whole goes anywhere but to programs that are started.
-    fn takes_environment(&self, object: &[u8]) -> bool {
+    fn takes_environment(&self, object: &[u8], standard: Standards<'_>) -> bool {
         let imported = self.imports.iter().any(|i| ENVIRONMENT.contains(i));
-        imported && !handed_on::only_handed_on(object)
+        imported && !handed_on::only_handed_on(object, standard)
     }
 
     fn of(library: &'l [u8]) -> Option<Self> {
-        // Magic, 64 bit, little endian.
-        if library.get(..6)? != b"\x7fELF\x02\x01" {
-            return None;
-        }
-        let table = usize::try_from(u64_at(library, 40)?).ok()?;
-        if usize::from(u16_at(library, 58)?) != SECTION_HEADER {
-            return None;
-        }
-        let count = usize::from(u16_at(library, 60)?);
-        let section = |at: usize| section(library, table, at, count);
+        let elf = Elf::of(library)?;
         let mut found = Self {
             imports: Vec::new(),
             needed: Vec::new(),
-            named: false,
         };
-        let (mut symbols, mut dynamic) = (false, false);
-        for at in 0..count {
-            let here = section(at)?;
-            found.named |= here.kind == SYMBOLS && here.size > 0;
-            if here.kind != DYNAMIC && here.kind != DYNAMIC_SYMBOLS {
-                continue;
-            }
-            let bytes = bytes_of(library, &here)?;
-            let names = bytes_of(library, &section(here.link)?)?;
-            // The ABI has one of each. Headers are many, and all of them could mean the same
-            // bytes, which would be kept once for each.
-            let again = if here.kind == DYNAMIC {
-                dynamic
-            } else {
-                symbols
-            };
-            if again {
-                return None;
-            }
-            if here.kind == DYNAMIC_SYMBOLS {
-                symbols = true;
-                for symbol in bytes.chunks_exact(SYMBOL) {
-                    // An index of 0: defined elsewhere.
-                    if u16_at(symbol, 6)? == 0 {
-                        found
-                            .imports
-                            .push(name_at(names, u32_at(symbol, 0)?.into())?);
-                    }
-                }
-            } else {
-                dynamic = true;
-                for entry in bytes.chunks_exact(DYNAMIC_ENTRY) {
-                    if u64_at(entry, 0)? == NEEDED {
-                        found.needed.push(name_at(names, u64_at(entry, 8)?)?);
-                    }
-                }
+        // The ABI has one of each. Headers are many, and all of them could mean the same bytes,
+        // which would be kept once for each.
+        let one = |kind| {
+            let mut all = elf.sections.iter().filter(|s| s.kind == kind);
+            all.next().filter(|_| all.next().is_none())
+        };
+        for symbol in elf.symbols(one(DYNAMIC_SYMBOLS)?) {
+            let symbol = symbol?;
+            if symbol.section == 0 {
+                found.imports.push(symbol.name);
             }
         }
-        (symbols && dynamic).then_some(found)
+        let dynamic = one(DYNAMIC)?;
+        for entry in dynamic.bytes.chunks_exact(DYNAMIC_ENTRY) {
+            if u64_at(entry, 0)? == NEEDED {
+                let name = name_at(elf.linked(dynamic)?, u64_at(entry, 8)?)?;
+                found.needed.push(name);
+            }
+        }
+        Some(found)
     }
-}
-
-fn section(library: &[u8], table: usize, at: usize, count: usize) -> Option<Section> {
-    if at >= count {
-        return None;
-    }
-    let start = table.checked_add(at.checked_mul(SECTION_HEADER)?)?;
-    let header = library.get(start..start.checked_add(SECTION_HEADER)?)?;
-    Some(Section {
-        kind: u32_at(header, 4)?,
-        offset: usize::try_from(u64_at(header, 24)?).ok()?,
-        size: usize::try_from(u64_at(header, 32)?).ok()?,
-        link: usize::try_from(u32_at(header, 40)?).ok()?,
-    })
-}
-
-fn bytes_of<'l>(library: &'l [u8], section: &Section) -> Option<&'l [u8]> {
-    library.get(section.offset..section.offset.checked_add(section.size)?)
-}
-
-/// A string of a table, up to its null; the version that follows an `@` stands elsewhere.
-fn name_at(names: &[u8], at: u64) -> Option<&[u8]> {
-    let rest = names.get(usize::try_from(at).ok()?..)?;
-    rest.get(..memchr::memchr(0, rest)?)
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(bytes.get(at..)?.first_chunk().copied()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..)?.first_chunk().copied()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..)?.first_chunk().copied()?))
 }
 
 #[cfg(test)]

@@ -3,6 +3,14 @@
 use super::*;
 use std::process::Command;
 
+fn unseen(library: &[u8]) -> Option<Bypass> {
+    super::unseen(library, &|| None)
+}
+
+fn unseen_program(program: &[u8]) -> Option<Bypass> {
+    super::unseen_program(program, &|| None)
+}
+
 /// A shared library of this C text.
 fn library(c: &str, args: &[&str]) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
@@ -48,7 +56,13 @@ fn a_program_is_looked_into_by_its_symbols() {
     let environ = Some(Bypass::MacroEnviron);
     assert_eq!(unseen_program(&library(whole, &[])), environ);
     let stripped = library("int f(void) { return 1; }", &["-s"]);
-    assert_eq!(unseen_program(&stripped), Some(Bypass::MacroRawCalls));
+    assert_eq!(unseen_program(&stripped), None);
+    let call = "int f(void) { int r = 2; __asm__(\"syscall\" : \"+a\"(r)); return r; }";
+    for args in [&[][..], &["-s"]] {
+        let calls = Some(Bypass::MacroRawCalls);
+        assert_eq!(unseen_program(&library(call, args)), calls);
+        assert_eq!(unseen(&library(call, args)), calls);
+    }
 }
 
 #[test]

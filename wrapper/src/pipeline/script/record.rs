@@ -7,6 +7,7 @@ use super::seen::{Seen, is_git, seen};
 use super::{OUTPUT, Recording, out};
 use crate::action::{Look, Looked, MAX_FILES};
 use crate::compiler::Bypass;
+use crate::compiler::probe::Compiler;
 use crate::compiler::rustc::macro_symbols::{LIBRARY_MAX, unseen_program};
 use crate::digests::{FileDigests, Identity, local_clock, open_regular};
 use crate::ipc::protocol::Finished;
@@ -21,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(super) fn record(
     pipeline: &Pipeline,
@@ -134,7 +136,7 @@ fn looked_at(pipeline: &Pipeline, r: &Recording, known: &Programs<'_>) -> Result
     let bytes = r.log.read().map_err(|_| Bypass::ScriptUnobserved)?;
     let records = log::parse(&bytes).ok_or(Bypass::ScriptUnobserved)?;
     let mut seen = seen(&records, &r.facts, &r.roots, known)?;
-    look_into(r, &mut seen)?;
+    look_into(pipeline, r, &mut seen)?;
     if seen.started && !compiler_stayed(pipeline, r) {
         return Err(Bypass::ScriptInputChanged);
     }
@@ -143,19 +145,22 @@ fn looked_at(pipeline: &Pipeline, r: &Recording, known: &Programs<'_>) -> Result
 
 /// Whether the compiler is the one that stands in the key, after the run too.
 fn compiler_stayed(pipeline: &Pipeline, r: &Recording) -> bool {
-    let Some(rustc) = r.inv.var("RUSTC") else {
-        return false;
-    };
+    compiler(pipeline, r).is_some_and(|now| now.identity == r.known.compiler)
+}
+
+/// The compiler that the script is told of, as it now is.
+fn compiler(pipeline: &Pipeline, r: &Recording) -> Option<Arc<Compiler>> {
+    let rustc = r.inv.var("RUSTC")?;
     let target = r.inv.var("TARGET").and_then(|t| t.to_str());
     let digests = pipeline.digests.as_ref();
-    let now = pipeline
+    let found = pipeline
         .compilers
         .identify_named(&r.inv, rustc, target, digests);
-    now.is_ok_and(|now| now.identity == r.known.compiler)
+    found.ok()
 }
 
 /// What the script's program could do unseen; it still is the one that stands in the key.
-fn look_into(r: &Recording, seen: &mut Seen) -> Result<(), Bypass> {
+fn look_into(pipeline: &Pipeline, r: &Recording, seen: &mut Seen) -> Result<(), Bypass> {
     let (path, before) = &r.program;
     let mut bytes = Vec::new();
     let file = open_regular(path).map_err(|_| Bypass::ScriptInputChanged)?;
@@ -167,7 +172,8 @@ fn look_into(r: &Recording, seen: &mut Seen) -> Result<(), Bypass> {
     if !same {
         return Err(Bypass::ScriptInputChanged);
     }
-    match unseen_program(&bytes) {
+    let standard = || pipeline.compilers.standard(&*compiler(pipeline, r)?);
+    match unseen_program(&bytes, &standard) {
         None => {}
         Some(Bypass::MacroEnviron) => drop(seen.alone.insert("environment")),
         Some(Bypass::MacroRawCalls) => drop(seen.alone.insert("unwatched")),

@@ -1,8 +1,7 @@
 //! Whether a program or a macro reaches the environment as a whole only to hand it on to programs
 //! that it starts, as `std::process::Command` does.
 //!
-//! Enters: the bytes of either (ELF, x86_64, position independent, with its symbols). Leaves:
-//! yes, where every instruction that could reach the C library's `environ` lies in those functions
+//! Enters: the bytes of either (ELF, x86_64, position independent). Leaves: yes, where every instruction that could reach the C library's `environ` lies in those functions
 //! of std that start programs, or in `std::env::vars_os` which only they call. Must never happen
 //! here: a way to the variable that is passed over. So bytes are looked through at every offset,
 //! as if an instruction began there, and what is not understood is a no.
@@ -10,23 +9,17 @@
 //! Formats: the System V ABI with its supplement for x86_64 (relocations), and rustc's symbols
 //! in their second form (RFC 2603), in which std is compiled.
 
-use super::{DYNAMIC_SYMBOLS, ENVIRONMENT, SYMBOL, SYMBOLS, bytes_of, name_at};
-use super::{section, u16_at, u32_at, u64_at};
+use super::elf::{self, ALLOCATED, CODE, DYNAMIC_SYMBOLS, Elf, RELOCATIONS, Relocation};
+use super::elf::{SYMBOLS, Section};
+use super::{ENVIRONMENT, Standards, unwinding};
 
 const EXECUTABLE_ANYWHERE: u16 = 3;
 const X86_64: u16 = 62;
-/// A section that takes no room in the file.
-const NO_BITS: u32 = 8;
 const PROGRAM_BITS: u32 = 1;
-const RELOCATIONS: u32 = 4;
 const RELOCATIONS_SHORT: u32 = 9;
-const RELOCATION: usize = 24;
-const ALLOCATED: u64 = 2;
-const CODE: u64 = 4;
 /// Relocations: a place that gets a symbol's address, one that gets an address of the program's.
 const GLOB_DAT: u64 = 6;
 const RELATIVE: u64 = 8;
-const FUNCTION: u8 = 2;
 /// Bytes that may stand behind an address which is relative to the instruction's end.
 const OPERANDS: [u64; 4] = [0, 1, 2, 4];
 
@@ -35,28 +28,40 @@ const OPERANDS: [u64; 4] = [0, 1, 2, 4];
 const USES_MAX: usize = 256;
 
 /// Whether the environment as a whole goes nowhere but to programs that are started.
-pub(super) fn only_handed_on(program: &[u8]) -> bool {
+pub(super) fn only_handed_on(program: &[u8], standard: Standards<'_>) -> bool {
     Program::of(program)
-        .and_then(|p| p.hands_on())
+        .and_then(|p| p.hands_on(standard))
         .unwrap_or(false)
 }
 
-/// Functions of std that start a program, or gather what its environment is to be.
-fn starts_programs(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 4] = [
-        b"7Command5spawn",
-        b"7Command7do_exec",
-        b"7Command4exec",
-        b"7Command11capture_env",
-    ];
-    name.starts_with(b"_RNvM")
-        && memchr::memmem::find(name, b"_3std3sys7process4unix").is_some()
-        && NAMES.iter().any(|n| name.ends_with(n))
+/// What a function is to std.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Called {
+    /// Starts a program, or gathers what its environment is to be.
+    Starting,
+    /// `std::env::vars_os`.
+    Listing,
+    Other,
 }
 
-/// `std::env::vars_os`.
-fn lists_variables(name: &[u8]) -> bool {
-    name.starts_with(b"_RNvNtC") && name.ends_with(b"_3std3env7vars_os")
+impl Called {
+    pub fn by(name: &[u8]) -> Self {
+        const STARTING: [&[u8]; 4] = [
+            b"7Command5spawn",
+            b"7Command7do_exec",
+            b"7Command4exec",
+            b"7Command11capture_env",
+        ];
+        let of_programs = name.starts_with(b"_RNvM")
+            && memchr::memmem::find(name, b"_3std3sys7process4unix").is_some();
+        if of_programs && STARTING.iter().any(|n| name.ends_with(n)) {
+            Self::Starting
+        } else if name.starts_with(b"_RNvNtC") && name.ends_with(b"_3std3env7vars_os") {
+            Self::Listing
+        } else {
+            Self::Other
+        }
+    }
 }
 
 struct Part<'p> {
@@ -73,11 +78,13 @@ struct Function<'p> {
     name: &'p [u8],
 }
 
-struct Relocation {
-    place: u64,
-    kind: u64,
-    symbol: u64,
-    addend: u64,
+/// A function whose name is gone.
+const fn unnamed((address, end): (u64, u64)) -> Function<'static> {
+    Function {
+        address,
+        size: end - address,
+        name: b"",
+    }
 }
 
 /// Whether four bytes could be the distance from an instruction's end to `target`: before them
@@ -105,11 +112,10 @@ struct Program<'p> {
 
 impl<'p> Program<'p> {
     fn of(program: &'p [u8]) -> Option<Self> {
-        let known = u16_at(program, 16)? == EXECUTABLE_ANYWHERE && u16_at(program, 18)? == X86_64;
-        let table = usize::try_from(u64_at(program, 40)?).ok()?;
-        let count = usize::from(u16_at(program, 60)?);
-        let names = usize::from(u16_at(program, 62)?);
-        let names = bytes_of(program, &section(program, table, names, count)?)?;
+        let elf = Elf::of(program)?;
+        if elf.kind != EXECUTABLE_ANYWHERE || elf.machine != X86_64 {
+            return None;
+        }
         let mut found = Self {
             parts: Vec::new(),
             functions: Vec::new(),
@@ -117,61 +123,50 @@ impl<'p> Program<'p> {
             environ: 0,
             values: Vec::new(),
         };
-        let mut told = 0_usize;
-        for at in 0..count {
-            let here = section(program, table, at, count)?;
-            // Sections lie side by side: where together they are larger than the program, headers
-            // mean the same bytes, which would be kept once for each.
-            if here.kind != NO_BITS {
-                told = told.saturating_add(here.size);
-            }
-            if told > program.len() {
-                return None;
-            }
-            let header = program.get(table + at * super::SECTION_HEADER..)?;
-            let flags = u64_at(header, 8)?;
+        for here in &elf.sections {
+            let allocated = here.flags & ALLOCATED != 0;
             match here.kind {
-                SYMBOLS => {
-                    let texts = bytes_of(program, &section(program, table, here.link, count)?)?;
-                    found.functions(bytes_of(program, &here)?, texts)?;
+                SYMBOLS => found.functions(&elf, here)?,
+                DYNAMIC_SYMBOLS => found.imports(&elf, here)?,
+                RELOCATIONS if allocated => {
+                    for relocation in elf::relocations(here) {
+                        found.relocations.push(relocation?);
+                    }
                 }
-                DYNAMIC_SYMBOLS => {
-                    let texts = bytes_of(program, &section(program, table, here.link, count)?)?;
-                    found.imports(bytes_of(program, &here)?, texts)?;
-                }
-                RELOCATIONS if flags & ALLOCATED != 0 => {
-                    found.relocations(bytes_of(program, &here)?)?;
-                }
-                RELOCATIONS_SHORT if flags & ALLOCATED != 0 => return None,
-                PROGRAM_BITS if flags & ALLOCATED != 0 => {
-                    let name = name_at(names, u32_at(header, 0)?.into())?;
-                    found.parts.push(Part {
-                        flags,
-                        address: u64_at(header, 16)?,
-                        bytes: bytes_of(program, &here)?,
-                        table: name == b".got",
-                    });
-                }
+                RELOCATIONS_SHORT if allocated => return None,
+                PROGRAM_BITS if allocated => found.parts.push(Part {
+                    flags: here.flags,
+                    address: here.address,
+                    bytes: here.bytes,
+                    table: elf.name(here)? == b".got",
+                }),
                 // Constructors and the like: lists of addresses.
                 14..=16 => found.parts.push(Part {
-                    flags,
-                    address: u64_at(header, 16)?,
-                    bytes: bytes_of(program, &here)?,
+                    flags: here.flags,
+                    address: here.address,
+                    bytes: here.bytes,
                     table: false,
                 }),
                 _ => {}
             }
         }
-        (known && found.environ != 0 && !found.functions.is_empty()).then_some(found)
+        if found.functions.is_empty() {
+            found.functions = unwinding::functions(&elf)?
+                .into_iter()
+                .map(unnamed)
+                .collect();
+        }
+        (found.environ != 0 && !found.functions.is_empty()).then_some(found)
     }
 
-    fn functions(&mut self, symbols: &'p [u8], names: &'p [u8]) -> Option<()> {
-        for symbol in symbols.chunks_exact(SYMBOL) {
-            if symbol.get(4)? & 15 == FUNCTION {
+    fn functions(&mut self, elf: &Elf<'p>, table: &Section<'p>) -> Option<()> {
+        for symbol in elf.symbols(table) {
+            let symbol = symbol?;
+            if symbol.function {
                 self.functions.push(Function {
-                    address: u64_at(symbol, 8)?,
-                    size: u64_at(symbol, 16)?,
-                    name: name_at(names, u32_at(symbol, 0)?.into())?,
+                    address: symbol.value,
+                    size: symbol.size,
+                    name: symbol.name,
                 });
             }
         }
@@ -179,15 +174,15 @@ impl<'p> Program<'p> {
     }
 
     /// `environ` under its one name; under another, or twice, it is not understood.
-    fn imports(&mut self, symbols: &'p [u8], names: &'p [u8]) -> Option<()> {
-        for (number, symbol) in symbols.chunks_exact(SYMBOL).enumerate() {
-            let name = name_at(names, u32_at(symbol, 0)?.into())?;
-            self.values.push(u64_at(symbol, 8)?);
-            if !ENVIRONMENT.contains(&name) {
+    fn imports(&mut self, elf: &Elf<'p>, table: &Section<'p>) -> Option<()> {
+        for (number, symbol) in elf.symbols(table).enumerate() {
+            let symbol = symbol?;
+            self.values.push(symbol.value);
+            if !ENVIRONMENT.contains(&symbol.name) {
                 continue;
             }
-            let elsewhere = u16_at(symbol, 6)? == 0;
-            if name != b"environ" || self.environ != 0 || !elsewhere {
+            let elsewhere = symbol.section == 0;
+            if symbol.name != b"environ" || self.environ != 0 || !elsewhere {
                 return None;
             }
             self.environ = number as u64;
@@ -195,20 +190,26 @@ impl<'p> Program<'p> {
         Some(())
     }
 
-    fn relocations(&mut self, entries: &[u8]) -> Option<()> {
-        for entry in entries.chunks_exact(RELOCATION) {
-            let info = u64_at(entry, 8)?;
-            self.relocations.push(Relocation {
-                place: u64_at(entry, 0)?,
-                kind: info & u64::from(u32::MAX),
-                symbol: info >> 32,
-                addend: u64_at(entry, 16)?,
-            });
+    /// Finds out which functions are those of std, where a program's own symbols are gone.
+    fn called(&self, function: &Function<'p>, standard: Standards<'_>) -> Called {
+        if !function.name.is_empty() {
+            return Called::by(function.name);
         }
-        Some(())
+        let code = self.parts.iter().find_map(|part| {
+            let at = function.address.checked_sub(part.address)?;
+            let at = usize::try_from(at).ok()?;
+            let size = usize::try_from(function.size).ok()?;
+            part.bytes.get(at..at.checked_add(size)?)
+        });
+        let standard = standard();
+        let name = standard
+            .as_ref()
+            .zip(code)
+            .and_then(|(s, code)| s.name_of(code));
+        name.map_or(Called::Other, Called::by)
     }
 
-    fn hands_on(&self) -> Option<bool> {
+    fn hands_on(&self, standard: Standards<'_>) -> Option<bool> {
         let mut slots = Vec::new();
         for r in self.relocations.iter().filter(|r| r.symbol == self.environ) {
             if r.kind != GLOB_DAT {
@@ -221,10 +222,10 @@ impl<'p> Program<'p> {
         }
         let mut listing = Vec::new();
         for function in self.uses(&slots)? {
-            if lists_variables(function.name) {
-                listing.push(function.address);
-            } else if !starts_programs(function.name) {
-                return Some(false);
+            match self.called(function, standard) {
+                Called::Listing => listing.push(function.address),
+                Called::Starting => {}
+                Called::Other => return Some(false),
             }
         }
         let mut ways = listing.clone();
@@ -232,7 +233,8 @@ impl<'p> Program<'p> {
             ways.extend(self.places_of(address)?);
         }
         let callers = self.uses(&ways)?;
-        Some(callers.iter().all(|f| starts_programs(f.name)))
+        let starts = |f: &&Function<'p>| self.called(f, standard) == Called::Starting;
+        Some(callers.iter().all(starts))
     }
 
     /// The places of the table that hold a function's address; `None` where one lies elsewhere:

@@ -1,5 +1,6 @@
 //! Programs by rustc and the C compiler, looked through.
 
+use super::super::standard::tests::own_standard;
 use super::*;
 use std::process::Command;
 
@@ -23,7 +24,14 @@ fn hands_on(main: &str, expected: bool) {
     let text = format!("use std::process::Command;\nfn main() {{ {main} }}\n");
     for with in [&["rustc"][..], &["rustc", "-O"], &["rustc", "-g"]] {
         let program = compiled(with, "m.rs", &text);
-        assert_eq!(only_handed_on(&program), expected, "{with:?}: {main}");
+        let handed_on = only_handed_on(&program, &|| None);
+        assert_eq!(handed_on, expected, "{with:?}: {main}");
+        let mut stripped = with.to_vec();
+        stripped.push("-Cstrip=symbols");
+        let program = compiled(&stripped, "m.rs", &text);
+        assert!(!only_handed_on(&program, &|| None), "{stripped:?}: {main}");
+        let handed_on = only_handed_on(&program, &|| Some(own_standard()));
+        assert_eq!(handed_on, expected, "{stripped:?}: {main}");
     }
 }
 
@@ -64,6 +72,7 @@ fn looking_at_all_variables_is_something_else() {
 #[test]
 fn what_is_not_understood_hands_nothing_on() {
     let whole = "#include <unistd.h>\nextern char **environ; int main(void) { return !environ; }";
+    let only_handed_on = |program: &[u8]| only_handed_on(program, &|| Some(own_standard()));
     assert!(!only_handed_on(&compiled(&["cc"], "m.c", whole)));
     let fixed = compiled(&["cc", "-no-pie"], "m.c", whole);
     assert!(!only_handed_on(&fixed));
@@ -71,14 +80,16 @@ fn what_is_not_understood_hands_nothing_on() {
     let text = "fn main() { let _ = std::process::Command::new(\"true\").status(); }";
     let whole = compiled(&["rustc"], "m.rs", text);
     assert!(only_handed_on(&whole));
-    assert!(!only_handed_on(&compiled(
-        &["rustc", "-Cstrip=symbols"],
-        "m.rs",
-        text
-    )));
+    let stripped = compiled(&["rustc", "-Cstrip=symbols"], "m.rs", text);
+    assert!(only_handed_on(&stripped));
+    damaged(&whole, &only_handed_on);
+    damaged(&stripped, &only_handed_on);
+}
+
+fn damaged(whole: &[u8], only_handed_on: &dyn Fn(&[u8]) -> bool) {
     for cut in (0..whole.len()).step_by(whole.len() / 53) {
         assert!(!only_handed_on(&whole[..cut]), "cut to {cut}");
-        let mut damaged = whole.clone();
+        let mut damaged = whole.to_vec();
         let until = damaged.len().min(cut + 8);
         damaged[cut..until].fill(0xff);
         let _ = only_handed_on(&damaged);

@@ -1,0 +1,24 @@
+//! Where functions begin and end, told by what unwinders read: that stays when symbols go.
+//!
+//! Format: the Linux Standard Base, chapter 10.6 (`.eh_frame`), read by `gimli`.
+
+use super::elf::Elf;
+use gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection};
+
+/// Where the functions of a library or a program begin and end, as addresses; `None` where this is not understood.
+pub(super) fn functions(elf: &Elf<'_>) -> Option<Vec<(u64, u64)>> {
+    let named = |s: &&super::elf::Section<'_>| elf.name(s) == Some(b".eh_frame");
+    let section = elf.sections.iter().find(named)?;
+    let frames = EhFrame::new(section.bytes, LittleEndian);
+    let bases = BaseAddresses::default().set_eh_frame(section.address);
+    let mut entries = frames.entries(&bases);
+    let mut found = Vec::new();
+    while let Some(entry) = entries.next().ok()? {
+        if let CieOrFde::Fde(partial) = entry {
+            let whole = partial.parse(EhFrame::cie_from_offset).ok()?;
+            let start = whole.initial_address();
+            found.push((start, start.checked_add(whole.len())?));
+        }
+    }
+    Some(found)
+}
