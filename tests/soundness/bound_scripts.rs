@@ -7,6 +7,7 @@ use crate::harness::disk::Bound;
 use crate::harness::{Dev, team, wait_keys, write_program};
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 const DECLARED: &str = "println!(\"cargo::rerun-if-changed=build.rs\");";
 
@@ -180,6 +181,60 @@ fn what_is_made_of_a_cargo_homes_name_is_another_run_elsewhere() {
     for name in ["here", "there"] {
         let said = how("1 miss", fresh(&unpacked(&alice, name, main)));
         assert!(said.starts_with(&format!("{name} ")), "{said}");
+    }
+}
+
+/// A downloaded package whose script has perl say this (a shell puts its own directory in PWD);
+/// cargo is started above its target directory, beside a file that tells which place it is.
+fn started_above<'d>(alice: &'d Dev, name: &str, text: &str) -> Place<'d> {
+    let main = format!(
+        "let said = std::process::Command::new(\"perl\").args([\"-e\", {text:?}]).output().unwrap(); \
+         assert!(said.status.success()); note(str::from_utf8(&said.stdout).unwrap().trim());"
+    );
+    let mut there = unpacked(alice, name, &main);
+    fs::write(alice.path(format!("{name}/note")), name).unwrap();
+    there.set("PWD", alice.path(name).to_str());
+    there
+}
+
+#[test]
+fn where_cargo_was_started_counts_for_other_programs_only_as_far_as_it_was_used() {
+    let alice = Dev::new("alice");
+    for (name, text) in [
+        ("unused", "print 'said'"),
+        ("looked", "print -d $ENV{PWD} ? 'said' : 'gone'"),
+    ] {
+        let first = how(
+            "1 miss",
+            fresh(&started_above(&alice, &format!("{name}-1"), text)),
+        );
+        let mut there = started_above(&alice, &format!("{name}-2"), text);
+        assert_eq!(how("1 hit", fresh(&there)), first, "{name}");
+        // Further up, or where the target directory is not.
+        let further = alice.path("").parent().unwrap().to_path_buf();
+        for pwd in [&*further, Path::new("/usr")] {
+            there.set("PWD", pwd.to_str());
+            drop(how("1 miss", fresh(&there)));
+        }
+    }
+    for (name, text) in [
+        ("read", "open F, qq($ENV{PWD}/note) or die; print <F>"),
+        ("absent", "print -e qq($ENV{PWD}/other) ? 'there' : 'none'"),
+        (
+            "listed",
+            "opendir D, $ENV{PWD} or die; print grep /note/, readdir D",
+        ),
+        ("said", "print qq(in $ENV{PWD})"),
+        (
+            "kept",
+            "open F, qq(>$ENV{OUT_DIR}/kept) or die; print F qq(in $ENV{PWD})",
+        ),
+    ] {
+        for place in ["1", "2"] {
+            let here = started_above(&alice, &format!("{name}-{place}"), text);
+            let first = how("1 miss", fresh(&here));
+            assert_eq!(how("1 hit", fresh(&here)), first, "{name}");
+        }
     }
 }
 

@@ -41,6 +41,9 @@ const OF_MAKE: [&str; 2] = ["MAKEFLAGS", "MFLAGS"];
 /// Stands among the variables where only programs read PWD that take it for their working
 /// directory's name: what matters is that it is no other name than the system's.
 pub(super) const PWD_IS_PLAIN: &str = "=pwd";
+/// Stands among the variables for a PWD above the target directory, by how far above: for programs
+/// that have all variables at hand, where neither what they read nor what they made holds it.
+pub(super) const PWD_IS_ABOVE: &str = "=pwd above";
 /// What a variable that leads to qwrap says, wherever that lies.
 const OUR_WRAPPER: &str = "=qwrap";
 /// Before the name of a directory among the files: all that lies below it.
@@ -383,6 +386,10 @@ impl Keying<'_> {
             let plain = self.programs.pwd().is_some_and(is_plain);
             return Value::Public(if plain { "plain" } else { "another name" }.to_owned());
         }
+        if name == PWD_IS_ABOVE {
+            let way = self.way_from_pwd();
+            return Value::Public(way.unwrap_or("elsewhere").to_owned());
+        }
         if OF_MAKE.contains(&name) {
             let told = self.inv.var(name).map(told_make).unwrap_or_default();
             return match told.is_empty() {
@@ -410,6 +417,17 @@ impl Keying<'_> {
                 &self.secret,
             ),
         }
+    }
+
+    /// The way from PWD down to the target directory, where it leads there and is what the system
+    /// calls the directory.
+    pub(super) fn way_from_pwd(&self) -> Option<&str> {
+        let is_plain = |pwd: &&OsStr| pwd_is_plain(pwd, &self.inv.cwd);
+        let pwd = self.programs.pwd().filter(is_plain)?;
+        let target = self.roots.root(RootKind::Target)?;
+        let way = target.strip_prefix(pwd).ok()?.to_str()?;
+        // Everything lies below the top.
+        (!way.is_empty() && pwd != "/").then_some(way)
     }
 
     /// A text with placeholders, where that is another. What looks like one already is not taken

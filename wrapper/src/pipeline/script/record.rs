@@ -1,6 +1,6 @@
 //! Record: from a finished run to an entry, if all of it is known and nothing moved under it.
 
-use super::key::{ALONE, ENVIRONMENT, Extent, Keying, ROOTS};
+use super::key::{ALONE, ENVIRONMENT, Extent, Keying, PWD_IS_ABOVE, ROOTS};
 use super::programs::Programs;
 use super::said::Declared;
 use super::seen::{Seen, is_git, seen};
@@ -19,6 +19,7 @@ use crate::pipeline::{Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry
 use quarry_trust::canon::Canonical;
 use quarry_trust::{Digest, Entry, OutputKind, Verified};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
@@ -37,7 +38,7 @@ pub(super) fn record(
         return Err(Bypass::MessagesTooLarge);
     };
     let programs = || Programs::new(&r.inv, &r.roots, r.wrapper.as_deref());
-    let seen = looked_at(pipeline, r, &programs())?;
+    let mut seen = looked_at(pipeline, r, &programs())?;
     if !r.was_empty {
         return Err(Bypass::ScriptLeftovers);
     }
@@ -50,9 +51,13 @@ pub(super) fn record(
         programs: programs(),
         secret: cache.value_secret(),
     };
+    let above = pwd_above(&keying, r, &mut seen);
     let inputs = Inputs::of(&keying, r, &declared, &seen)?;
 
-    let scanner = Scanner::new(&r.roots, &[], false);
+    let mut scanner = Scanner::new(&r.roots, &[], false);
+    if let Some(pwd) = above {
+        scanner = scanner.and(pwd);
+    }
     let (stdout, in_stdout) = said(r, stdout, &scanner, cache)?;
     let (stderr, in_stderr) = said(r, stderr, &scanner, cache)?;
     let (packed, in_files) = packed(r, &scanner, cache)?;
@@ -63,6 +68,10 @@ pub(super) fn record(
     alone.extend(inputs.outside(&keying).then_some("outside"));
     let mut read: BTreeSet<String> = seen.variables;
     read.extend(declared.variables);
+    if seen.others {
+        let is_above = above.is_some() && !bound;
+        read.insert(if is_above { PWD_IS_ABOVE } else { "PWD" }.to_owned());
+    }
     read.extend(surroundings(r, &alone, bound || inputs.beside));
     let variables = keying.variables(read.iter().map(String::as_str));
     let variables = variables.ok_or(Bypass::ScriptInput)?;
@@ -89,6 +98,23 @@ pub(super) fn record(
     };
     undisturbed(finished, r.watch)?;
     cache.put(entry).map_err(|_| Bypass::StoreUnavailable)
+}
+
+/// PWD, where programs had it at hand that could do anything with it, and it counts by how far above
+/// the target directory it is: a downloaded package's script asked for nothing there, and can be
+/// run from any checkout.
+fn pwd_above<'k>(keying: &Keying<'k>, r: &Recording, seen: &mut Seen) -> Option<&'k OsStr> {
+    let own = r.roots.root(RootKind::Workspace).is_some();
+    if own || !seen.others || keying.way_from_pwd().is_none() {
+        return None;
+    }
+    let pwd = keying.programs.pwd()?;
+    if seen.reaches_into(Path::new(pwd), &r.roots) {
+        return None;
+    }
+    // That it is there goes without saying.
+    seen.looks.remove(&(PathBuf::from(pwd), Look::Kind));
+    Some(pwd)
 }
 
 /// What else counts of where and how a script ran, as names among the variables.

@@ -44,6 +44,9 @@ pub(super) struct Seen {
     pub variables: BTreeSet<String>,
     /// Whether programs were started.
     pub started: bool,
+    /// Whether others were among them than compilers and their tools: who has all variables at
+    /// hand (a shell, make, env) need not ask for PWD.
+    pub others: bool,
     /// Why nobody else may have the run; empty where all of it was understood.
     pub alone: BTreeSet<&'static str>,
 }
@@ -111,16 +114,28 @@ pub(super) fn seen(
     let begun = records.iter().filter(|r| r.kind == Kind::Entered);
     let aside =
         |r: &Record<'_>| is_placed(r) || is_compilers(r) || known.is_wrapper(Path::new(r.text));
-    if !begun.clone().skip(1).all(aside) {
-        // Who has all variables at hand (a shell, make, env) need not ask for it.
-        taking.seen.variables.insert("PWD".to_owned());
-    }
+    taking.seen.others = !begun.clone().skip(1).all(aside);
     for program in begun.skip(1) {
         if !known.is_wrapper(Path::new(program.text)) {
             taking.path(program)?;
         }
     }
     Ok(taking.seen)
+}
+
+impl Seen {
+    /// Whether anything was asked of what lies below a directory and below none of these roots,
+    /// or of the directory but whether it is there.
+    pub(super) fn reaches_into(&self, dir: &Path, roots: &Roots) -> bool {
+        let other = |path: &Path| path != dir && path.starts_with(dir);
+        let other = |path: &Path| other(path) && !roots.dirs().any(|root| path.starts_with(root));
+        let mut paths = self.files.iter().chain(&self.absent).chain(&self.sought);
+        let into = |(path, look): &(PathBuf, Look)| {
+            let path = lexical(path);
+            other(&path) || (path == dir && *look != Look::Kind)
+        };
+        paths.any(|path| other(&lexical(path))) || self.looks.iter().any(into)
+    }
 }
 
 struct Taking<'a> {
