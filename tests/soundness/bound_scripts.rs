@@ -1,7 +1,7 @@
 //! Runs of build scripts (47) that mean something else from another place, or under another
 //! environment: found again only where they mean the same.
 
-use super::ground::Place;
+use super::ground::{Place, scripts};
 use super::scripts::{built, fresh, how, place};
 use crate::harness::disk::Bound;
 use crate::harness::{Dev, team, wait_keys, write_program};
@@ -185,16 +185,34 @@ fn what_is_made_of_a_cargo_homes_name_is_another_run_elsewhere() {
 }
 
 /// A downloaded package whose script has perl say this (a shell puts its own directory in PWD);
-/// cargo is started above its target directory, beside a file that tells which place it is.
+/// cargo is started above the target directory, in one by this name.
 fn started_above<'d>(alice: &'d Dev, name: &str, text: &str) -> Place<'d> {
     let main = format!(
         "let said = std::process::Command::new(\"perl\").args([\"-e\", {text:?}]).output().unwrap(); \
          assert!(said.status.success()); note(str::from_utf8(&said.stdout).unwrap().trim());"
     );
     let mut there = unpacked(alice, name, &main);
-    fs::write(alice.path(format!("{name}/note")), name).unwrap();
-    there.set("PWD", alice.path(name).to_str());
+    let started = alice.path(format!("started/{name}"));
+    fs::create_dir_all(&started).unwrap();
+    fs::write(started.join("note"), name).unwrap();
+    there.set("CARGO_TARGET_DIR", started.join("target").to_str());
+    there.set("PWD", started.to_str());
     there
+}
+
+/// How a script ended in a build from nothing there, and what it said.
+fn above(there: &Place<'_>) -> (String, String) {
+    let target = there
+        .env
+        .iter()
+        .find(|(name, _)| name == "CARGO_TARGET_DIR");
+    let target = Path::new(&target.unwrap().1).to_owned();
+    let _ = fs::remove_dir_all(&target);
+    let how = scripts(there.dev, || drop(there.build().succeeded()));
+    let said = there
+        .dev
+        .run(&mut there.dev.command(target.join("debug/app")));
+    (how, said.succeeded().out)
 }
 
 #[test]
@@ -204,19 +222,21 @@ fn where_cargo_was_started_counts_for_other_programs_only_as_far_as_it_was_used(
         ("unused", "print 'said'"),
         ("looked", "print -d $ENV{PWD} ? 'said' : 'gone'"),
     ] {
-        let first = how(
-            "1 miss",
-            fresh(&started_above(&alice, &format!("{name}-1"), text)),
-        );
+        let here = started_above(&alice, &format!("{name}-1"), text);
+        let first = how("1 miss", above(&here));
         let mut there = started_above(&alice, &format!("{name}-2"), text);
-        assert_eq!(how("1 hit", fresh(&there)), first, "{name}");
-        // Further up, or where the target directory is not.
-        let further = alice.path("").parent().unwrap().to_path_buf();
-        for pwd in [&*further, Path::new("/usr")] {
+        assert_eq!(how("1 hit", above(&there)), first, "{name}");
+        // Where all roots are below it, and where the target directory is not.
+        for pwd in [&*alice.path(""), Path::new("/usr")] {
             there.set("PWD", pwd.to_str());
-            drop(how("1 miss", fresh(&there)));
+            drop(how("1 miss", above(&there)));
         }
     }
+}
+
+#[test]
+fn where_cargo_was_started_counts_as_it_is_where_it_was_used() {
+    let alice = Dev::new("alice");
     for (name, text) in [
         ("read", "open F, qq($ENV{PWD}/note) or die; print <F>"),
         ("absent", "print -e qq($ENV{PWD}/other) ? 'there' : 'none'"),
@@ -224,17 +244,34 @@ fn where_cargo_was_started_counts_for_other_programs_only_as_far_as_it_was_used(
             "listed",
             "opendir D, $ENV{PWD} or die; print grep /note/, readdir D",
         ),
+        ("run", "print system(qq($ENV{PWD}/note)) ? 'no' : 'yes'"),
+        ("made", "print mkdir(qq($ENV{PWD}/sub/x)) ? 'made' : 'not'"),
         ("said", "print qq(in $ENV{PWD})"),
         (
             "kept",
             "open F, qq(>$ENV{OUT_DIR}/kept) or die; print F qq(in $ENV{PWD})",
         ),
+        ("last", "$ENV{PWD} =~ m{([^/]+)$}; print qq(in $1)"),
+        ("socket", "socket S, 1, 1, 0; print 'asked'"),
     ] {
         for place in ["1", "2"] {
             let here = started_above(&alice, &format!("{name}-{place}"), text);
-            let first = how("1 miss", fresh(&here));
-            assert_eq!(how("1 hit", fresh(&here)), first, "{name}");
+            let first = how("1 miss", above(&here));
+            assert_eq!(how("1 hit", above(&here)), first, "{name}");
         }
+    }
+}
+
+/// Who lists all variables has PWD among them, without any program.
+#[test]
+fn where_cargo_was_started_counts_for_who_lists_all_variables() {
+    let alice = Dev::new("alice");
+    let main = "let pwd = env::vars().find(|(name, _)| name == \"PWD\"); note(&pwd.unwrap().1);";
+    for place in ["1", "2"] {
+        let here = unpacked(&alice, place, main);
+        let first = how("1 miss", fresh(&here));
+        assert!(first.contains(here.at.to_str().unwrap()), "{first}");
+        assert_eq!(how("1 hit", fresh(&here)), first);
     }
 }
 

@@ -121,7 +121,7 @@ pub struct Compilers {
     sysroots: Slots<Question, PathBuf>,
     compilers: Slots<Toolchain, Compiler>,
     cpus: Mutex<HashMap<(PathBuf, Digest), String>>,
-    standards: Mutex<HashMap<Digest, Arc<Standard>>>,
+    standards: Mutex<HashMap<Digest, Option<Arc<Standard>>>>,
 }
 
 impl Compilers {
@@ -140,7 +140,7 @@ impl Compilers {
                 .unwrap_or_else(PoisonError::into_inner)
         };
         if let Some(known) = lock().get(&compiler.identity) {
-            return Some(Arc::clone(known));
+            return known.clone();
         }
         let libraries = compiler.sysroot.join("lib/rustlib").join(&compiler.host);
         let mut files = fs::read_dir(libraries.join("lib")).ok()?.flatten();
@@ -152,13 +152,13 @@ impl Compilers {
         let mut bytes = Vec::new();
         let file = fs::File::open(archive.path()).ok()?;
         file.take(LIBRARY_MAX).read_to_end(&mut bytes).ok()?;
-        let standard = Arc::new(Standard::of(&bytes)?);
+        let standard = Standard::of(&bytes).map(Arc::new);
         let mut standards = lock();
         if standards.len() >= MAX_MEMO {
             standards.clear();
         }
-        standards.insert(compiler.identity, Arc::clone(&standard));
-        Some(standard)
+        standards.insert(compiler.identity, standard.clone());
+        standard
     }
 
     /// The compiler that an invocation means. Looks at the state of all its files; asks it, and

@@ -43,13 +43,6 @@ impl Scanner {
         Self { plain, packed }
     }
 
-    /// Looks for this path, too.
-    #[must_use]
-    pub fn and(mut self, path: &OsStr) -> Self {
-        self.plain.push(path.as_encoded_bytes().to_vec());
-        self
-    }
-
     /// Looks for these paths.
     #[cfg(test)]
     pub(crate) fn of_paths(paths: &[&str]) -> Self {

@@ -108,7 +108,7 @@ pub fn unseen(library: &[u8], standard: Standards<'_>) -> Option<Bypass> {
     }
     if dynamic.imports.iter().any(|i| UNWATCHED.contains(i))
         || memchr::memmem::find(library, RAW).is_some()
-        || raw_calls::made_by(library)
+        || raw_calls::made_by(library) != Some(false)
     {
         return Some(Bypass::MacroRawCalls);
     }
@@ -120,28 +120,28 @@ pub fn unseen(library: &[u8], standard: Standards<'_>) -> Option<Bypass> {
         .then_some(Bypass::MacroLibrary)
 }
 
-/// What a program could do that no observer sees. A program has an entry, and no other harm in it.
+/// All that a program could do that no observer sees. A program has an entry, and no other harm in
+/// it.
 #[must_use]
-pub fn unseen_program(program: &[u8], standard: Standards<'_>) -> Option<Bypass> {
-    if has_raw_code(program) {
-        return Some(Bypass::ScriptRawCalls);
+pub fn unseen_program(program: &[u8], standard: Standards<'_>) -> Vec<Bypass> {
+    let raw = raw_calls::made_by(program);
+    if has_raw_code(program) || raw == Some(true) {
+        return vec![Bypass::ScriptRawCalls];
     }
     let Some(dynamic) = Dynamic::of(program) else {
-        return Some(Bypass::ScriptUnobserved);
+        return vec![Bypass::ScriptUnobserved];
     };
-    if dynamic.takes_environment(program, standard) {
-        return Some(Bypass::MacroEnviron);
-    }
+    let environ = dynamic.takes_environment(program, standard);
     let unwatched = |i: &&[u8]| *i != b"__libc_start_main" && UNWATCHED.contains(i);
-    if dynamic.imports.iter().any(unwatched) || raw_calls::made_by(program) {
-        return Some(Bypass::MacroRawCalls);
-    }
-    let foreign = |l: &&[u8]| !HARMLESS.contains(l);
-    dynamic
-        .needed
-        .iter()
-        .any(foreign)
-        .then_some(Bypass::MacroLibrary)
+    let unwatched = dynamic.imports.iter().any(unwatched) || raw.is_none();
+    let foreign = dynamic.needed.iter().any(|l| !HARMLESS.contains(l));
+    let all = [
+        (environ, Bypass::MacroEnviron),
+        (unwatched, Bypass::MacroRawCalls),
+        (foreign, Bypass::MacroLibrary),
+    ];
+    let all = all.into_iter().filter(|(is_so, _)| *is_so);
+    all.map(|(_, why)| why).collect()
 }
 
 /// Whether code by these names is in a program: in a mangled symbol, in a source file's path. The

@@ -8,7 +8,7 @@ fn unseen(library: &[u8]) -> Option<Bypass> {
 }
 
 fn unseen_program(program: &[u8]) -> Option<Bypass> {
-    super::unseen_program(program, &|| None)
+    super::unseen_program(program, &|| None).first().copied()
 }
 
 /// A shared library of this C text.
@@ -59,8 +59,8 @@ fn a_program_is_looked_into_by_its_symbols() {
     assert_eq!(unseen_program(&stripped), None);
     let call = "int f(void) { int r = 2; __asm__(\"syscall\" : \"+a\"(r)); return r; }";
     for args in [&[][..], &["-s"]] {
+        assert_eq!(unseen_program(&library(call, args)), raw);
         let calls = Some(Bypass::MacroRawCalls);
-        assert_eq!(unseen_program(&library(call, args)), calls);
         assert_eq!(unseen(&library(call, args)), calls);
     }
 }

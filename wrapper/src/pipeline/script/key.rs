@@ -38,12 +38,6 @@ pub(super) const NOWHERE: &str = "=nowhere ";
 const NAMING_ROOTS: [&str; 3] = ["CARGO_HOME", "CARGO_TARGET_DIR", "PATH"];
 /// By which make hears what it was told, and which jobserver to ask.
 const OF_MAKE: [&str; 2] = ["MAKEFLAGS", "MFLAGS"];
-/// Stands among the variables where only programs read PWD that take it for their working
-/// directory's name: what matters is that it is no other name than the system's.
-pub(super) const PWD_IS_PLAIN: &str = "=pwd";
-/// Stands among the variables for a PWD above the target directory, by how far above: for programs
-/// that have all variables at hand, where neither what they read nor what they made holds it.
-pub(super) const PWD_IS_ABOVE: &str = "=pwd above";
 /// What a variable that leads to qwrap says, wherever that lies.
 const OUR_WRAPPER: &str = "=qwrap";
 /// Before the name of a directory among the files: all that lies below it.
@@ -178,18 +172,6 @@ fn counts(name: &str) -> bool {
     ];
     let passed_over = super::seen::PASSED_OVER.contains(&name) || NAMES.contains(&name);
     !passed_over && !BEGINNINGS.iter().any(|b| name.starts_with(b))
-}
-
-/// Whether a PWD leads nowhere, or is what the system calls the directory that it leads to, and is
-/// no other name of where the run begins (a mount has two). Whoever takes it for the working
-/// directory's name where it leads there then learns nothing from it.
-pub(super) fn pwd_is_plain(pwd: &OsStr, cwd: &Path) -> bool {
-    let Ok(real) = fs::canonicalize(pwd) else {
-        return true;
-    };
-    let inode = |path: &Path| fs::metadata(path).ok().map(|m| inode(&m));
-    let other_name = inode(&real) == inode(cwd) && fs::canonicalize(cwd).ok() != Some(real.clone());
-    real.as_os_str() == pwd && !other_name
 }
 
 /// What turns names into a description.
@@ -381,14 +363,8 @@ impl Keying<'_> {
                 false => Value::Public("=somewhere".to_owned()),
             };
         }
-        if name == PWD_IS_PLAIN {
-            let is_plain = |pwd| pwd_is_plain(pwd, &self.inv.cwd);
-            let plain = self.programs.pwd().is_some_and(is_plain);
-            return Value::Public(if plain { "plain" } else { "another name" }.to_owned());
-        }
-        if name == PWD_IS_ABOVE {
-            let way = self.way_from_pwd();
-            return Value::Public(way.unwrap_or("elsewhere").to_owned());
+        if let Some(value) = self.programs.pwd().value(name) {
+            return value;
         }
         if OF_MAKE.contains(&name) {
             let told = self.inv.var(name).map(told_make).unwrap_or_default();
@@ -417,17 +393,6 @@ impl Keying<'_> {
                 &self.secret,
             ),
         }
-    }
-
-    /// The way from PWD down to the target directory, where it leads there and is what the system
-    /// calls the directory.
-    pub(super) fn way_from_pwd(&self) -> Option<&str> {
-        let is_plain = |pwd: &&OsStr| pwd_is_plain(pwd, &self.inv.cwd);
-        let pwd = self.programs.pwd().filter(is_plain)?;
-        let target = self.roots.root(RootKind::Target)?;
-        let way = target.strip_prefix(pwd).ok()?.to_str()?;
-        // Everything lies below the top.
-        (!way.is_empty() && pwd != "/").then_some(way)
     }
 
     /// A text with placeholders, where that is another. What looks like one already is not taken
@@ -461,7 +426,7 @@ impl Keying<'_> {
     }
 }
 
-fn inode(m: &fs::Metadata) -> (u64, u64) {
+pub(super) fn inode(m: &fs::Metadata) -> (u64, u64) {
     (m.dev(), m.ino())
 }
 

@@ -12,6 +12,7 @@ mod find;
 mod key;
 mod out;
 mod programs;
+mod pwd;
 mod record;
 mod said;
 mod seen;

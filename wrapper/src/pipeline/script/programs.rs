@@ -5,6 +5,7 @@
 //! these, what was looked for and is nowhere, and whether what a variable names is qwrap. Must never happen here: rustup's proxy taken
 //! for the compiler behind it, a compiler that loaded libraries which nobody looked at.
 
+use super::pwd::Pwd;
 use crate::compiler::library_path_leads_elsewhere;
 use crate::compiler::probe::resolve;
 use crate::invocation::Invocation;
@@ -41,9 +42,9 @@ impl<'a> Programs<'a> {
         }
     }
 
-    /// What the script was told of the directory that cargo was started in.
-    pub(super) fn pwd(&self) -> Option<&'a OsStr> {
-        self.inv.var("PWD")
+    /// The directory that cargo was started in.
+    pub(super) const fn pwd(&self) -> Pwd<'a> {
+        Pwd::new(self.inv, self.roots)
     }
 
     /// The names of programs that were to be started and are nowhere, where every other one is the

@@ -1,7 +1,8 @@
 //! Record: from a finished run to an entry, if all of it is known and nothing moved under it.
 
-use super::key::{ALONE, ENVIRONMENT, Extent, Keying, PWD_IS_ABOVE, ROOTS};
+use super::key::{ALONE, ENVIRONMENT, Extent, Keying, ROOTS};
 use super::programs::Programs;
+use super::pwd::{PWD_IS_ABOVE, Pwd};
 use super::said::Declared;
 use super::seen::{Seen, is_git, seen};
 use super::{OUTPUT, Recording, out};
@@ -18,8 +19,8 @@ use crate::pipeline::record::{absent_throughout, undisturbed};
 use crate::pipeline::{Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, temporary};
 use quarry_trust::canon::Canonical;
 use quarry_trust::{Digest, Entry, OutputKind, Verified};
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ pub(super) fn record(
         return Err(Bypass::MessagesTooLarge);
     };
     let programs = || Programs::new(&r.inv, &r.roots, r.wrapper.as_deref());
-    let mut seen = looked_at(pipeline, r, &programs())?;
+    let seen = looked_at(pipeline, r, &programs())?;
     if !r.was_empty {
         return Err(Bypass::ScriptLeftovers);
     }
@@ -51,28 +52,20 @@ pub(super) fn record(
         programs: programs(),
         secret: cache.value_secret(),
     };
-    let above = pwd_above(&keying, r, &mut seen);
     let inputs = Inputs::of(&keying, r, &declared, &seen)?;
 
-    let mut scanner = Scanner::new(&r.roots, &[], false);
-    if let Some(pwd) = above {
-        scanner = scanner.and(pwd);
-    }
-    let (stdout, in_stdout) = said(r, stdout, &scanner, cache)?;
-    let (stderr, in_stderr) = said(r, stderr, &scanner, cache)?;
-    let (packed, in_files) = packed(r, &scanner, cache)?;
-    let bound = in_stdout || in_stderr || in_files;
+    let made = made(r, stdout, stderr, cache)?;
 
     let mut alone = seen.alone;
-    alone.extend(bound.then_some("paths"));
+    alone.extend(made.bound.then_some("paths"));
     alone.extend(inputs.outside(&keying).then_some("outside"));
     let mut read: BTreeSet<String> = seen.variables;
     read.extend(declared.variables);
-    if seen.others {
-        let is_above = above.is_some() && !bound;
+    if seen.others || alone.contains("environment") {
+        let is_above = seen.pwd_is_above && !made.bound && !made.holds_pwd;
         read.insert(if is_above { PWD_IS_ABOVE } else { "PWD" }.to_owned());
     }
-    read.extend(surroundings(r, &alone, bound || inputs.beside));
+    read.extend(surroundings(r, &alone, made.bound || inputs.beside));
     let variables = keying.variables(read.iter().map(String::as_str));
     let variables = variables.ok_or(Bypass::ScriptInput)?;
     let private = !alone.is_empty() || reads_a_secret(&variables);
@@ -88,33 +81,16 @@ pub(super) fn record(
             name: OUTPUT.to_owned(),
             kind: OutputKind::Plain,
             executable: false,
-            staged: packed,
+            staged: made.files,
         }],
-        stdout,
-        stderr,
+        stdout: made.stdout,
+        stderr: made.stderr,
         width: None,
         duration_ms: finished.duration_ms,
         private,
     };
     undisturbed(finished, r.watch)?;
     cache.put(entry).map_err(|_| Bypass::StoreUnavailable)
-}
-
-/// PWD, where programs had it at hand that could do anything with it, and it counts by how far above
-/// the target directory it is: a downloaded package's script asked for nothing there, and can be
-/// run from any checkout.
-fn pwd_above<'k>(keying: &Keying<'k>, r: &Recording, seen: &mut Seen) -> Option<&'k OsStr> {
-    let own = r.roots.root(RootKind::Workspace).is_some();
-    if own || !seen.others || keying.way_from_pwd().is_none() {
-        return None;
-    }
-    let pwd = keying.programs.pwd()?;
-    if seen.reaches_into(Path::new(pwd), &r.roots) {
-        return None;
-    }
-    // That it is there goes without saying.
-    seen.looks.remove(&(PathBuf::from(pwd), Look::Kind));
-    Some(pwd)
 }
 
 /// What else counts of where and how a script ran, as names among the variables.
@@ -143,18 +119,47 @@ fn stage(cache: &dyn Cache, bytes: &[u8]) -> Result<Staged, Bypass> {
     staged.map_err(|_| Bypass::StoreUnavailable)
 }
 
-/// What a script said, with placeholders, and whether a path of this checkout is left in it.
-fn said(
-    r: &Recording,
-    text: &[u8],
-    scanner: &Scanner,
-    cache: &dyn Cache,
-) -> Result<(Staged, bool), Bypass> {
-    let normal = r.roots.normalise(text);
-    if r.roots.localise(&normal) != text {
-        return Err(Bypass::ScriptMessages);
-    }
-    Ok((stage(cache, &normal)?, scanner.found_in(&normal)))
+/// What came out of a run, with placeholders in what it said.
+struct Made {
+    stdout: Staged,
+    stderr: Staged,
+    /// OUT_DIR.
+    files: Staged,
+    /// Whether a path of this checkout stands in any of it.
+    bound: bool,
+    /// Whether PWD does, whole or by its last name alone.
+    holds_pwd: bool,
+}
+
+fn made(r: &Recording, stdout: &[u8], stderr: &[u8], cache: &dyn Cache) -> Result<Made, Bypass> {
+    let scanner = Scanner::new(&r.roots, &[], false);
+    let pwd = Pwd::new(&r.inv, &r.roots);
+    let holds_pwd = |made: &mut dyn Read| {
+        let found = pwd.stands_in(made);
+        found.map_err(|_| Bypass::StoreUnavailable)
+    };
+    let (mut bound, mut told) = (false, false);
+    let mut said = |text: &[u8]| {
+        let normal = r.roots.normalise(text);
+        if r.roots.localise(&normal) != text {
+            return Err(Bypass::ScriptMessages);
+        }
+        bound |= scanner.found_in(&normal);
+        told |= holds_pwd(&mut &*normal)?;
+        stage(cache, &normal)
+    };
+    let (stdout, stderr) = (said(stdout)?, said(stderr)?);
+    let (mut file, in_files) = packed(r, &scanner)?;
+    told |= holds_pwd(&mut file)?;
+    file.rewind().map_err(|_| Bypass::StoreUnavailable)?;
+    let files = cache.stage_file(&file);
+    Ok(Made {
+        stdout,
+        stderr,
+        files: files.map_err(|_| Bypass::StoreUnavailable)?,
+        bound: bound || in_files,
+        holds_pwd: told,
+    })
 }
 
 /// All that the run was seen to do, or could have done unseen.
@@ -198,19 +203,20 @@ fn look_into(pipeline: &Pipeline, r: &Recording, seen: &mut Seen) -> Result<(), 
     if !same {
         return Err(Bypass::ScriptInputChanged);
     }
-    let standard = || pipeline.compilers.standard(&*compiler(pipeline, r)?);
-    match unseen_program(&bytes, &standard) {
-        None => {}
-        Some(Bypass::MacroEnviron) => drop(seen.alone.insert("environment")),
-        Some(Bypass::MacroRawCalls) => drop(seen.alone.insert("unwatched")),
-        Some(Bypass::MacroLibrary) => drop(seen.alone.insert("libraries")),
-        Some(reason) => return Err(reason),
+    let standard = LazyCell::new(|| pipeline.compilers.standard(&*compiler(pipeline, r)?));
+    for reason in unseen_program(&bytes, &|| standard.clone()) {
+        match reason {
+            Bypass::MacroEnviron => drop(seen.alone.insert("environment")),
+            Bypass::MacroRawCalls => seen.unseen("unwatched"),
+            Bypass::MacroLibrary => seen.unseen("libraries"),
+            reason => return Err(reason),
+        }
     }
     Ok(())
 }
 
-/// OUT_DIR as an object, and whether a path of this checkout stands in it.
-fn packed(r: &Recording, scanner: &Scanner, cache: &dyn Cache) -> Result<(Staged, bool), Bypass> {
+/// OUT_DIR in one file, and whether a path of this checkout stands in it.
+fn packed(r: &Recording, scanner: &Scanner) -> Result<(File, bool), Bypass> {
     let above = r.facts.out_dir.parent();
     let at = temporary(above.ok_or(Bypass::OutputDirectory)?, "pack");
     let mut options = File::options();
@@ -220,8 +226,7 @@ fn packed(r: &Recording, scanner: &Scanner, cache: &dyn Cache) -> Result<(Staged
     let _ = fs::remove_file(&at);
     let packed = out::pack(&r.facts.out_dir, &file, scanner)?;
     file.rewind().map_err(|_| Bypass::StoreUnavailable)?;
-    let staged = cache.stage_file(&file);
-    Ok((staged.map_err(|_| Bypass::StoreUnavailable)?, packed.bound))
+    Ok((file, packed.bound))
 }
 
 /// The files of a key, digested, and what was looked at.

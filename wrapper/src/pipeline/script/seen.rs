@@ -5,8 +5,9 @@
 //! observed passed over, a change outside OUT_DIR passed over.
 
 use super::Facts;
-use super::key::{NOWHERE, PWD_IS_PLAIN, pwd_is_plain};
+use super::key::NOWHERE;
 use super::programs::{Programs, WRAPPERS};
+use super::pwd::PWD_IS_PLAIN;
 use crate::action::Look;
 use crate::compiler::Bypass;
 use crate::observer::log::{COMPILER, Kind, LEADS_AWAY, Outcome, PLACED, Record};
@@ -47,6 +48,8 @@ pub(super) struct Seen {
     /// Whether others were among them than compilers and their tools: who has all variables at
     /// hand (a shell, make, env) need not ask for PWD.
     pub others: bool,
+    /// Whether PWD is above the target directory, and nothing was asked for that it could lead to.
+    pub pwd_is_above: bool,
     /// Why nobody else may have the run; empty where all of it was understood.
     pub alone: BTreeSet<&'static str>,
 }
@@ -73,9 +76,7 @@ pub(super) fn seen(
         cargo: roots
             .root(RootKind::Cargo)
             .and_then(|dir| fs::canonicalize(dir).ok()),
-        plain_pwd: known
-            .pwd()
-            .filter(|pwd| pwd_is_plain(pwd, &facts.directory)),
+        plain_pwd: known.pwd().plain(),
         links_away: records
             .iter()
             .any(|r| r.kind == Kind::Raw && r.text == LEADS_AWAY),
@@ -85,6 +86,7 @@ pub(super) fn seen(
         seen: Seen::default(),
     };
     taking.seen.started = programs > 1;
+    taking.seen.pwd_is_above = known.pwd().way().is_some() && !known.pwd().reaches(records);
     match known.understood(records) {
         Some(nowhere) => {
             let nowhere = nowhere.iter().map(|name| format!("{NOWHERE}{name}"));
@@ -124,17 +126,10 @@ pub(super) fn seen(
 }
 
 impl Seen {
-    /// Whether anything was asked of what lies below a directory and below none of these roots,
-    /// or of the directory but whether it is there.
-    pub(super) fn reaches_into(&self, dir: &Path, roots: &Roots) -> bool {
-        let other = |path: &Path| path != dir && path.starts_with(dir);
-        let other = |path: &Path| other(path) && !roots.dirs().any(|root| path.starts_with(root));
-        let mut paths = self.files.iter().chain(&self.absent).chain(&self.sought);
-        let into = |(path, look): &(PathBuf, Look)| {
-            let path = lexical(path);
-            other(&path) || (path == dir && *look != Look::Kind)
-        };
-        paths.any(|path| other(&lexical(path))) || self.looks.iter().any(into)
+    /// The script's own program could do what nobody sees.
+    pub(super) fn unseen(&mut self, why: &'static str) {
+        self.alone.insert(why);
+        self.pwd_is_above = false;
     }
 }
 
@@ -291,7 +286,8 @@ impl Taking<'_> {
     fn path(&mut self, record: &Record<'_>) -> Result<(), Bypass> {
         let path = plain(record.text);
         let is_pwd = record.kind == Kind::Look && self.plain_pwd.is_some_and(|pwd| path == pwd);
-        if is_pwd && self.names_itself(record) {
+        // That the directory is there goes without saying where it holds the target directory.
+        if is_pwd && (self.seen.pwd_is_above || self.names_itself(record)) {
             return Ok(());
         }
         let itself = record.kind == Kind::Tried && path.parent() == self.facts.beside.as_deref();

@@ -16,6 +16,8 @@ pub(super) const DYNAMIC_SYMBOLS: u32 = 11;
 pub(super) const ALLOCATED: u64 = 2;
 pub(super) const CODE: u64 = 4;
 
+/// The longest name, bytes: mangled names of thousands are met.
+const NAME_MAX: usize = 1 << 20;
 const SECTION_HEADER: usize = 64;
 const SYMBOL: usize = 24;
 const RELOCATION: usize = 24;
@@ -37,6 +39,8 @@ pub(super) struct Section<'p> {
     pub flags: u64,
     pub address: u64,
     pub bytes: &'p [u8],
+    /// In memory, bytes.
+    size: u64,
     link: usize,
     /// Of relocations: the section that they change.
     pub info: usize,
@@ -56,6 +60,13 @@ pub(super) struct Relocation {
     pub kind: u64,
     pub symbol: u64,
     pub addend: u64,
+}
+
+impl Section<'_> {
+    /// The address behind it.
+    pub const fn end(&self) -> u64 {
+        self.address.saturating_add(self.size)
+    }
 }
 
 impl<'p> Elf<'p> {
@@ -144,6 +155,7 @@ fn section<'p>(file: &'p [u8], header: &[u8]) -> Option<Section<'p>> {
         flags: u64_at(header, 8)?,
         address: u64_at(header, 16)?,
         bytes,
+        size: u64_at(header, 32)?,
         link: usize::try_from(u32_at(header, 40)?).ok()?,
         info: usize::try_from(u32_at(header, 44)?).ok()?,
     })
@@ -152,6 +164,7 @@ fn section<'p>(file: &'p [u8], header: &[u8]) -> Option<Section<'p>> {
 /// A string of a table, up to its null; the version that follows an `@` stands elsewhere.
 pub(super) fn name_at(names: &[u8], at: u64) -> Option<&[u8]> {
     let rest = names.get(usize::try_from(at).ok()?..)?;
+    let rest = rest.get(..rest.len().min(NAME_MAX))?;
     rest.get(..memchr::memchr(0, rest)?)
 }
 

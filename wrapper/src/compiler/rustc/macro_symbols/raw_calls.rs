@@ -10,9 +10,9 @@
 //!
 //! Formats: Intel's manual, volume 2; Arm's, C6.2.
 
-use super::elf::{CODE, Elf, SYMBOLS, Section};
+use super::elf::{ALLOCATED, CODE, Elf, SYMBOLS, Section};
 use super::unwinding;
-use iced_x86::{Decoder, DecoderOptions, Mnemonic};
+use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind};
 use std::collections::BTreeSet;
 
 const X86_64: u16 = 62;
@@ -22,28 +22,23 @@ const CALLS: [[u8; 2]; 3] = [[0x0f, 0x05], [0x0f, 0x34], [0xcd, 0x80]];
 /// Functions that begin before an address and could hold it: some lie in others.
 const NEAR: usize = 8;
 
-/// Whether system calls are made by this library's or program's own code, or could be.
-pub(super) fn made_by(file: &[u8]) -> bool {
-    let Some(elf) = Elf::of(file) else {
-        return true;
-    };
-    let code = || elf.sections.iter().filter(|s| s.flags & CODE != 0);
+/// Whether system calls are made by this library's or program's own code; `None` where that cannot
+/// be told.
+pub(super) fn made_by(file: &[u8]) -> Option<bool> {
+    let elf = Elf::of(file)?;
+    let mut code = elf.sections.iter().filter(|s| s.flags & CODE != 0);
     match elf.machine {
-        X86_64 => {
-            let suspects: Vec<_> = code().flat_map(|s| suspects(s.address, s.bytes)).collect();
-            !suspects.is_empty() && makes_one(&elf, &suspects).unwrap_or(true)
-        }
+        X86_64 => makes_one(&elf),
         // Instructions are four bytes each.
-        AARCH64 => code().any(|s| s.bytes.chunks_exact(4).any(supervisor_call)),
-        _ => true,
+        AARCH64 => Some(code.any(|s| s.bytes.chunks_exact(4).any(supervisor_call))),
+        _ => None,
     }
 }
 
-/// Addresses where the bytes of a system call stand.
-fn suspects(address: u64, bytes: &[u8]) -> impl Iterator<Item = u64> {
-    CALLS.iter().flat_map(move |call| {
-        memchr::memmem::find_iter(bytes, call).map(move |at| address.wrapping_add(at as u64))
-    })
+/// Whether the bytes of a system call stand in these, and where.
+fn suspects(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let all = CALLS.iter();
+    all.flat_map(move |call| memchr::memmem::find_iter(bytes, call))
 }
 
 /// `svc`, with any number.
@@ -51,46 +46,60 @@ fn supervisor_call(instruction: &[u8]) -> bool {
     matches!(*instruction, [a, _, c, 0xd4] if a & 0x1f == 1 && c & 0xe0 == 0)
 }
 
-/// Whether one of these addresses is a system call's; `None` where this cannot be told.
-fn makes_one(elf: &Elf<'_>, suspects: &[u64]) -> Option<bool> {
+/// A function, or what lies between two, as the C library's code does that is linked into
+/// everything.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Piece {
+    start: u64,
+    end: u64,
+    between: bool,
+}
+
+fn makes_one(elf: &Elf<'_>) -> Option<bool> {
     let functions = functions(elf)?;
-    let mut around = BTreeSet::new();
-    for suspect in suspects {
-        around.insert(holding(elf, &functions, *suspect)?);
-    }
-    // Functions lie side by side; where they do not, the same code could be meant over and over.
-    let all: usize = elf.sections.iter().map(|s| s.bytes.len()).sum();
-    let decoded: u64 = around.iter().map(|(start, end)| end - start).sum();
-    if decoded > 2 * all as u64 {
-        return None;
-    }
-    for (start, end) in around {
-        if calls(elf, start, end)? {
-            return Some(true);
+    let mut left = 2 * elf
+        .sections
+        .iter()
+        .map(|s| s.bytes.len() as u64)
+        .sum::<u64>();
+    for part in elf.sections.iter().filter(|s| s.flags & CODE != 0) {
+        let mut around = BTreeSet::new();
+        for suspect in suspects(part.bytes) {
+            let address = part.address.checked_add(suspect as u64)?;
+            around.insert(holding(part, &functions, address)?);
+        }
+        for piece in around {
+            // Functions lie side by side; where they do not, the same code could be meant over
+            // and over.
+            left = left.checked_sub(piece.end - piece.start)?;
+            if calls(elf, part, piece)? {
+                return Some(true);
+            }
         }
     }
     Some(false)
 }
 
-/// The function that holds an address; or what lies there between functions, as the C library's
-/// code does that is linked into everything.
-fn holding(elf: &Elf<'_>, functions: &[(u64, u64)], address: u64) -> Option<(u64, u64)> {
+/// The function that holds an address, or the gap that does.
+fn holding(part: &Section<'_>, functions: &[(u64, u64)], address: u64) -> Option<Piece> {
     let until = functions.partition_point(|(start, _)| *start <= address);
     let near = functions.get(until.saturating_sub(NEAR)..until)?;
-    if let Some(holds) = near.iter().rfind(|(_, end)| *end > address) {
-        return Some(*holds);
+    if let Some((start, end)) = near.iter().rfind(|(_, end)| *end > address) {
+        let (start, end, between) = (*start, *end, false);
+        return Some(Piece {
+            start,
+            end,
+            between,
+        });
     }
-    let part = elf.sections.iter().filter(|s| s.flags & CODE != 0);
-    let ends = |s: &Section<'_>| s.address.saturating_add(s.bytes.len() as u64);
-    let part = part
-        .into_iter()
-        .find(|s| s.address <= address && address < ends(s))?;
     let before = near.iter().map(|(_, end)| *end).max();
     let behind = functions.get(until).map(|(start, _)| *start);
-    Some((
-        before.unwrap_or(0).max(part.address),
-        behind.unwrap_or(u64::MAX).min(ends(part)),
-    ))
+    let end = part.address.checked_add(part.bytes.len() as u64)?;
+    Some(Piece {
+        start: before.unwrap_or(0).max(part.address),
+        end: behind.unwrap_or(u64::MAX).min(end),
+        between: true,
+    })
 }
 
 /// Where all functions begin and end that the file tells of, by its symbols or to those who
@@ -110,24 +119,50 @@ fn functions(elf: &Elf<'_>) -> Option<Vec<(u64, u64)>> {
     Some(found)
 }
 
-/// Whether a function makes a system call; `None` where it is not understood.
-fn calls(elf: &Elf<'_>, start: u64, end: u64) -> Option<bool> {
-    let bytes = elf.sections.iter().find_map(|s| {
-        let at = usize::try_from(start.checked_sub(s.address)?).ok()?;
-        let size = usize::try_from(end - start).ok()?;
-        let code = s.flags & CODE != 0;
-        s.bytes.get(at..at.checked_add(size)?).filter(|_| code)
-    })?;
-    let mut decoder = Decoder::with_ip(64, bytes, start, DecoderOptions::NONE);
+/// Whether a piece of code makes a system call; `None` where it is not understood: it jumps between
+/// what was taken for instructions, or lies in no function and holds such bytes otherwise than as
+/// the way to something in this file. There may be data in it.
+fn calls(elf: &Elf<'_>, part: &Section<'_>, piece: Piece) -> Option<bool> {
+    let at = usize::try_from(piece.start.checked_sub(part.address)?).ok()?;
+    let size = usize::try_from(piece.end - piece.start).ok()?;
+    let bytes = part.bytes.get(at..at.checked_add(size)?)?;
+    let mut decoder = Decoder::with_ip(64, bytes, piece.start, DecoderOptions::NONE);
+    let (mut begun, mut targets) = (Vec::new(), Vec::new());
     while decoder.can_decode() {
+        let from = decoder.position();
         let instruction = decoder.decode();
         match instruction.mnemonic() {
             Mnemonic::INVALID => return None,
             Mnemonic::Syscall | Mnemonic::Sysenter | Mnemonic::Int => return Some(true),
             _ => {}
         }
+        begun.push(instruction.ip());
+        let jumps =
+            instruction.op_count() == 1 && matches!(instruction.op0_kind(), OpKind::NearBranch64);
+        let target = instruction.near_branch_target();
+        if jumps && (piece.start..piece.end).contains(&target) {
+            targets.push(target);
+        }
+        let suspect = suspects(bytes.get(from..decoder.position())?)
+            .next()
+            .is_some();
+        if suspect && piece.between {
+            let leads_to = match jumps {
+                true => target,
+                false if instruction.is_ip_rel_memory_operand() => {
+                    instruction.ip_rel_memory_address()
+                }
+                false => return None,
+            };
+            let holds = |s: &Section<'_>| s.address <= leads_to && leads_to < s.end();
+            elf.sections
+                .iter()
+                .find(|s| s.flags & ALLOCATED != 0 && holds(s))?;
+        }
     }
-    Some(false)
+    // Ascending, since they were decoded one after the other.
+    let known = |target: &u64| begun.binary_search(target).is_ok();
+    targets.iter().all(known).then_some(false)
 }
 
 #[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
