@@ -1,7 +1,7 @@
 //! Whether code makes system calls by itself, past the C library and whoever watches that.
 //!
-//! Enters: the bytes of a library or a program. Leaves: yes, where an instruction in it is one, and
-//! where this cannot be told. std leaves all system calls to the C library; rustix, by default,
+//! Enters: the bytes of a library or a program. Leaves: yes, where an instruction in it is one; no;
+//! or that this cannot be told. std leaves all system calls to the C library; rustix, by default,
 //! and hand-written assembly do not. Names and messages say less: they can be stripped away.
 //! Must never happen here: an instruction in code that the file tells of passed over.
 //!
@@ -35,7 +35,7 @@ pub(super) fn made_by(file: &[u8]) -> Option<bool> {
     }
 }
 
-/// Whether the bytes of a system call stand in these, and where.
+/// Where the bytes of a system call stand in these.
 fn suspects(bytes: &[u8]) -> impl Iterator<Item = usize> {
     let all = CALLS.iter();
     all.flat_map(move |call| memchr::memmem::find_iter(bytes, call))

@@ -5,7 +5,8 @@
 use super::elf::Elf;
 use gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection};
 
-/// Where the functions of a library or a program begin and end, as addresses; `None` where this is not understood.
+/// Where the functions of a library or a program begin and end, as addresses; `None` where this is
+/// not understood.
 pub(super) fn functions(elf: &Elf<'_>) -> Option<Vec<(u64, u64)>> {
     let named = |s: &&super::elf::Section<'_>| elf.name(s) == Some(b".eh_frame");
     let section = elf.sections.iter().find(named)?;
