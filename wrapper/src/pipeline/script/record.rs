@@ -54,14 +54,15 @@ pub(super) fn record(
     };
     let inputs = Inputs::of(&keying, r, &declared, &seen)?;
 
-    let made = made(r, stdout, stderr, cache)?;
+    let had_pwd = seen.others || seen.alone.contains("environment");
+    let made = made(r, [stdout, stderr], had_pwd && seen.pwd_is_above, cache)?;
 
     let mut alone = seen.alone;
     alone.extend(made.bound.then_some("paths"));
     alone.extend(inputs.outside(&keying).then_some("outside"));
     let mut read: BTreeSet<String> = seen.variables;
     read.extend(declared.variables);
-    if seen.others || alone.contains("environment") {
+    if had_pwd {
         let is_above = seen.pwd_is_above && !made.bound && !made.holds_pwd;
         read.insert(if is_above { PWD_IS_ABOVE } else { "PWD" }.to_owned());
     }
@@ -127,16 +128,22 @@ struct Made {
     files: Staged,
     /// Whether a path of this checkout stands in any of it.
     bound: bool,
-    /// Whether PWD does, whole or by its last name alone.
+    /// Whether PWD does, whole or by its last name alone, where that was asked.
     holds_pwd: bool,
 }
 
-fn made(r: &Recording, stdout: &[u8], stderr: &[u8], cache: &dyn Cache) -> Result<Made, Bypass> {
+fn made(
+    r: &Recording,
+    [stdout, stderr]: [&[u8]; 2],
+    asks_for_pwd: bool,
+    cache: &dyn Cache,
+) -> Result<Made, Bypass> {
     let scanner = Scanner::new(&r.roots, &[], false);
     let pwd = Pwd::new(&r.inv, &r.roots);
     let holds_pwd = |made: &mut dyn Read| {
-        let found = pwd.stands_in(made);
-        found.map_err(|_| Bypass::StoreUnavailable)
+        let found = asks_for_pwd.then(|| pwd.stands_in(made)).transpose();
+        let found = found.map_err(|_| Bypass::StoreUnavailable)?;
+        Ok(found == Some(true))
     };
     let (mut bound, mut told) = (false, false);
     let mut said = |text: &[u8]| {
