@@ -1,6 +1,7 @@
 //! What makes a hit right, tried case by case with real cargo and rustc.
 
 mod another_name;
+mod asking_cargo;
 mod asking_scripts;
 mod blocks;
 mod bound_scripts;

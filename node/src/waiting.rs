@@ -4,8 +4,7 @@
 //! them, so that a wait costs nothing while it is short. Must never happen here: a wait for who
 //! does not read, a frame in the middle of an answer.
 
-use quarry_trust::Digest;
-use quarry_wrapper::child::Child;
+use quarry_wrapper::child::{Child, Said};
 use quarry_wrapper::ipc::frame;
 use quarry_wrapper::ipc::protocol::{FromNode, ToNode, WORKING_EVERY};
 use std::collections::HashMap;
@@ -133,9 +132,9 @@ impl Place<'_> {
         self.queued.store(queued, Ordering::Relaxed);
     }
 
-    /// Has it run a program, and gives the digest of what that said; `None` where that cannot be
+    /// Has it run a program, and gives what that said; `None` where that cannot be
     /// had. Blocks while the program runs, [`ASKED_MOST`] at the most.
-    pub fn ask(&self, child: &Child) -> Option<Digest> {
+    pub fn ask(&self, child: &Child) -> Option<Said> {
         let frame = frame::encode(&FromNode::Ask(Box::new(child.clone()))).ok()?;
         if frame.len() > ASK_MAX || self.mute.load(Ordering::Relaxed) {
             return None;
@@ -160,7 +159,7 @@ impl Place<'_> {
             }
         };
         match frame::read(&mut answers) {
-            Ok(ToNode::Said(said)) => said.map(Digest::from_bytes),
+            Ok(ToNode::Said(said)) => said,
             _ => {
                 // What it might say later would be taken for the answer to something else.
                 self.mute.store(true, Ordering::Relaxed);

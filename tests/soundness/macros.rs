@@ -365,7 +365,7 @@ fn a_macro_without_its_symbols_is_looked_into_by_its_code() {
 }
 
 /// A checkout whose library only hands on what a downloaded one asks.
-fn downloading<'d>(dev: &'d Dev, name: &str, expression: &str) -> Place<'d> {
+pub fn downloading<'d>(dev: &'d Dev, name: &str, expression: &str) -> Place<'d> {
     let home = dev.path(format!("{name}/cargo"));
     let packages = home.join("registry/src/index-1");
     let one = |manifest: String| manifest.replace("0.1.0", "1.0.0");

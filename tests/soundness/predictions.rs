@@ -8,8 +8,9 @@ use quarry_trust::{
     ActionKey, BuilderKey, Digest, Entry, LookupKey, ObjectRef, Output, OutputName, Scope, Verified,
 };
 use quarry_wrapper::action::{Description, FileInput, Prediction};
+use quarry_wrapper::child::Said;
 use quarry_wrapper::invocation::Invocation;
-use quarry_wrapper::ipc::protocol::Finished;
+use quarry_wrapper::ipc::protocol::{Ended, Finished};
 use quarry_wrapper::pipeline::recheck::Rechecked;
 use quarry_wrapper::pipeline::{
     Begin, Cache, Caller, Candidate, Object, Pipeline, Recorded, Staged, Tier, UnsignedEntry,
@@ -38,7 +39,7 @@ pub struct Peer {
     pub own: Mutex<bool>,
     /// Programs that were to be run, and what each of them says.
     pub asked: Mutex<usize>,
-    pub says: Digest,
+    pub says: Said,
 }
 
 impl Peer {
@@ -52,7 +53,10 @@ impl Peer {
             revoked: Mutex::default(),
             own: Mutex::default(),
             asked: Mutex::default(),
-            says: Digest::of(b"v1"),
+            says: Said {
+                ended: Ended::Code(0),
+                heard: [b"v1".to_vec(), Vec::new()],
+            },
         }
     }
 
@@ -196,6 +200,11 @@ impl Cache for Peer {
     }
 }
 
+fn rustc_says(args: &[&str]) -> String {
+    let asked = Command::new("rustc").args(args).output();
+    String::from_utf8(asked.unwrap().stdout).unwrap()
+}
+
 /// A checkout, and a compile of its library as cargo would ask for it.
 pub struct Bench {
     dir: TempDir,
@@ -222,6 +231,11 @@ impl Bench {
         Box::leak(self.dir.path().join("ws").into_boxed_path())
     }
 
+    /// The toolchain's own cargo.
+    pub fn cargo(&self) -> String {
+        format!("{}/bin/cargo", rustc_says(&["--print=sysroot"]).trim())
+    }
+
     fn invocation(&self) -> Invocation {
         let words = "rustc --crate-name l --edition=2021 l.rs --error-format=json \
              --json=diagnostic-rendered-ansi,artifacts,future-incompat --crate-type lib \
@@ -237,9 +251,10 @@ impl Bench {
             OsString::from("CARGO_HOME"),
             self.dir.path().join("cargo").into(),
         );
+        let cargo = (OsString::from("CARGO"), self.cargo().into());
         Invocation {
             argv,
-            env: env.chain([home]).collect(),
+            env: env.chain([home, cargo]).collect(),
             cwd: self.ws().to_owned(),
             started: Vec::new(),
         }
@@ -260,7 +275,7 @@ impl Bench {
             no_stdin: false,
             ask: &|_| {
                 *self.peer.asked.lock().unwrap() += 1;
-                Some(self.peer.says)
+                Some(self.peer.says.clone())
             },
         };
         self.pipeline.begin(&self.invocation(), &caller, &self.peer)
@@ -557,23 +572,14 @@ fn the_native_cpu_stands_in_the_key_by_its_features() {
     let mut bench = Bench::new(WORDS);
     bench.more = vec!["-Ctarget-cpu=native"];
     bench.compiled();
-    let asked = Command::new("rustc")
-        .args(["--print=cfg", "-Ctarget-cpu=native"])
-        .output()
-        .unwrap();
-    let cfg = String::from_utf8(asked.stdout).unwrap();
-    let features: Vec<&str> = cfg
-        .lines()
-        .filter(|l| l.starts_with("target_feature"))
-        .collect();
+    let cfg = rustc_says(&["--print=cfg", "-Ctarget-cpu=native"]);
+    let features = cfg.lines().filter(|l| l.starts_with("target_feature"));
+    let features: Vec<&str> = features.collect();
     assert!(!features.is_empty());
     let (_, description, _) = bench.peer.taken();
     let args = &description.known.args;
-    let told: Vec<_> = args
-        .iter()
-        .filter(|a| a.starts_with(b"target-cpu=native:"))
-        .collect();
-    let told = String::from_utf8_lossy(told[0]);
+    let told = args.iter().find(|a| a.starts_with(b"target-cpu=native:"));
+    let told = String::from_utf8_lossy(told.unwrap());
     for feature in features {
         assert!(told.contains(feature), "{feature} is not in {told}");
     }

@@ -438,7 +438,7 @@ fn nothing_is_run_that_this_node_did_not_sign() {
     let ran = |word| Ran {
         child: child(word),
         how: Use::Literal,
-        said: bench.peer.says,
+        said: bench.peer.says.digest(),
         placeless: true,
     };
     let described = Description {
@@ -501,7 +501,7 @@ fn comparing_runs_nothing_that_this_node_did_not_sign() {
         ran: vec![Ran {
             child,
             how: Use::Literal,
-            said: bench.peer.says,
+            said: bench.peer.says.digest(),
             placeless: true,
         }],
         ..truth.clone()

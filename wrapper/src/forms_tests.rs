@@ -5,7 +5,7 @@ use crate::action::{
     Description, ExternInput, FileInput, Known, Look, Looked, Observer, Prediction, Ran, Sight,
     Use, Value, Variable,
 };
-use crate::child::Child;
+use crate::child::{Child, Said};
 use crate::fuzzing::place;
 use crate::ipc::frame::{self, HEADER_LEN};
 use crate::ipc::protocol::{
@@ -255,6 +255,13 @@ fn surroundings() -> impl Strategy<Value = Surroundings> {
     })
 }
 
+fn ended() -> impl Strategy<Value = Ended> {
+    prop_oneof![
+        any::<i32>().prop_map(Ended::Code),
+        any::<i32>().prop_map(Ended::Signal)
+    ]
+}
+
 fn to_node() -> impl Strategy<Value = ToNode> {
     let ids = any::<[u64; 4]>();
     let file = |device, inode| FileId { device, inode };
@@ -295,7 +302,8 @@ fn to_node() -> impl Strategy<Value = ToNode> {
             })
         },
     );
-    let said = any::<Option<[u8; 32]>>().prop_map(ToNode::Said);
+    let said = (ended(), [texts(), texts()]).prop_map(|(ended, heard)| Said { ended, heard });
+    let said = option::of(said).prop_map(ToNode::Said);
     prop_oneof![compile, finished, said, texts().prop_map(ToNode::Control)]
 }
 
@@ -312,10 +320,6 @@ fn from_node() -> impl Strategy<Value = FromNode> {
     });
     let replay =
         (texts(), texts()).prop_map(|(stdout, stderr)| FromNode::Replay(Replay { stdout, stderr }));
-    let ended = prop_oneof![
-        any::<i32>().prop_map(Ended::Code),
-        any::<i32>().prop_map(Ended::Signal)
-    ];
     prop_oneof![
         Just(FromNode::Working),
         Just(FromNode::Descriptors),
@@ -325,7 +329,7 @@ fn from_node() -> impl Strategy<Value = FromNode> {
         children().prop_map(|child| FromNode::Ask(Box::new(child))),
         replay,
         plan,
-        ended.prop_map(FromNode::Compiled),
+        ended().prop_map(FromNode::Compiled),
         texts().prop_map(FromNode::Control),
     ]
 }

@@ -167,10 +167,7 @@ fn ask(wanted: &Wanted) -> Asked {
             }
             // As the compile would: in our directory and environment.
             Ok(FromNode::Ask(child)) => {
-                if client
-                    .send(&ToNode::Said(child.ask().map(|said| *said.as_bytes())))
-                    .is_err()
-                {
+                if client.send(&ToNode::Said(child.ask())).is_err() {
                     return Asked::Nobody;
                 }
                 deadline = Instant::now() + ANSWER_WITHIN;

@@ -404,7 +404,7 @@ impl Worker {
         match recorded {
             Recorded::Stored(entry, prediction) => {
                 if let Some(rechecker) = &self.rechecker {
-                    rechecker.stored(&inv, &entry, prediction);
+                    rechecker.stored(&inv, &entry, scope, prediction);
                 }
                 let placed = placed::of(How::Compiled, &entry, unit, &asked.out_dir);
                 self.cache.note(placed);

@@ -12,7 +12,7 @@ use super::believing::Believing;
 use super::cache::NodeCache;
 use crate::service::counters::Counters;
 use crate::team::Team;
-use quarry_trust::{Entry, Verified};
+use quarry_trust::{Entry, Scope, Verified};
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::pipeline::Pipeline;
 use quarry_wrapper::pipeline::loosen;
@@ -39,7 +39,8 @@ pub const WHOLE: u64 = 10_000;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Recheck,
-    Loosen,
+    /// For those for whom the first compile was, whether or not its entry is shared.
+    Loosen(Scope),
 }
 
 /// An entry to look at.
@@ -122,10 +123,16 @@ impl Rechecker {
 
     /// An entry was stored: where only its directories' names bind it to its checkout, it is
     /// compiled again under others.
-    pub fn stored(&self, inv: &Arc<Invocation>, entry: &Verified<Entry>, prediction: Vec<u8>) {
+    pub fn stored(
+        &self,
+        inv: &Arc<Invocation>,
+        entry: &Verified<Entry>,
+        scope: Scope,
+        prediction: Vec<u8>,
+    ) {
         if loosen::is_bound(&prediction) {
             self.take(Second {
-                purpose: Purpose::Loosen,
+                purpose: Purpose::Loosen(scope),
                 inv: inv.clone(),
                 entry: entry.clone(),
                 prediction,
@@ -134,7 +141,7 @@ impl Rechecker {
     }
 
     fn take(&self, second: Second) {
-        let loosens = second.purpose == Purpose::Loosen;
+        let loosens = matches!(second.purpose, Purpose::Loosen(_));
         if loosens {
             self.waiting.change(|n| *n += 1);
         }
@@ -191,7 +198,7 @@ fn work(parts: &Parts, queue: &Receiver<Second>, waiting: &Waiting) {
                 parts.scratch.display()
             ),
         }
-        if second.purpose == Purpose::Loosen {
+        if matches!(second.purpose, Purpose::Loosen(_)) {
             waiting.change(|n| *n -= 1);
         }
     }
@@ -201,7 +208,11 @@ fn compile(parts: &Parts, second: &Second, scratch: &Path) {
     let Second { inv, entry, .. } = second;
     let prediction = second.prediction.as_slice();
     let pipeline = &parts.pipeline;
-    let cache = &Believing::storing(parts.cache.clone(), parts.team.again(entry));
+    let scope = match second.purpose {
+        Purpose::Recheck => parts.team.again(entry),
+        Purpose::Loosen(scope) => scope,
+    };
+    let cache = &Believing::storing(parts.cache.clone(), scope);
     match second.purpose {
         Purpose::Recheck => {
             // What is ours already needs no second word of ours.
@@ -210,7 +221,7 @@ fn compile(parts: &Parts, second: &Second, scratch: &Path) {
             let found = pipeline.recheck(inv, stored, scratch, WITHIN, cache);
             told(parts, entry, &found);
         }
-        Purpose::Loosen => {
+        Purpose::Loosen(_) => {
             let stored = (&**entry, prediction);
             let found = pipeline.loosen(inv, stored, scratch, WITHIN, cache);
             tracing::info!(

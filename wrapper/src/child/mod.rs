@@ -1,7 +1,7 @@
 //! A program that a macro started: run beside a witness while a compile is observed, and run again
 //! where a lookup wants to know whether it would still say the same.
 //!
-//! Enters: what was to be run; the environment and directory of a compile. Leaves: a digest of all
+//! Enters: what was to be run; the environment and directory of a compile. Leaves: all
 //! that the program said and how it ended; from a witness, the program's own streams and end, and a
 //! report for the node. Must never happen here: a program that runs otherwise than its macro wanted
 //! it to, a report of one whose caller could have told it, or heard from it, more than a report
@@ -56,32 +56,46 @@ pub struct Report {
     pub child: Child,
     /// Digest of the environment that it had.
     pub env: [u8; 32],
+    /// What came of it.
+    pub said: Said,
+}
+
+/// All that a program said, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Said {
     /// How it ended.
     pub ended: Ended,
     /// All that was heard of its stdout, and of its stderr.
     pub heard: [Vec<u8>; 2],
 }
 
-impl Report {
-    /// A digest of what the program said and how it ended.
+impl Said {
+    /// A digest of all of it.
     #[must_use]
-    pub fn said(&self) -> Digest {
-        said(self.ended, &self.heard)
+    pub fn digest(&self) -> Digest {
+        let (by, number) = match self.ended {
+            Ended::Code(code) => (0_u8, code),
+            Ended::Signal(signal) => (1, signal),
+        };
+        let [stdout, stderr] = &self.heard;
+        let mut all = Hasher::new();
+        all.update(&[by]);
+        all.update(&number.to_le_bytes());
+        all.update(&(stdout.len() as u64).to_le_bytes());
+        all.update(stdout);
+        all.update(stderr);
+        all.finish()
     }
-}
 
-fn said(ended: Ended, [stdout, stderr]: &[Vec<u8>; 2]) -> Digest {
-    let (by, number) = match ended {
-        Ended::Code(code) => (0_u8, code),
-        Ended::Signal(signal) => (1, signal),
-    };
-    let mut all = Hasher::new();
-    all.update(&[by]);
-    all.update(&number.to_le_bytes());
-    all.update(&(stdout.len() as u64).to_le_bytes());
-    all.update(stdout);
-    all.update(stderr);
-    all.finish()
+    /// The same with each of its texts as `rewritten`, where both can be.
+    #[must_use]
+    pub fn map(&self, rewritten: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Option<Self> {
+        let [stdout, stderr] = &self.heard;
+        Some(Self {
+            ended: self.ended,
+            heard: [rewritten(stdout)?, rewritten(stderr)?],
+        })
+    }
 }
 
 /// A digest of an environment, but for a jobserver's variables.
@@ -138,13 +152,13 @@ impl Child {
     /// Runs it in this process's own directory and environment, as the compile would have. `None`
     /// where it could not be run, said too much or took longer than [`ASKED_WITHIN`].
     #[must_use]
-    pub fn ask(&self) -> Option<Digest> {
+    pub fn ask(&self) -> Option<Said> {
         self.answer(&mut self.command())
     }
 
     /// The same in a compile's directory and environment.
     #[must_use]
-    pub fn ask_for(&self, inv: &Invocation) -> Option<Digest> {
+    pub fn ask_for(&self, inv: &Invocation) -> Option<Said> {
         let mut command = self.command();
         command.current_dir(&inv.cwd).env_clear();
         command.envs(inv.env.iter().map(|(name, value)| (name, value)));
@@ -157,7 +171,7 @@ impl Child {
     }
 
     #[cfg(target_os = "linux")]
-    fn answer(&self, command: &mut Command) -> Option<Digest> {
+    fn answer(&self, command: &mut Command) -> Option<Said> {
         let [out, err] = self.hears.map(|heard| match heard {
             true => Stdio::piped(),
             false => Stdio::null(),
@@ -170,11 +184,14 @@ impl Child {
         let mut child = crate::run::dies_with_us(command).spawn().ok()?;
         let until = Instant::now() + ASKED_WITHIN;
         let heard = streams::hear(&mut child, [None, None], Some(until)).ok()?;
-        Some(said(heard.ended, &heard.said?))
+        Some(Said {
+            ended: heard.ended,
+            heard: heard.said?,
+        })
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn answer(&self, _: &mut Command) -> Option<Digest> {
+    fn answer(&self, _: &mut Command) -> Option<Said> {
         None
     }
 }

@@ -4,7 +4,7 @@
 //! Leaves: the program's streams and end, as its own; a report, where all that it was told and all
 //! that it said is in there. Must never happen here: anything of ours in what the macro hears.
 
-use super::{Child, Report, environment, streams};
+use super::{Child, Report, Said, environment, streams};
 use crate::ipc::frame;
 use crate::surroundings;
 use rustix::fs::{FileType, fstat};
@@ -55,8 +55,10 @@ fn beside(mut child: Child, report: &OsStr) -> io::Result<ExitStatus> {
         let whole = Report {
             child,
             env: *environment(&env).as_bytes(),
-            ended: heard.ended,
-            heard: said,
+            said: Said {
+                ended: heard.ended,
+                heard: said,
+            },
         };
         // Without a report the compile is not kept; with somebody else's it must not be.
         if leave(report, &whole).is_err() {

@@ -10,7 +10,7 @@
 //! hangs, whoever reads from the other end of a pipe among them waits too.
 //! The command line's requests are opaque here.
 
-use crate::child::Child;
+use crate::child::{Child, Said};
 use bincode::{Decode, Encode};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// Version of this protocol. It stands in every frame's header, so that a node and a wrapper of
 /// different ages notice before they decode.
-pub const PROTOCOL: u16 = 8;
+pub const PROTOCOL: u16 = 9;
 
 /// How often a node that looks says that it is alive.
 pub const WORKING_EVERY: Duration = Duration::from_secs(1);
@@ -136,8 +136,8 @@ pub enum ToNode {
     Finished(Finished),
     /// A request of the command line, opaque here.
     Control(Vec<u8>),
-    /// What [`FromNode::Ask`] asked for: digest of what the program said, where it could be run.
-    Said(Option<[u8; 32]>),
+    /// What [`FromNode::Ask`] asked for: what the program said, where it could be run.
+    Said(Option<Said>),
 }
 
 /// From the node.

@@ -391,9 +391,9 @@ impl Trip<'_> {
             return self.without_programs(prediction, tier);
         }
         let described = self.as_it_was(prediction, tier)?;
-        let asked = tier == Tier::Local
-            && ran::may_be_asked(entry, prediction, self.cache)
-            && self.asking.say_the_same(&prediction.ran, self.roots);
+        let may = ran::may_ask_anybody(&prediction.ran, self.inv, self.roots)
+            || (tier == Tier::Local && ran::may_be_asked(entry, prediction, self.cache));
+        let asked = may && self.asking.say_the_same(&prediction.ran);
         // One of them may have changed what was digested, as it would have before the compile read.
         (asked && self.again()?.as_it_was(prediction, tier)? == described).then_some(described)
     }

@@ -34,6 +34,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -43,6 +44,8 @@ const DIRECTORY: &str = "CARGO_MANIFEST_DIR";
 const MANIFEST: &str = "CARGO_MANIFEST_PATH";
 /// The same of what a build script made.
 const MADE: &str = "OUT_DIR";
+/// The same of cargo itself, which lies with the compiler.
+const CARGO: &str = "CARGO";
 /// Where the outputs of such a compile go, below its private directory.
 const OUTPUTS: &str = "out";
 /// Files that are copied, and their bytes: a site with its pictures.
@@ -70,7 +73,7 @@ pub fn is_bound(prediction: &[u8]) -> bool {
         return false;
     };
     let literal = |name: &str| literal(&prediction, name);
-    let bound = [DIRECTORY, MANIFEST, WORKING_DIRECTORY, MADE];
+    let bound = [DIRECTORY, MANIFEST, WORKING_DIRECTORY, MADE, CARGO];
     bound.into_iter().any(literal)
 }
 
@@ -102,15 +105,18 @@ impl Pipeline {
         let Some(moved) = Moved::new(inv, &roots, &bound, scratch) else {
             return Loosened::Unknown("the directories cannot be copied");
         };
-        let Some(programs) = moved.programs(&bound, &roots) else {
-            return Loosened::Unknown("a program that a macro started names another place");
-        };
         let argv = moved.argv(&unit, unit.run_argv(inv, &roots), scratch);
-        if let Err(found) =
-            self.compiled_alike(&moved, &argv, &programs, (entry, cache), scratch, within)
-        {
-            return found;
-        }
+        let compile = Elsewhere {
+            moved: &moved,
+            roots: &roots,
+            argv: &argv,
+            scratch,
+            within,
+        };
+        let said = match self.compiled_alike(&compile, &bound.ran, entry, cache) {
+            Ok(said) => said,
+            Err(found) => return found,
+        };
         let mut seen = HashMap::new();
         let Ok(base) = self.base(inv, &unit, &roots, &compiler, &mut seen) else {
             return Loosened::Unknown("an input is gone");
@@ -125,30 +131,39 @@ impl Pipeline {
             roots: &roots,
             base: &base,
             cache,
-            asking: Asking::nobody(),
+            asking: Asking::nobody(&roots),
         };
         let now = trip.as_it_was(&bound, Tier::Local);
         if now.map(|d| d.action().0) != Some(entry.action) {
             return Loosened::Unknown("an input changed meanwhile");
         }
-        let loose = without_the_name(bound, &trip);
+        let loose = without_the_name(bound, &said, &trip);
         let Some(described) = trip.as_it_was(&loose, Tier::Local) else {
             return Loosened::Unknown("an input changed meanwhile");
         };
         stored(entry, &described, &loose, cache)
     }
 
-    /// Compiles with the package in another directory; an error where the bytes differ, or where
-    /// that cannot be told.
+    /// Compiles with the package in another directory: what the programs that macros started said
+    /// there, with placeholders. An error where the bytes differ, or where that cannot be told.
     fn compiled_alike(
         &self,
-        moved: &Moved,
-        argv: &[OsString],
-        programs: &[(Child, Digest)],
-        (entry, cache): (&Entry, &dyn Cache),
-        scratch: &Path,
-        within: Duration,
-    ) -> Result<(), Loosened> {
+        compile: &Elsewhere<'_>,
+        ran: &[Ran],
+        entry: &Entry,
+        cache: &dyn Cache,
+    ) -> Result<Vec<Digest>, Loosened> {
+        let Elsewhere {
+            moved,
+            roots,
+            scratch,
+            ..
+        } = compile;
+        let Some(programs) = moved.programs(ran, roots) else {
+            return Err(Loosened::Unknown(
+                "a program that a macro started names another place",
+            ));
+        };
         if moved.stands_in(entry, cache) {
             return Err(Loosened::Unknown("an output holds the path"));
         }
@@ -157,8 +172,9 @@ impl Pipeline {
             return Err(Loosened::Unknown("the directory cannot be written to"));
         }
         let mut inv = moved.inv.clone();
-        let first = moved.moves.first();
-        let observed = first.and_then(|m| self.observing.begin_moved(&m.copy, &m.from));
+        let copied = moved.moves.iter().find(|m| m.copy.is_dir());
+        let copied = copied.map(|m| (m.copy.as_path(), m.from.as_path()));
+        let observed = self.observing.begin_moved(copied);
         let (log, env) = observed.unzip();
         // Who commits meanwhile shall find no lock.
         let quiet = (b"GIT_OPTIONAL_LOCKS".to_vec(), b"0".to_vec());
@@ -167,27 +183,42 @@ impl Pipeline {
         inv.env
             .extend(env.map(|(n, v)| (OsString::from_vec(n), OsString::from_vec(v))));
         let watch = Watch::begin();
-        match run(&inv, argv, within, (Stdio::null(), Stdio::null())) {
+        let quietly = (Stdio::null(), Stdio::null());
+        match run(&inv, compile.argv, compile.within, quietly) {
             Ok(Some(status)) if status.success() => {}
             Ok(_) => return Err(Loosened::Unknown("the compile failed or took too long")),
             Err(_) => return Err(Loosened::Unknown("the compiler could not be run")),
         }
-        let same = || log.is_some_and(|log| ran::are_the_same(&log, &inv.cwd, programs));
-        if !programs.is_empty() && !same() {
+        let back = |text: &[u8]| moved.back(text, roots);
+        let said = || ran::told_the_same(&log?, &inv.cwd, &programs, roots, back);
+        let said = match programs.is_empty() {
+            true => Some(Vec::new()),
+            false => said(),
+        };
+        let Some(said) = said else {
             return Err(Loosened::Unknown(
                 "other programs are started, or they say something else",
             ));
-        }
+        };
         let found = compare(entry, &outputs, self.digests.as_ref(), cache);
         if watch.stopped() {
             return Err(Loosened::Unknown(STOPPED));
         }
         match found {
-            Rechecked::Same | Rechecked::Agreed => Ok(()),
+            Rechecked::Same | Rechecked::Agreed => Ok(said),
             Rechecked::Differs(output) => Err(Loosened::Differs(output)),
             Rechecked::Unknown(why) => Err(Loosened::Unknown(why)),
         }
     }
+}
+
+/// A compile with directories under other names.
+struct Elsewhere<'a> {
+    moved: &'a Moved,
+    roots: &'a Roots,
+    argv: &'a [OsString],
+    scratch: &'a Path,
+    within: Duration,
 }
 
 /// Stores the second entry.
@@ -239,17 +270,19 @@ fn looks_beside(prediction: &Prediction, roots: &Roots) -> bool {
 }
 
 /// The prediction under which the directories count as placeholders, and the working directory not
-/// at all.
-fn without_the_name(mut prediction: Prediction, trip: &Trip<'_>) -> Prediction {
+/// at all; `said` is what the programs that macros started say, with placeholders.
+fn without_the_name(mut prediction: Prediction, said: &[Digest], trip: &Trip<'_>) -> Prediction {
     prediction.variables.retain(|(n, _)| n != WORKING_DIRECTORY);
     for (name, how) in &mut prediction.variables {
-        if [DIRECTORY, MANIFEST, MADE].contains(&name.as_str()) {
+        if [DIRECTORY, MANIFEST, MADE, CARGO].contains(&name.as_str()) {
             *how = Use::Symbolic;
         }
     }
     if !prediction.ran.is_empty() {
-        let named = prediction.ran.iter();
-        prediction.ran = named.map(|one| ran::symbolic(one, trip.roots)).collect();
+        let named = prediction.ran.iter().zip(said);
+        prediction.ran = named
+            .map(|(one, said)| ran::symbolic(one, *said, trip.roots))
+            .collect();
         let rest = trip.without_programs(&prediction, Tier::Local);
         prediction.rest = rest.map(|described| described.rest());
     }
@@ -304,6 +337,11 @@ impl Move {
         })
     }
 
+    /// What the original is called, and the copy.
+    fn names(&self) -> [&[u8]; 2] {
+        [&self.from, &self.copy].map(|path| path.as_os_str().as_bytes())
+    }
+
     /// What a path below the original is called here: without a slash at the end, as cargo names
     /// a directory.
     fn moved(&self, path: &Path) -> Option<PathBuf> {
@@ -339,6 +377,16 @@ impl Moved {
             copy_tree(&from, &made.copy, None, &mut left).ok()?;
             all.set(&[MADE], &made)?;
             all.moves.push(made);
+        }
+        let cargo = inv.var(CARGO).map(PathBuf::from);
+        let cargo = cargo.filter(|path| literal(bound, CARGO) && roots.name(path).is_rooted());
+        if let Some(from) = cargo {
+            let dir = scratch.join("another cargo");
+            fs::create_dir(&dir).ok()?;
+            let named = Move::new(&from, dir.join("c"), roots)?;
+            symlink(&from, &named.copy).ok()?;
+            all.set(&[CARGO], &named)?;
+            all.moves.push(named);
         }
         Some(all)
     }
@@ -387,15 +435,14 @@ impl Moved {
         argv
     }
 
-    /// The programs that macros ran as they are to run here, and what they are to say; `None`
-    /// where more of the checkout than what was moved stands in their words, or any in what they
-    /// said.
-    fn programs(&self, bound: &Prediction, roots: &Roots) -> Option<Vec<(Child, Digest)>> {
+    /// The programs that macros ran as they are to run here, and what they said; `None` where more
+    /// of the checkout than what was moved stands in their words.
+    fn programs(&self, ran: &[Ran], roots: &Roots) -> Option<Vec<(Child, Digest)>> {
         let moved = |one: &Ran| {
             let child = ran::all(&one.child, |text| self.word(text, roots))?;
-            one.placeless.then_some((child, one.said))
+            Some((child, one.said))
         };
-        bound.ran.iter().map(moved).collect()
+        ran.iter().map(moved).collect()
     }
 
     /// A word with the copy's name in place of the original's, where a placeholder will stand for
@@ -406,12 +453,21 @@ impl Moved {
             return Some(named);
         }
         self.moves.iter().find_map(|moving| {
-            let [from, copy] = [&moving.from, &moving.copy].map(|p| p.as_os_str().as_bytes());
-            let rest = text.strip_prefix(from)?;
-            let whole = rest.is_empty() || rest.starts_with(b"/");
-            let stands = named == [roots.normalise(from).as_slice(), rest].concat();
-            let back = roots.localise(&named) == text && roots.normalise(rest) == rest;
-            (whole && stands && back).then(|| [copy, rest].concat())
+            let [from, copy] = moving.names();
+            let stands = replaced(text, from, &roots.normalise(from))? == named;
+            let back = roots.localise(&named) == text;
+            replaced(text, from, copy).filter(|_| stands && back)
+        })
+    }
+
+    /// What was said here as it would have been said there, where nothing of the checkout stands in
+    /// it but what was moved.
+    fn back(&self, text: &[u8], roots: &Roots) -> Option<Vec<u8>> {
+        let plain = roots.normalise(text) == text;
+        let all = plain.then(|| text.to_owned());
+        self.moves.iter().fold(all, |text, moving| {
+            let [from, copy] = moving.names();
+            replaced(&text?, copy, from)
         })
     }
 
@@ -431,6 +487,24 @@ impl Moved {
             memchr::memmem::find(&bytes, m.from.as_os_str().as_bytes()).is_some()
         })
     }
+}
+
+/// A text with another name of a directory wherever that stands in it; `None` where it goes on behind
+/// the name as a name does.
+fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
+    let mut all = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = memchr::memmem::find(rest, from) {
+        let (before, behind) = (&rest[..at], &rest[at + from.len()..]);
+        if !matches!(behind.first(), None | Some(b'/' | b'\n')) {
+            return None;
+        }
+        all.extend_from_slice(before);
+        all.extend_from_slice(to);
+        rest = behind;
+    }
+    all.extend_from_slice(rest);
+    Some(all)
 }
 
 /// What the remaps make of a directory; `None` where they leave it as it is.

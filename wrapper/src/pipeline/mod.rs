@@ -28,7 +28,7 @@ pub mod script;
 mod there;
 
 use crate::action::{Description, Known, Prediction};
-use crate::child::Child;
+use crate::child::{Child, Said};
 use crate::compiler::linker::Linkers;
 use crate::compiler::probe::{Compiler, Compilers, ProbeError};
 use crate::compiler::rustc::args::{Unit, UnitKind};
@@ -40,7 +40,7 @@ use crate::observer::{Log, Observer};
 use crate::paths::Roots;
 use crate::stopped::Watch;
 use places::{Behind, Places};
-use quarry_trust::{Digest, Entry, PeerId, Verified};
+use quarry_trust::{Entry, PeerId, Verified};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
@@ -62,7 +62,7 @@ pub fn stays_here(description: &Description) -> bool {
         && description.known.observer == crate::action::Observer::None;
     unobserved
         || reads_a_secret(&description.variables)
-        || !description.ran.is_empty()
+        || !description.ran.iter().all(ran::is_of_cargo)
         || script::kept_alone(description).next().is_some()
 }
 
@@ -82,8 +82,8 @@ pub struct Caller<'a> {
     pub wrapper: Option<&'a Path>,
     /// Whether its stdin is known to be empty.
     pub no_stdin: bool,
-    /// Has it run a program as its compile would, and gives the digest of what that said.
-    pub ask: &'a dyn Fn(&Child) -> Option<Digest>,
+    /// Has it run a program as its compile would, and gives what that said.
+    pub ask: &'a dyn Fn(&Child) -> Option<Said>,
 }
 
 /// What is shared by all trips of a process.
@@ -327,7 +327,7 @@ impl Pipeline {
             roots: &roots,
             base: &base,
             cache,
-            asking: ran::Asking::new(caller.ask),
+            asking: ran::Asking::new(caller.ask, &roots),
         };
         let launcher = self.launcher(inv, &unit, &compiler.host, caller);
         let mark = self.alike.mark();

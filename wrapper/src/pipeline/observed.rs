@@ -93,10 +93,10 @@ impl Observing {
     }
 
     /// The same for a compile of a copy: macros are told when the originals came to be.
-    pub(super) fn begin_moved(&self, copy: &Path, from: &Path) -> Option<(Log, Environment)> {
+    pub(super) fn begin_moved(&self, copied: Option<(&Path, &Path)>) -> Option<(Log, Environment)> {
         let witness = self.last_witness().clone();
         let (log, mut env) = self.begin(witness.as_deref())?;
-        env.push(Observer::originals(copy, from));
+        env.extend(copied.map(|(copy, from)| Observer::originals(copy, from)));
         Some((log, env))
     }
 

@@ -5,12 +5,14 @@
 //! only where the compile would: everything else that was read is as it was, and so is what was
 //! said by those before it. What it does besides, it does as it would have.
 //!
-//! Enters: reports of witnesses, predictions of this node's own. Leaves: what belongs into the key;
-//! later, whether all of them say the same. Must never happen here: a program run that a peer named.
+//! Enters: reports of witnesses, predictions of this node's own; of others', questions to cargo
+//! itself. Leaves: what belongs into the key; later, whether all of them say the same. Must never
+//! happen here: a program run that a peer named.
 
 use super::{Bypass, Recording, restore};
 use crate::action::{Description, MAX_RAN, Prediction, Ran, Use};
-use crate::child::{Child, Report, environment};
+use crate::child::{Child, Report, Said, environment};
+use crate::invocation::Invocation;
 use crate::observer::Log;
 use crate::observer::log::{self, Kind};
 use crate::paths::Roots;
@@ -24,24 +26,41 @@ use std::path::Path;
 /// A description that is read to see which programs stand in it.
 const DESCRIPTION_MAX: u64 = 64 << 20;
 
-/// Who runs a program as a compile would: it gives the digest of what that said.
-pub(super) type Ask<'a> = &'a dyn Fn(&Child) -> Option<Digest>;
+/// How macros ask cargo for the manifest of a workspace, up to the name of a package's own: cargo
+/// reads manifests and its configuration to say so, starts nothing and writes nothing.
+const LOCATE: [&[u8]; 3] = [b"locate-project", b"--workspace", b"--message-format=plain"];
+const OF_MANIFEST: &[u8] = b"--manifest-path=";
+const MANIFEST: &str = "Cargo.toml";
+/// Questions to cargo that stand in one prediction of a peer's.
+const OF_CARGO_MAX: usize = 16;
+
+/// Who runs a program as a compile would: it gives what that said.
+pub(super) type Ask<'a> = &'a dyn Fn(&Child) -> Option<Said>;
 
 /// What programs say, each asked once in one look.
 pub(super) struct Asking<'a> {
     ask: Ask<'a>,
-    said: RefCell<HashMap<Child, Option<Digest>>>,
+    roots: &'a Roots,
+    said: RefCell<HashMap<Child, Option<Told>>>,
+}
+
+/// What a program said, as it stands in keys.
+#[derive(Clone, Copy)]
+struct Told {
+    literal: Digest,
+    /// With placeholders, where they stand for just that.
+    symbolic: Option<Digest>,
 }
 
 impl<'a> Asking<'a> {
-    pub fn new(ask: Ask<'a>) -> Self {
+    pub fn new(ask: Ask<'a>, roots: &'a Roots) -> Self {
         let said = RefCell::default();
-        Self { ask, said }
+        Self { ask, roots, said }
     }
 
     /// Nobody is asked, and nobody answers.
-    pub fn nobody() -> Self {
-        Self::new(&|_| None)
+    pub fn nobody(roots: &'a Roots) -> Self {
+        Self::new(&|_| None, roots)
     }
 
     /// From now on everything is asked anew.
@@ -50,26 +69,30 @@ impl<'a> Asking<'a> {
     }
 
     /// Whether all of them say what they said: asked in turn, up to the first that does not.
-    pub fn say_the_same(&self, ran: &[Ran], roots: &Roots) -> bool {
-        ran.iter().all(|one| {
-            let child = match one.how {
-                Use::Literal => one.child.clone(),
-                Use::Symbolic => each(&one.child, |text| roots.localise(text)),
-            };
-            self.said(child) == Some(one.said)
+    pub fn say_the_same(&self, ran: &[Ran]) -> bool {
+        ran.iter().all(|one| match one.how {
+            Use::Literal => self
+                .said(one.child.clone())
+                .is_some_and(|told| told.literal == one.said),
+            Use::Symbolic => self
+                .said(each(&one.child, |text| self.roots.localise(text)))
+                .is_some_and(|told| told.symbolic == Some(one.said)),
         })
     }
 
-    fn said(&self, child: Child) -> Option<Digest> {
+    fn said(&self, child: Child) -> Option<Told> {
         if let Some(known) = self.said.borrow().get(&child) {
             return *known;
         }
         if self.said.borrow().len() >= MAX_RAN {
             return None;
         }
-        let said = (self.ask)(&child);
-        self.said.borrow_mut().insert(child, said);
-        said
+        let told = (self.ask)(&child).map(|said| Told {
+            literal: said.digest(),
+            symbolic: with_placeholders(&said, self.roots).map(|named| named.digest()),
+        });
+        self.said.borrow_mut().insert(child, told);
+        told
     }
 }
 
@@ -87,6 +110,45 @@ pub(super) fn may_be_asked(
             .is_some_and(|d| d.ran == prediction.ran && Some(d.rest()) == prediction.rest)
 }
 
+/// Whether this is a question to cargo itself that means the same in every checkout: where the
+/// workspace of a package is. Whoever would compile asks it just so.
+pub(super) fn is_of_cargo(one: &Ran) -> bool {
+    let in_place = |text: &[u8]| text.starts_with(b"/quarry/");
+    let manifest = manifest(&one.child);
+    one.how == Use::Symbolic && in_place(&one.child.program) && manifest.is_some_and(in_place)
+}
+
+/// The manifest whose workspace cargo is asked for; `None` where it is asked something else, or
+/// somebody else is.
+fn manifest(child: &Child) -> Option<&[u8]> {
+    let [name, words @ .., last] = child.argv.as_slice() else {
+        return None;
+    };
+    let asked = *name == child.program && words.iter().eq(LOCATE.iter()) && child.dir.is_none();
+    last.strip_prefix(OF_MANIFEST).filter(|_| asked)
+}
+
+/// Whether all of these are questions to the very cargo that started this compile, about packages
+/// of this checkout or unpacked ones: then it does not matter who named them.
+pub(super) fn may_ask_anybody(ran: &[Ran], inv: &Invocation, roots: &Roots) -> bool {
+    let cargo = inv.var("CARGO").map(OsStrExt::as_bytes);
+    let may = |one: &Ran| {
+        let own = cargo == Some(roots.localise(&one.child.program).as_slice());
+        let named = manifest(&one.child).and_then(|name| str::from_utf8(name).ok());
+        let path = named.and_then(|name| roots.locate_shared(name));
+        own && is_of_cargo(one) && path.is_some_and(|path| path.ends_with(MANIFEST))
+    };
+    ran.len() <= OF_CARGO_MAX && ran.iter().all(may)
+}
+
+/// With placeholders, where those stand for just what was said.
+fn with_placeholders(said: &Said, roots: &Roots) -> Option<Said> {
+    said.map(|text| {
+        let named = roots.normalise(text);
+        (roots.localise(&named) == text).then_some(named)
+    })
+}
+
 /// What the programs with these reports were and said.
 ///
 /// # Errors
@@ -97,9 +159,9 @@ pub(super) fn recorded(r: &Recording, reports: &BTreeSet<String>) -> Result<Vec<
         let report: Report = log.report(number).ok()?;
         // Else somebody between qwrap and the macro changed it, and would again.
         let same = report.env == *environment(&r.inv.env).as_bytes();
-        let said = report.said();
+        let said = report.said.digest();
         let plain = |text: &Vec<u8>| r.roots.normalise(text) == *text;
-        let placeless = report.heard.iter().all(plain);
+        let placeless = report.said.heard.iter().all(plain);
         let child = here(report.child, &r.inv.cwd);
         // What is over a bound of the stored form is not kept.
         let fits = Child::from_canon(&child.to_canon()).is_ok();
@@ -122,31 +184,39 @@ fn here(mut child: Child, cwd: &Path) -> Child {
 }
 
 /// Whether a compile in this directory started these very programs and no others, and was told the
-/// same by them.
-pub(super) fn are_the_same(log: &Log, cwd: &Path, expected: &[(Child, Digest)]) -> bool {
-    let numbers = || {
-        let bytes = log.read().ok()?;
-        let records = log::parse(&bytes)?;
-        let started = records.iter().filter(|r| r.kind == Kind::Spawn);
-        let numbers = started.map(|r| r.text.to_str().filter(|n| !n.is_empty()));
-        numbers
-            .map(|n| n.map(str::to_owned))
-            .collect::<Option<BTreeSet<_>>>()
-    };
-    let told = |number: &String| {
+/// same by them, but for the place: what each said, with placeholders. `back` gives what the first
+/// compile would have been told there.
+pub(super) fn told_the_same(
+    log: &Log,
+    cwd: &Path,
+    expected: &[(Child, Digest)],
+    roots: &Roots,
+    back: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) -> Option<Vec<Digest>> {
+    let bytes = log.read().ok()?;
+    let records = log::parse(&bytes)?;
+    let started = records.iter().filter(|r| r.kind == Kind::Spawn);
+    let numbers = started.map(|r| r.text.to_str().filter(|n| !n.is_empty()));
+    let numbers: BTreeSet<_> = numbers.collect::<Option<_>>()?;
+    if numbers.len() != expected.len() {
+        return None;
+    }
+    let told = |(number, (child, said)): (&str, &(Child, Digest))| {
         let report = log.report(number).ok()?;
-        let said = report.said();
-        Some((here(report.child, cwd), said))
+        let first = report.said.map(&back)?;
+        let same = here(report.child, cwd) == *child && first.digest() == *said;
+        let named = with_placeholders(&first, roots).filter(|_| same)?;
+        Some(named.digest())
     };
-    let all: Option<Vec<_>> = numbers().and_then(|all| all.iter().map(told).collect());
-    all.is_some_and(|all| all == expected)
+    numbers.into_iter().zip(expected).map(told).collect()
 }
 
-/// The same with placeholders.
-pub(super) fn symbolic(ran: &Ran, roots: &Roots) -> Ran {
+/// The same with placeholders, in what it was asked with and in what it said.
+pub(super) fn symbolic(ran: &Ran, said: Digest, roots: &Roots) -> Ran {
     Ran {
         child: each(&ran.child, |text| roots.normalise(text)),
         how: Use::Symbolic,
+        said,
         ..ran.clone()
     }
 }

@@ -90,7 +90,7 @@ impl Pipeline {
             roots: &roots,
             base: &base,
             cache,
-            asking: Asking::new(&ask),
+            asking: Asking::new(&ask, &roots),
         };
         let described =
             read_prediction(prediction).and_then(|p| trip.describe(&p, Tier::Local, entry));
