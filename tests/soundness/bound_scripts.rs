@@ -50,20 +50,42 @@ fn what_a_script_finds_above_the_workspace_is_its_checkouts_own() {
 #[test]
 fn what_a_script_tried_and_could_not_do_is_no_reason_to_leave_it_out() {
     let alice = Dev::new("alice");
-    for (tried, made) in [
-        ("fs::create_dir(\"data\")", "data"),
-        ("std::os::unix::fs::symlink(\"src\", \"data\")", "data"),
+    for (tried, hows) in [
+        // Where there is something to be seen, one was told just that.
+        ("fs::create_dir(\"data\")", ["1 miss", "1 hit"]),
+        (
+            "std::os::unix::fs::symlink(\"src\", \"data\")",
+            ["1 script-writes"; 2],
+        ),
     ] {
         let main = format!("{DECLARED} let _ = {tried}; note(\"tried\");");
         let way = tried.len().to_string();
         let one = place(&alice, &format!("{way}/one"), &main, &[("data/file", "")]);
-        for _ in 0..2 {
-            assert_eq!(fresh(&one).0, "1 script-writes", "{tried}");
+        for how in hows {
+            assert_eq!(fresh(&one).0, how, "{tried}");
         }
         let other = place(&alice, &format!("{way}/other"), &main, &[]);
         assert_eq!(fresh(&other).0, "1 script-writes", "{tried}");
-        assert!(other.l(made).exists());
+        assert!(other.l("data").exists());
     }
+}
+
+/// As makefiles do: every directory on the way is made anew, and most of them are there.
+#[test]
+fn who_makes_all_directories_down_to_its_own_is_kept() {
+    let alice = Dev::new("alice");
+    let main = format!(
+        "{DECLARED} let to = out().join(\"lib/deep\"); \
+         for program in [\"mkdir\", \"install\"] {{ \
+             let way = if program == \"mkdir\" {{ \"-p\" }} else {{ \"-d\" }}; \
+             let made = std::process::Command::new(program).arg(way).arg(&to).status(); \
+             assert!(made.unwrap().success()); }} \
+         assert!(fs::metadata(\"/\").unwrap().is_dir()); note(\"made\");"
+    );
+    let one = place(&alice, "one", &main, &[]);
+    let first = how("1 miss", fresh(&one));
+    assert_eq!(how("1 hit", fresh(&one)), first);
+    one.nothing_left();
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! argument is lost (see [`watched`]), a call that is not passed on.
 
 use super::{
-    __errno_location, ACTIVE, AT_FDCWD, EINVAL, Kind, O_CREAT, O_TRUNC, O_WRONLY_RDWR, Outcome,
+    __errno_location, ACTIVE, AT_FDCWD, EEXIST, EINVAL, Kind, O_CREAT, O_TRUNC, O_WRONLY_RDWR, Outcome,
     RUN, TEXT_MAX, absolute, foreign, missing, note, note_path, originals, real, run, say,
 };
 use core::arch::naked_asm;
@@ -225,6 +225,24 @@ fn on_write_at(a: [usize; 5], answer: usize, caller: usize) {
     note_path(Kind::Write, negative(answer), caller, fd(a[0]), a[1]);
 }
 
+fn on_mkdir(a: [usize; 5], answer: usize, caller: usize) {
+    made(answer, caller, AT_FDCWD, a[0]);
+}
+
+fn on_mkdirat(a: [usize; 5], answer: usize, caller: usize) {
+    made(answer, caller, fd(a[0]), a[1]);
+}
+
+/// Where something is already, nothing is made: one learns that it is there, as if one had looked.
+fn made(answer: usize, caller: usize, dir: c_int, path: usize) {
+    // SAFETY: this thread's errno.
+    let is_there = negative(answer) && unsafe { *__errno_location() } == EEXIST;
+    match is_there {
+        true => note_path(Kind::Look, false, caller, dir, path),
+        false => note_path(Kind::Write, negative(answer), caller, dir, path),
+    }
+}
+
 /// Both names change.
 fn on_rename(a: [usize; 5], answer: usize, caller: usize) {
     note_path(Kind::Write, negative(answer), caller, AT_FDCWD, a[0]);
@@ -429,7 +447,7 @@ watched! {
     secure_getenv, secure_getenv_real, secure_getenv_entry => on_getenv;
     creat, creat_real, creat_entry => on_write;
     creat64, creat64_real, creat64_entry => on_write;
-    mkdir, mkdir_real, mkdir_entry => on_write;
+    mkdir, mkdir_real, mkdir_entry => on_mkdir;
     rmdir, rmdir_real, rmdir_entry => on_write;
     unlink, unlink_real, unlink_entry => on_write;
     remove, remove_real, remove_entry => on_write;
@@ -482,7 +500,7 @@ watched! {
     lsetxattr, lsetxattr_real, lsetxattr_entry => on_write;
     removexattr, removexattr_real, removexattr_entry => on_write;
     lremovexattr, lremovexattr_real, lremovexattr_entry => on_write;
-    mkdirat, mkdirat_real, mkdirat_entry => on_write_at;
+    mkdirat, mkdirat_real, mkdirat_entry => on_mkdirat;
     unlinkat, unlinkat_real, unlinkat_entry => on_write_at;
     renameat, renameat_real, renameat_entry => on_rename_at;
     renameat2, renameat2_real, renameat2_entry => on_rename_at;

@@ -41,6 +41,7 @@ const AT_FDCWD: c_int = -100;
 const ENOENT: c_int = 2;
 const ENOTDIR: c_int = 20;
 const EINVAL: c_int = 22;
+const EEXIST: c_int = 17;
 const ENOSYS: c_int = 38;
 const O_WRONLY_RDWR: usize = 3;
 const O_CREAT: usize = 0o100;

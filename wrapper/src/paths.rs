@@ -526,6 +526,7 @@ fn well_formed(named: &str) -> bool {
     named.len() <= MAX_NAME
         && !named.contains('\0')
         && named.strip_prefix('/').is_some_and(|rest| {
-            rest.split('/').all(|c| !c.is_empty() && c != ".") && contained(rest)
+            let plain = rest.split('/').all(|c| !c.is_empty() && c != ".");
+            rest.is_empty() || (plain && contained(rest))
         })
 }

@@ -84,13 +84,13 @@ fn names_lead_back_and_never_out() {
         "/etc/hosts",
         "/quarry/ws/x",
         "/rustc/1/x",
+        "/",
     ] {
         let name = text(&roots, path);
         assert_eq!(roots.locate(&name), Some(path.into()), "{name}");
     }
     for bad in [
         "",
-        "/",
         "x",
         "./x",
         "/quarry",
