@@ -366,6 +366,11 @@ fn a_macro_without_its_symbols_is_looked_into_by_its_code() {
 
 /// A checkout whose library only hands on what a downloaded one asks.
 pub fn downloading<'d>(dev: &'d Dev, name: &str, expression: &str) -> Place<'d> {
+    let library = "pub fn told() -> &'static str { mac::tell!() }";
+    downloading_all(dev, name, &telling(expression), library)
+}
+
+fn downloading_all<'d>(dev: &'d Dev, name: &str, macros: &str, library: &str) -> Place<'d> {
     let home = dev.path(format!("{name}/cargo"));
     let packages = home.join("registry/src/index-1");
     let one = |manifest: String| manifest.replace("0.1.0", "1.0.0");
@@ -375,16 +380,14 @@ pub fn downloading<'d>(dev: &'d Dev, name: &str, expression: &str) -> Place<'d> 
         &[
             ("mac/.cargo-checksum.json", sum),
             ("mac/Cargo.toml", &one(macro_package("mac", ""))),
-            ("mac/src/lib.rs", &telling(expression)),
+            ("mac/src/lib.rs", macros),
             ("w/.cargo-checksum.json", sum),
             (
                 "w/Cargo.toml",
                 &one(package("w", "[dependencies]\nmac = \"1\"")),
             ),
-            (
-                "w/src/lib.rs",
-                "pub fn told() -> &'static str { mac::tell!() }",
-            ),
+            ("w/src/lib.rs", library),
+            ("w/src/word.txt", "w"),
         ],
     );
     let config = format!(
@@ -413,6 +416,27 @@ fn what_was_downloaded_and_names_its_directory_is_compiled_once() {
     let there = downloading(&alice, "quite/another/place", names);
     assert_eq!(there.fresh(), led("false", "2 hit"));
     there.nothing_left();
+}
+
+/// As a parser's grammar is read; rustc notes the links of the documentation in an order that hangs
+/// on how many texts it met before.
+#[test]
+fn what_was_downloaded_and_includes_by_a_whole_path_is_compiled_once() {
+    let alice = Dev::new("alice");
+    let macros = "#[proc_macro] pub fn tell(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n\
+         let at = std::env::var(\"CARGO_MANIFEST_DIR\").unwrap() + \"/src/word.txt\"; \
+         format!(\"include_str!({at:?})\").parse().unwrap() }";
+    let names = ["one", "two", "three", "four", "five", "six", "seven"];
+    let links = names.map(|n| format!("//! [{n}](http://{n}.example/{n})\n//!\n"));
+    let library = format!(
+        "{}//!\npub fn told() -> &'static str {{ mac::tell!() }}",
+        links.concat()
+    );
+    let here = downloading_all(&alice, "here", macros, &library);
+    assert_eq!(here.fresh(), led("w", "2 miss"));
+    alice.flush();
+    let there = downloading_all(&alice, "quite/another/place", macros, &library);
+    assert_eq!(there.fresh(), led("w", "2 hit"));
 }
 
 #[test]

@@ -425,9 +425,15 @@ impl Moved {
         Some(())
     }
 
-    /// The command, with its outputs below `scratch`.
+    /// The command, with its outputs below `scratch`, and the root file of the copy where the whole
+    /// path was given: in which order rustc writes some things hangs on how many different texts it
+    /// meets.
     fn argv(&self, unit: &Unit, argv: Vec<OsString>, scratch: &Path) -> Vec<OsString> {
         let mut argv = elsewhere(argv, &scratch.join(OUTPUTS));
+        if let Some(copy) = self.moves.iter().find_map(|m| m.moved(&unit.source)) {
+            let source = argv.iter_mut().filter(|a| **a == unit.source);
+            source.for_each(|argument| *argument = copy.clone().into());
+        }
         let at = 1 + usize::from(unit.clippy.is_some());
         for moving in &self.moves {
             argv.insert(at, moving.remap.clone());
