@@ -119,7 +119,7 @@ fn a_newer_version_makes_an_idle_node_give_way_and_the_build_starts_the_next() {
     let dev = Dev::new("alice");
     dev.start();
     let pid = dev.pid();
-    say(&dev, &header(9, 0));
+    say(&dev, &header(PROTOCOL + 1, 0));
     let socket = dev.home().join("node.sock");
     wait_for("the node to give way", || (!socket.exists()).then_some(()));
     let checkout = dev.path("checkout");

@@ -6,7 +6,7 @@ use super::predictions::{Bench, WORDS};
 use crate::harness::{Dev, team, wait_keys};
 use quarry_trust::canon::Canonical;
 use quarry_trust::{Digest, ObjectRef};
-use quarry_wrapper::action::{Description, Ran, Use};
+use quarry_wrapper::action::{Description, Ran, Use, Value, Variable};
 use quarry_wrapper::child::Child;
 use quarry_wrapper::pipeline::{Cache, Tier};
 use std::fs;
@@ -37,6 +37,22 @@ fn what_cargo_says_of_a_downloaded_package_is_asked_for_in_each_place() {
     fs::write(above, "[workspace]\nmembers = [\"index-1/w\"]\n").unwrap();
     let told = other.fresh();
     assert_eq!(told, led("false true", "2 miss"), "it says something else");
+}
+
+/// A macro that finds out where cargo really lies, by whatever name, may tell it.
+#[test]
+fn who_resolves_cargos_own_path_is_not_shared() {
+    let alice = Dev::new("alice");
+    let resolves = "{ let own = fs::canonicalize(env::var(\"CARGO\").unwrap()).unwrap(); \
+        let own = own.as_os_str().as_encoded_bytes(); \
+        own.iter().fold(7_u64, |sum, byte| sum.wrapping_mul(31) + u64::from(*byte)) }";
+    let here = downloading(&alice, "here", resolves);
+    let (said, how) = here.fresh();
+    assert_eq!(how, "2 miss");
+    alice.flush();
+    let log = fs::read_to_string(alice.home().join("node.log")).unwrap();
+    assert!(log.contains("crate_name=\"w\" found=Differs"), "{log}");
+    assert_eq!(here.fresh(), (said, "2 hit".into()));
 }
 
 /// What cargo itself says a teammate asks his own cargo, whoever compiled.
@@ -89,8 +105,19 @@ fn is_asked(bench: &Bench, child: Child, how: Use, times: usize) -> bool {
         said: bench.peer.says.digest(),
         placeless: true,
     };
-    let ran = vec![ran; times];
-    let described = Description { ran, ..described };
+    let mut variables = described.variables;
+    for (name, value) in [("CARGO", CARGO), ("CARGO_MANIFEST_DIR", "/quarry/ws")] {
+        variables.push(Variable {
+            name: name.to_owned(),
+            value: Value::Symbolic(value.to_owned()),
+        });
+    }
+    variables.sort_by(|a, b| a.name.cmp(&b.name));
+    let described = Description {
+        ran: vec![ran; times],
+        variables,
+        ..described
+    };
     let (action, bytes) = described.action();
     bench.peer.stage_bytes(&bytes).unwrap();
     entry.action = action;
@@ -108,12 +135,10 @@ fn is_asked(bench: &Bench, child: Child, how: Use, times: usize) -> bool {
 }
 
 /// A teammate may name nothing but one question, to the very cargo that started this compile, about
-/// a package of this checkout.
+/// the package that it is of.
 #[test]
-fn of_what_a_teammate_names_only_cargo_is_asked_and_only_of_packages_here() {
-    let mut files = WORDS.to_vec();
-    files.push(("Cargo.toml", "[package]\nname = \"l\"\n"));
-    let bench = Bench::new(&files);
+fn of_what_a_teammate_names_only_cargo_is_asked_and_only_of_this_package() {
+    let bench = Bench::new(WORDS);
     bench.compiled();
     let right = || child(CARGO, &WORDS_TO_IT);
     assert!(is_asked(&bench, right(), Use::Symbolic, 1));
@@ -140,7 +165,10 @@ fn of_what_a_teammate_names_only_cargo_is_asked_and_only_of_packages_here() {
         (2, "--offline"),
         (3, "--message-format=json"),
         (4, "/quarry/ws/Cargo.toml"),
+        (4, own),
         (4, &format!("{own}/l.rs")),
+        (4, &format!("{own}/other/Cargo.toml")),
+        (4, &format!("{own}//Cargo.toml")),
         (4, &format!("{own}/../Cargo.toml")),
         (4, "--manifest-path=/etc/Cargo.toml"),
         (4, "--config=/quarry/ws/Cargo.toml"),

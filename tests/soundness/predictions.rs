@@ -252,9 +252,10 @@ impl Bench {
             self.dir.path().join("cargo").into(),
         );
         let cargo = (OsString::from("CARGO"), self.cargo().into());
+        let package = (OsString::from("CARGO_MANIFEST_DIR"), self.ws().into());
         Invocation {
             argv,
-            env: env.chain([home, cargo]).collect(),
+            env: env.chain([home, cargo, package]).collect(),
             cwd: self.ws().to_owned(),
             started: Vec::new(),
         }

@@ -540,12 +540,12 @@ fn before_listed(program: usize, caller: usize) {
 }
 
 /// What a process does to itself alone: locks, its own number, randomness, fences, yielding,
-/// signals to its own threads, the clock; and to its children: a descriptor by which it waits for
-/// one or sends it a signal, as crates that start compilers side by side do.
+/// signals to its own threads, the clock; and a descriptor by which it waits for a process, as
+/// crates do that start compilers side by side.
 #[cfg(target_arch = "x86_64")]
-const OWN_CALLS: &[usize] = &[24, 39, 186, 202, 228, 230, 234, 318, 324, 334, 424, 434, 449];
+const OWN_CALLS: &[usize] = &[24, 39, 186, 202, 228, 230, 234, 318, 324, 334, 434, 449];
 #[cfg(target_arch = "aarch64")]
-const OWN_CALLS: &[usize] = &[98, 113, 115, 124, 131, 172, 178, 278, 283, 293, 424, 434, 449];
+const OWN_CALLS: &[usize] = &[98, 113, 115, 124, 131, 172, 178, 278, 283, 293, 434, 449];
 
 fn before_syscall(number: usize, caller: usize) {
     if !OWN_CALLS.contains(&number) && foreign(caller) {

@@ -391,7 +391,7 @@ impl Trip<'_> {
             return self.without_programs(prediction, tier);
         }
         let described = self.as_it_was(prediction, tier)?;
-        let may = ran::may_ask_anybody(&prediction.ran, self.inv, self.roots)
+        let may = ran::anybody_may_ask(&described, self.inv, self.roots)
             || (tier == Tier::Local && ran::may_be_asked(entry, prediction, self.cache));
         let asked = may && self.asking.say_the_same(&prediction.ran);
         // One of them may have changed what was digested, as it would have before the compile read.

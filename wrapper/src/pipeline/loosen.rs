@@ -12,10 +12,12 @@
 //! directory. Leaves: a second entry, or why there is none. Nothing else is written outside that
 //! directory. Must never happen here: a second entry for bytes that were not compared.
 
+use super::copied::copy_tree;
 use super::find::Trip;
 use super::observed::DIRECTORY as WORKING_DIRECTORY;
 use super::ran::{self, Asking};
 use super::recheck::{Rechecked, STOPPED, compare, elsewhere, run};
+use super::record::scanner;
 use super::restore::read_checked;
 use super::{
     Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, read_prediction, stays_here,
@@ -25,16 +27,14 @@ use crate::child::Child;
 use crate::compiler::rustc::args::Unit;
 use crate::compiler::{Class, classify};
 use crate::invocation::Invocation;
-use crate::paths::Roots;
+use crate::paths::{Roots, Scanner};
 use crate::stopped::Watch;
 use quarry_trust::canon::Canonical;
 use quarry_trust::{Digest, Entry, ObjectRef, OutputKind};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -103,7 +103,7 @@ impl Pipeline {
             return Loosened::Unknown("a macro looked beside or above the workspace");
         }
         let Some(moved) = Moved::new(inv, &roots, &bound, scratch) else {
-            return Loosened::Unknown("the directories cannot be copied");
+            return Loosened::Unknown("there is nothing that can be copied");
         };
         let argv = moved.argv(&unit, unit.run_argv(inv, &roots), scratch);
         let compile = Elsewhere {
@@ -141,6 +141,11 @@ impl Pipeline {
         let Some(described) = trip.as_it_was(&loose, Tier::Local) else {
             return Loosened::Unknown("an input changed meanwhile");
         };
+        // What a literal value had in it may have been in the outputs, too.
+        let scanner = scanner(&unit, (inv, &roots), &described.variables);
+        if holds_a_path(entry, &scanner, cache) {
+            return Loosened::Unknown("an output holds a path");
+        }
         stored(entry, &described, &loose, cache)
     }
 
@@ -245,6 +250,16 @@ fn stored(
         Ok(_) => Loosened::Stored,
         Err(_) => Loosened::Unknown("the store took no entry"),
     }
+}
+
+/// Whether one of these paths stands in an output, or that cannot be told.
+fn holds_a_path(entry: &Entry, scanner: &Scanner, cache: &dyn Cache) -> bool {
+    let mut all = entry.outputs.iter();
+    all.any(|output| {
+        output.kind != OutputKind::DepInfo
+            && read_checked(cache, &output.object, SEARCHED_MAX)
+                .map_or(true, |bytes| scanner.found_in(&bytes))
+    })
 }
 
 /// Whether what a variable holds is in the key as it is.
@@ -383,12 +398,13 @@ impl Moved {
         if let Some(from) = cargo {
             let dir = scratch.join("another cargo");
             fs::create_dir(&dir).ok()?;
-            let named = Move::new(&from, dir.join("c"), roots)?;
-            symlink(&from, &named.copy).ok()?;
-            all.set(&[CARGO], &named)?;
-            all.moves.push(named);
+            // A link would lead back to the name.
+            let copied = Move::new(&from, dir.join("c"), roots)?;
+            fs::copy(&from, &copied.copy).ok()?;
+            all.set(&[CARGO], &copied)?;
+            all.moves.push(copied);
         }
-        Some(all)
+        (!all.moves.is_empty()).then_some(all)
     }
 
     fn package(
@@ -525,76 +541,4 @@ fn remapped(dir: &Path, roots: &Roots) -> Option<PathBuf> {
             Path::new(to).join(rest)
         })
     })
-}
-
-/// Copies directories and regular files. Links and whatever else there is stay away: who asked
-/// about one of these was not kept. So do the target directory and git's.
-fn copy_tree(
-    from: &Path,
-    to: &Path,
-    target: Option<&Path>,
-    left: &mut (usize, u64),
-) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for item in fs::read_dir(from)? {
-        let item = item?;
-        let (source, kind) = (item.path(), item.file_type()?);
-        let (files, bytes) = *left;
-        let size = if kind.is_file() {
-            item.metadata()?.len()
-        } else {
-            0
-        };
-        *left = (
-            files.checked_sub(1).ok_or(io::ErrorKind::FileTooLarge)?,
-            bytes.checked_sub(size).ok_or(io::ErrorKind::FileTooLarge)?,
-        );
-        let copy = to.join(item.file_name());
-        if kind.is_file() {
-            fs::copy(&source, &copy)?;
-            // Times are in no key; here they are no difference either.
-            let modified = item.metadata()?.modified()?;
-            File::options()
-                .append(true)
-                .open(&copy)?
-                .set_modified(modified)?;
-        } else if kind.is_dir() && belongs(&source, to, target) {
-            copy_tree(&source, &copy, target, left)?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether a directory is the package's own: neither git's, nor one to build in, by cargo's mark,
-/// nor one in which the copy lies.
-fn belongs(dir: &Path, copy: &Path, target: Option<&Path>) -> bool {
-    let apart = Some(dir) == target || dir.ends_with(".git") || dir.join("CACHEDIR.TAG").is_file();
-    !apart && !copy.starts_with(dir)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_copy_is_the_packages_own_files_and_never_holds_itself() {
-        let dir = tempfile::tempdir().unwrap();
-        let package = dir.path();
-        for (path, text) in [
-            ("src/lib.rs", "text"),
-            ("target/debug/a", ""),
-            ("old/CACHEDIR.TAG", ""),
-            ("old/debug/a", ""),
-            (".git/HEAD", ""),
-        ] {
-            fs::create_dir_all(package.join(path).parent().unwrap()).unwrap();
-            fs::write(package.join(path), text).unwrap();
-        }
-        let copy = package.join("home/second/p");
-        let target = package.join("target");
-        copy_tree(package, &copy, Some(&target), &mut (100, 1000)).unwrap();
-        let names = fs::read_dir(&copy).unwrap().map(|e| e.unwrap().file_name());
-        assert_eq!(names.collect::<Vec<_>>(), ["src"]);
-        assert_eq!(fs::read(copy.join("src/lib.rs")).unwrap(), b"text");
-    }
 }

@@ -11,6 +11,7 @@ mod behind;
 mod believed;
 mod bytes;
 mod cache;
+mod copied;
 mod editing;
 mod evidence;
 mod find;
@@ -62,7 +63,7 @@ pub fn stays_here(description: &Description) -> bool {
         && description.known.observer == crate::action::Observer::None;
     unobserved
         || reads_a_secret(&description.variables)
-        || !description.ran.iter().all(ran::is_of_cargo)
+        || !(description.ran.is_empty() || ran::is_of_cargo(description))
         || script::kept_alone(description).next().is_some()
 }
 

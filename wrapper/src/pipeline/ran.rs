@@ -10,7 +10,7 @@
 //! happen here: a program run that a peer named.
 
 use super::{Bypass, Recording, restore};
-use crate::action::{Description, MAX_RAN, Prediction, Ran, Use};
+use crate::action::{Description, MAX_RAN, Prediction, Ran, Use, Value};
 use crate::child::{Child, Report, Said, environment};
 use crate::invocation::Invocation;
 use crate::observer::Log;
@@ -30,8 +30,11 @@ const DESCRIPTION_MAX: u64 = 64 << 20;
 /// reads manifests and its configuration to say so, starts nothing and writes nothing.
 const LOCATE: [&[u8]; 3] = [b"locate-project", b"--workspace", b"--message-format=plain"];
 const OF_MANIFEST: &[u8] = b"--manifest-path=";
-const MANIFEST: &str = "Cargo.toml";
-/// Questions to cargo that stand in one prediction of a peer's.
+const MANIFEST: &[u8] = b"/Cargo.toml";
+/// Where cargo says what it is called itself, and where the package lies.
+const CARGO: &str = "CARGO";
+const PACKAGE: &str = "CARGO_MANIFEST_DIR";
+/// How often macros may have asked this in one compile.
 const OF_CARGO_MAX: usize = 16;
 
 /// Who runs a program as a compile would: it gives what that said.
@@ -110,35 +113,42 @@ pub(super) fn may_be_asked(
             .is_some_and(|d| d.ran == prediction.ran && Some(d.rest()) == prediction.rest)
 }
 
-/// Whether this is a question to cargo itself that means the same in every checkout: where the
-/// workspace of a package is. Whoever would compile asks it just so.
-pub(super) fn is_of_cargo(one: &Ran) -> bool {
-    let in_place = |text: &[u8]| text.starts_with(b"/quarry/");
-    let manifest = manifest(&one.child);
-    one.how == Use::Symbolic && in_place(&one.child.program) && manifest.is_some_and(in_place)
+/// Whether all that was run is a question to cargo itself that means the same in every checkout:
+/// where the workspace of this very package is. Whoever would compile asks it just so.
+pub(super) fn is_of_cargo(description: &Description) -> bool {
+    let named = |name: &str| {
+        let mut all = description.variables.iter();
+        let found = all.find(|v| v.name == name)?;
+        match &found.value {
+            Value::Symbolic(text) => Some(text.as_bytes()),
+            _ => None,
+        }
+    };
+    let asks = |one: &Ran| {
+        one.how == Use::Symbolic && asks_cargo(&one.child, named(CARGO), named(PACKAGE))
+    };
+    description.ran.len() <= OF_CARGO_MAX && description.ran.iter().all(asks)
 }
 
-/// The manifest whose workspace cargo is asked for; `None` where it is asked something else, or
-/// somebody else is.
-fn manifest(child: &Child) -> Option<&[u8]> {
-    let [name, words @ .., last] = child.argv.as_slice() else {
-        return None;
+/// Whether this cargo is asked for the workspace of the package in this directory, and nothing else.
+fn asks_cargo(child: &Child, cargo: Option<&[u8]>, package: Option<&[u8]>) -> bool {
+    let (Some(cargo), Some(package)) = (cargo, package) else {
+        return false;
     };
-    let asked = *name == child.program && words.iter().eq(LOCATE.iter()) && child.dir.is_none();
-    last.strip_prefix(OF_MANIFEST).filter(|_| asked)
+    let manifest = [OF_MANIFEST, package, MANIFEST].concat();
+    let words = [cargo].into_iter().chain(LOCATE).chain([&*manifest]);
+    child.program == cargo && child.argv.iter().eq(words) && child.dir.is_none()
 }
 
-/// Whether all of these are questions to the very cargo that started this compile, about packages
-/// of this checkout or unpacked ones: then it does not matter who named them.
-pub(super) fn may_ask_anybody(ran: &[Ran], inv: &Invocation, roots: &Roots) -> bool {
-    let cargo = inv.var("CARGO").map(OsStrExt::as_bytes);
-    let may = |one: &Ran| {
-        let own = cargo == Some(roots.localise(&one.child.program).as_slice());
-        let named = manifest(&one.child).and_then(|name| str::from_utf8(name).ok());
-        let path = named.and_then(|name| roots.locate_shared(name));
-        own && is_of_cargo(one) && path.is_some_and(|path| path.ends_with(MANIFEST))
+/// Whether it does not matter who named what was run: here it is put to the very cargo that started
+/// this compile, about the package that this compile is of.
+pub(super) fn anybody_may_ask(described: &Description, inv: &Invocation, roots: &Roots) -> bool {
+    let own = |name| inv.var(name).map(OsStrExt::as_bytes);
+    let asks = |one: &Ran| {
+        let child = each(&one.child, |text| roots.localise(text));
+        asks_cargo(&child, own(CARGO), own(PACKAGE))
     };
-    ran.len() <= OF_CARGO_MAX && ran.iter().all(may)
+    is_of_cargo(described) && described.ran.iter().all(asks)
 }
 
 /// With placeholders, where those stand for just what was said.

@@ -19,8 +19,9 @@ use crate::compiler::rustc::args::Unit;
 use crate::compiler::rustc::inputs::{self, How, Inputs, InputsError};
 use crate::compiler::rustc::native;
 use crate::digests::{FileDigests, Identity, local_clock, open_regular};
+use crate::invocation::Invocation;
 use crate::ipc::protocol::Finished;
-use crate::paths::{Named, RootKind, Scanner};
+use crate::paths::{Named, RootKind, Roots, Scanner};
 use crate::stopped::Watch;
 use quarry_trust::canon::Canonical;
 use quarry_trust::entry::MAX_OBJECT;
@@ -315,7 +316,7 @@ fn stage_outputs(
     cache: &dyn Cache,
 ) -> Result<Vec<StagedOutput>, Bypass> {
     let dir = r.inv.cwd.join(&unit.out_dir);
-    let scanner = scanner(unit, r, variables);
+    let scanner = scanner(unit, (&r.inv, &r.roots), variables);
     let mut staged = Vec::new();
     for expected in unit.outputs() {
         let path = dir.join(&expected.name);
@@ -369,14 +370,18 @@ pub(super) fn scan(mut file: &File, scanner: &Scanner) -> Result<(), Bypass> {
 
 /// What to look for. A path that stands in the key by its literal value makes the entry this
 /// checkout's alone, so there it may appear.
-fn scanner(unit: &Unit, r: &Recording, variables: &[Variable]) -> Scanner {
+pub(super) fn scanner(
+    unit: &Unit,
+    (inv, roots): (&Invocation, &Roots),
+    variables: &[Variable],
+) -> Scanner {
     let literal: Vec<&OsStr> = variables
         .iter()
         .filter(|v| !matches!(v.value, Value::Symbolic(_)))
         .filter_map(|v| match v.name.as_str() {
-            observed::DIRECTORY => Some(r.inv.cwd.as_os_str()),
-            name => r.inv.var(name),
+            observed::DIRECTORY => Some(inv.cwd.as_os_str()),
+            name => inv.var(name),
         })
         .collect();
-    Scanner::new(&r.roots, &literal, unit.bitcode_only)
+    Scanner::new(roots, &literal, unit.bitcode_only)
 }
