@@ -5,8 +5,8 @@
 //! argument is lost (see [`watched`]), a call that is not passed on.
 
 use super::{
-    __errno_location, ACTIVE, AT_FDCWD, EEXIST, EINVAL, Kind, O_CREAT, O_TRUNC, O_WRONLY_RDWR, Outcome,
-    RUN, TEXT_MAX, absolute, foreign, missing, note, note_path, originals, real, run, say,
+    __errno_location, ACTIVE, AT_FDCWD, EEXIST, EINVAL, Kind, O_CREAT, O_TRUNC, O_WRONLY_RDWR,
+    Outcome, RUN, TEXT_MAX, absolute, foreign, missing, note, note_path, originals, real, run, say,
 };
 use core::arch::naked_asm;
 use core::ffi::{CStr, c_char, c_int};

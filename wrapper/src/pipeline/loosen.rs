@@ -15,7 +15,7 @@
 use super::copied::copy_tree;
 use super::find::Trip;
 use super::observed::DIRECTORY as WORKING_DIRECTORY;
-use super::ran::{self, Asking};
+use super::ran::{self, Asking, CARGO, PACKAGE as DIRECTORY};
 use super::recheck::{Rechecked, STOPPED, compare, elsewhere, run};
 use super::record::scanner;
 use super::restore::read_checked;
@@ -39,13 +39,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-/// In which variables cargo says where the package lies.
-const DIRECTORY: &str = "CARGO_MANIFEST_DIR";
+/// In which other variable cargo says where the package lies.
 const MANIFEST: &str = "CARGO_MANIFEST_PATH";
 /// The same of what a build script made.
 const MADE: &str = "OUT_DIR";
-/// The same of cargo itself, which lies with the compiler.
-const CARGO: &str = "CARGO";
 /// Where the outputs of such a compile go, below its private directory.
 const OUTPUTS: &str = "out";
 /// Files that are copied, and their bytes: a site with its pictures.

@@ -32,8 +32,8 @@ const LOCATE: [&[u8]; 3] = [b"locate-project", b"--workspace", b"--message-forma
 const OF_MANIFEST: &[u8] = b"--manifest-path=";
 const MANIFEST: &[u8] = b"/Cargo.toml";
 /// Where cargo says what it is called itself, and where the package lies.
-const CARGO: &str = "CARGO";
-const PACKAGE: &str = "CARGO_MANIFEST_DIR";
+pub(super) const CARGO: &str = "CARGO";
+pub(super) const PACKAGE: &str = "CARGO_MANIFEST_DIR";
 /// How often macros may have asked this in one compile.
 const OF_CARGO_MAX: usize = 16;
 
