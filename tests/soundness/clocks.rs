@@ -5,7 +5,8 @@
 
 use super::ground::Place;
 use crate::harness::{Dev, wait_for};
-use std::fs;
+use quarry_wrapper::stamps;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -79,6 +80,18 @@ fn a_second_begins() {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         (now.unwrap().subsec_nanos() < Duration::from_millis(60).subsec_nanos()).then_some(())
     });
+}
+
+#[test]
+fn a_slow_clock_keeps_no_time_that_tells_states_apart() {
+    let Some(slow) = Slow::new() else { return };
+    let root = PathBuf::from(format!("/proc/{}/root", slow.holder.0.id()));
+    let below = slow.dev.path("here/l/slow/restored");
+    let file = File::create(root.join(below.strip_prefix("/").unwrap())).unwrap();
+    let written = file.metadata().unwrap().modified().unwrap();
+    assert!(!stamps::stamp(&file));
+    assert!(!stamps::stamp_before_tick(&file, 0));
+    assert!(file.metadata().unwrap().modified().unwrap() >= written);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A file that changed this recently is digested again at the next question: several ticks of
 /// the kernel's coarse clock (1 to 10 ms).
@@ -22,8 +22,6 @@ pub const SETTLED: Duration = Duration::from_millis(50);
 /// The tick of filesystems that keep whole seconds: one on ext3, HFS+ and ext4 with small inodes,
 /// two on FAT. Nanoseconds.
 const SLOW_TICK: i128 = 2_000_000_000;
-/// Several ticks of the kernel's coarse clock.
-const TICKS: Duration = Duration::from_millis(25);
 /// Digests kept in memory; beyond it the memo starts over (the backing keeps them).
 const MEMO_MAX: usize = 200_000;
 /// Bytes read at a time: they stay in the processor's own cache until they are hashed.
@@ -90,6 +88,13 @@ impl Identity {
             modified: tick_ends(nanos(m.st_mtime as i64, m.st_mtime_nsec as i64)),
             changed: tick_ends(nanos(m.st_ctime as i64, m.st_ctime_nsec as i64)),
         }
+    }
+
+    /// Whether nobody wrote to the file since it was `before`, whatever happened to its names.
+    #[must_use]
+    pub fn is_as_written(&self, before: &Self) -> bool {
+        let changed = self.changed;
+        *self == Self { changed, ..*before }
     }
 
     /// The later of the two times.
@@ -284,65 +289,19 @@ impl MemoDigests {
         memo.get(identity) == Some(digest)
     }
 
-    /// Remembers the digest of a file whose time was set by [`stamp`] since anybody wrote to it.
+    /// Remembers the digest of a file whose time was set by [`crate::stamps`] since anybody wrote to it.
     pub fn keep_stamped(&self, identity: Identity, digest: Digest) {
         self.keep(identity, digest);
     }
-}
 
-/// Gives a file a time of modification by which every later change of it shows, however soon it
-/// comes: now, to the nanosecond, where the kernel stamps what is written with the beginning of a
-/// tick, or with a later time. `false` where that is not so.
-#[cfg(target_os = "linux")]
-#[must_use]
-pub fn stamp(file: &File) -> bool {
-    use rustix::fs::{Timespec, Timestamps, UTIME_OMIT, futimens};
-    use rustix::time::{ClockId, clock_gettime};
-    if !local_clock(file) {
-        return false;
+    /// Remembers a file that was known as it was `before`, and had its names changed since.
+    pub fn renamed(&self, before: &Identity, now: Identity) {
+        if now.is_as_written(before)
+            && let Some(digest) = self.known(before)
+        {
+            self.keep(now, digest);
+        }
     }
-    let tick = clock_gettime(ClockId::RealtimeCoarse);
-    let mut now = clock_gettime(ClockId::Realtime);
-    if (now.tv_sec, now.tv_nsec) == (tick.tv_sec, tick.tv_nsec) || now.tv_nsec == 0 {
-        now.tv_nsec += 1;
-    }
-    let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: now,
-    };
-    futimens(file, &times).is_ok()
-}
-
-/// Elsewhere nothing is known of how times are stamped.
-#[cfg(not(target_os = "linux"))]
-#[must_use]
-pub fn stamp(_file: &File) -> bool {
-    false
-}
-
-/// Gives a file that was just written, and is older than `newest` (nanoseconds since 1970), the
-/// time of the clock's next tick. Waits for that, and no longer than a few ticks: what lies in the
-/// future stays there.
-///
-/// # Errors
-/// What the system said.
-pub fn not_before(file: &File, newest: i128) -> io::Result<()> {
-    use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
-    let modified = |m: &Metadata| nanos(m.mtime(), m.mtime_nsec());
-    let until = Instant::now() + TICKS;
-    while modified(&file.metadata()?) < newest && Instant::now() < until {
-        std::thread::sleep(TICKS / 100);
-        let of = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
-        let now = Timestamps {
-            last_access: of(UTIME_OMIT),
-            last_modification: of(UTIME_NOW),
-        };
-        futimens(file, &now)?;
-    }
-    Ok(())
 }
 
 fn changed() -> io::Error {
@@ -515,26 +474,6 @@ mod tests {
         assert!(known("own", 0o400, false));
         assert!(!known("writable", 0o600, false));
         assert!(!known("lent", 0o400, true));
-    }
-
-    #[test]
-    fn a_file_waits_for_the_tick_in_which_it_is_the_newest() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = |name: &str| File::create(dir.path().join(name)).unwrap();
-        let time = |file: &File| {
-            let m = file.metadata().unwrap();
-            nanos(m.mtime(), m.mtime_nsec())
-        };
-        let (first, second) = (file("first"), file("second"));
-        assert!(stamp(&first));
-        let ahead = time(&first) + 3_000_000;
-        not_before(&second, ahead).unwrap();
-        assert!(time(&second) >= ahead);
-        let as_it_is = time(&second);
-        not_before(&second, ahead).unwrap();
-        assert_eq!(time(&second), as_it_is);
-        // A clock that went back is not waited for.
-        not_before(&second, ahead + 3_600_000_000_000).unwrap();
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod paths;
 pub mod pipeline;
 pub mod run;
 pub mod shim;
+pub mod stamps;
 pub mod stopped;
 pub mod surroundings;
 

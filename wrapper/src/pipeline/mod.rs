@@ -350,7 +350,7 @@ impl Pipeline {
         );
         let running = match found {
             Ok(hit) => {
-                launcher.iter().for_each(script::Launcher::put);
+                launcher.iter().for_each(|l| l.put(&self.digests));
                 return Begin::Hit(Box::new(hit));
             }
             Err(running) => running,
@@ -462,7 +462,7 @@ impl Pipeline {
                 let recorded = record::record(self, &unit, &recording, finished, cache);
                 // Whatever became of it: the runs of a script that was not kept can be.
                 if let Some(launcher) = recording.launcher.filter(|_| finished.success) {
-                    launcher.put();
+                    launcher.put(&self.digests);
                 }
                 recorded
             }

@@ -5,8 +5,9 @@ use super::find::Trip;
 use super::{Cache, Caller, Candidate, Hit, Object, bytes, editing, there};
 use crate::compiler::depinfo::DepInfo;
 use crate::compiler::rustc::args::Unit;
-use crate::digests::{Identity, MemoDigests, nanos, not_before, stamp};
+use crate::digests::{Identity, MemoDigests, nanos};
 use crate::ipc::protocol::Replay;
+use crate::stamps::{not_before, stamp, stamp_before_tick};
 use quarry_trust::{Digest, ObjectRef, Output, OutputKind};
 use rustix::fs::Mode;
 use std::fs::{self, File};
@@ -56,8 +57,7 @@ impl Ready {
         };
         // Another compiler, whose cargo is gone, may put its own file there just now.
         let now = Identity::of(&self.place.symlink_metadata().ok()?);
-        let same = |i: Identity| (i.device, i.inode, i.size, i.modified);
-        if same(now) != same(ours) {
+        if !now.is_as_written(&ours) {
             return None;
         }
         if let Some(digest) = self.digest {
@@ -216,11 +216,18 @@ fn write_output(
     rustix::fs::fchmod(&file, mode)?;
     // Of a macro or a program cargo compares the time with what it stamps itself, by the clock's
     // ticks: a time within one would be later. But none is older than what it was made of.
-    if !bytes::is_library(output) {
-        not_before(&file, newest(trip))?;
-        return Ok(None);
-    }
-    Ok(stamp(&file).then_some(output.object.digest))
+    let stamped = match bytes::is_library(output) {
+        true => stamp(&file),
+        false => {
+            let newest = newest(trip);
+            let stamped = stamp_before_tick(&file, newest);
+            if !stamped {
+                not_before(&file, newest)?;
+            }
+            stamped
+        }
+    };
+    Ok(stamped.then_some(output.object.digest))
 }
 
 /// When the newest of the crates that a unit is made of was put in its place, nanoseconds since

@@ -23,7 +23,7 @@ use crate::action::{Description, FileInput, Known, Observer};
 use crate::compiler::Bypass;
 use crate::compiler::probe::Compiler;
 use crate::compiler::rustc::args::{Unit, UnitKind};
-use crate::digests::{FileDigests, Identity, clock_mark};
+use crate::digests::{FileDigests, Identity, MemoDigests, clock_mark};
 use crate::invocation::Invocation;
 use crate::ipc::protocol::{Finished, RunPlan};
 use crate::launcher;
@@ -75,8 +75,14 @@ pub(super) struct Launcher {
 
 impl Launcher {
     /// Puts the launcher there. Where that fails, the script is run as ever.
-    pub(super) fn put(&self) {
-        let _ = launcher::put(&self.place, &self.wrapper);
+    pub(super) fn put(&self, digests: &MemoDigests) {
+        let state = |path: &Path| fs::symlink_metadata(path).map(|m| Identity::of(&m));
+        let before = state(&self.place);
+        if launcher::put(&self.place, &self.wrapper).is_ok()
+            && let (Ok(before), Ok(now)) = (before, state(&launcher::beside(&self.place)))
+        {
+            digests.renamed(&before, now);
+        }
     }
 }
 
