@@ -34,8 +34,15 @@ fn main() {
 }
 "#;
 
+/// What qwrap does before its C library starts, and what must work of that.
+const EARLY: &str = "wrapper/early/early.rs";
+const EARLY_TRIAL: &str = "wrapper/early/trial.rs";
+
 fn main() {
+    println!("cargo::rustc-check-cfg=cfg(quarry_early)");
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=wrapper/early");
+    println!("cargo::rerun-if-changed=wrapper/src/ipc/version.rs");
     println!("cargo::rerun-if-env-changed=QUARRY_DYNAMIC_QWRAP");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let target = env::var("TARGET").expect("cargo sets TARGET");
@@ -47,11 +54,49 @@ fn main() {
     let Some(arguments) = archives(&out.join("archives")) else {
         return;
     };
-    if tried(&out, &target, &arguments) {
-        for argument in arguments {
-            println!("cargo::rustc-link-arg-bin=qwrap={argument}");
-        }
+    let trial = out.join("trial.rs");
+    if fs::write(&trial, TRIAL).is_err() || !tried(&out, &target, &trial, &arguments) {
+        return;
     }
+    let early = early(&out, &target).map(|early| [arguments.as_slice(), &early].concat());
+    let early = early.filter(|all| tried(&out, &target, Path::new(EARLY_TRIAL), all));
+    if early.is_some() {
+        println!("cargo::rustc-cfg=quarry_early");
+    }
+    for argument in early.unwrap_or_else(|| arguments.to_vec()) {
+        println!("cargo::rustc-link-arg-bin=qwrap={argument}");
+    }
+}
+
+/// What qwrap does before its C library starts, where this processor is asked what it is then; the
+/// linker's arguments. `None` too where it needs anything of a library.
+fn early(out: &Path, target: &str) -> Option<[String; 2]> {
+    if !target.starts_with("x86_64-") {
+        return None;
+    }
+    let (object, alone) = (out.join("early.o"), out.join("early-alone"));
+    let built = rustc(target)
+        .args(["--crate-type=lib", "--crate-name=early", "--emit=obj"])
+        .args(["-Copt-level=2", "-Cpanic=abort", "-Ccodegen-units=1"])
+        .args(["-Crelocation-model=pic", "-Coverflow-checks=no"])
+        .arg("-o")
+        .args([&object, Path::new(EARLY)])
+        .status();
+    let whole = Command::new(env::var_os("RUSTC_LINKER").unwrap_or_else(|| "cc".into()))
+        .args(["-nostdlib", "-static-pie", "-Wl,--entry=quarry_early"])
+        .args(["-Wl,--defsym=_start=0", "-o"])
+        .args([&alone, &object])
+        .output();
+    let good =
+        built.is_ok_and(|status| status.success()) && whole.is_ok_and(|said| said.status.success());
+    let object = object.to_str().filter(|_| good)?.to_owned();
+    Some([object, "-Wl,--entry=quarry_early".to_owned()])
+}
+
+fn rustc(target: &str) -> Command {
+    let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    rustc.args(["--edition=2024", "--target", target]);
+    rustc
 }
 
 /// Lays the archives out under the libraries' names; the linker's arguments.
@@ -77,13 +122,10 @@ fn archives(dir: &Path) -> Option<[String; 2]> {
 }
 
 /// Whether a program linked so runs, with the flags that qwrap will be compiled with.
-fn tried(out: &Path, target: &str, arguments: &[String]) -> bool {
-    let (source, program) = (out.join("trial.rs"), out.join("trial"));
-    if fs::write(&source, TRIAL).is_err() {
-        return false;
-    }
-    let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    rustc.args(["--edition=2024", "--crate-type=bin", "--target", target]);
+fn tried(out: &Path, target: &str, source: &Path, arguments: &[String]) -> bool {
+    let program = out.join("trial");
+    let mut rustc = rustc(target);
+    rustc.arg("--crate-type=bin");
     if let Some(linker) = env::var_os("RUSTC_LINKER") {
         let mut argument = OsString::from("-Clinker=");
         argument.push(linker);
@@ -96,7 +138,7 @@ fn tried(out: &Path, target: &str, arguments: &[String]) -> bool {
             .iter()
             .map(|argument| format!("-Clink-arg={argument}")),
     );
-    rustc.arg("-o").arg(&program).arg(&source);
+    rustc.arg("-o").arg(&program).arg(source);
     let linked = rustc.output().is_ok_and(|said| said.status.success());
     linked
         && Command::new(&program)

@@ -9,6 +9,7 @@ mod attackers;
 mod closed;
 mod diagnostics;
 mod differential;
+mod early;
 mod faults;
 mod forks;
 mod gathered;

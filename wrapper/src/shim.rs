@@ -18,6 +18,7 @@ use crate::stopped::{self, Watch};
 use crate::surroundings;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -32,9 +33,10 @@ pub const TICKET: &str = "QUARRY_TICKET";
 /// What a shell says of a command that cannot be run.
 const CANNOT_RUN: u8 = 127;
 
-/// Runs qwrap on this process's own arguments and environment.
+/// Runs qwrap on this process's own arguments and environment. `asked` is the socket on which the
+/// answer waits where the node was asked for them already.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main(asked: Option<OwnedFd>) -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
     match argv.first().map(|a| a.as_bytes()) {
         None | Some(b"--help" | b"-h") => {
@@ -58,7 +60,7 @@ pub fn main() -> ExitCode {
     if off || inside {
         return wanted.plain();
     }
-    let (mut client, answer) = match ask(&wanted) {
+    let (mut client, answer) = match ask(&wanted, asked) {
         Asked::Answered(client, answer) => (client, answer),
         Asked::Nobody => return wanted.plain(),
         Asked::LostWhileCompiling(plan) if plan.argv.is_empty() => return wanted.plain(),
@@ -147,8 +149,14 @@ enum Asked {
 }
 
 /// One round trip.
-fn ask(wanted: &Wanted) -> Asked {
-    let Some(mut client) = send(wanted) else {
+fn ask(wanted: &Wanted, asked: Option<OwnedFd>) -> Asked {
+    let client = match asked {
+        Some(socket) => Home::from_env()
+            .ok()
+            .and_then(|home| Client::asked(&home, socket).ok()),
+        None => send(wanted),
+    };
+    let Some(mut client) = client else {
         return Asked::Nobody;
     };
     let mut deadline = Instant::now() + ANSWER_WITHIN;

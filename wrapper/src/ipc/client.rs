@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -49,6 +49,18 @@ impl Client {
         }
         let stream = connect_short(&home.socket())?;
         check_peer(&stream)?;
+        Self::over(home, stream)
+    }
+
+    /// A connection that somebody else made, and on which a request was sent.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn asked(home: &Home, socket: OwnedFd) -> io::Result<Self> {
+        Self::over(home, socket.into())
+    }
+
+    fn over(home: &Home, stream: UnixStream) -> io::Result<Self> {
         // A node that is stopped takes what fits into the socket's buffer and no more.
         stream.set_write_timeout(Some(ANSWER_WITHIN))?;
         Ok(Self {

@@ -16,9 +16,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-/// Version of this protocol. It stands in every frame's header, so that a node and a wrapper of
-/// different ages notice before they decode.
-pub const PROTOCOL: u16 = 9;
+pub use super::version::PROTOCOL;
 
 /// How often a node that looks says that it is alive.
 pub const WORKING_EVERY: Duration = Duration::from_secs(1);
