@@ -229,15 +229,23 @@ fn a_program_is_never_older_than_the_libraries_in_it() {
     let alice = Dev::new("alice");
     let here = Place::lib(&alice, "here", "pub fn said() -> u8 { 1 }");
     here.build().succeeded();
-    // Put in place somewhat later in the same tick, if ticks were as long as this.
+    touches_later(&here, "app", "target/debug/deps/libl-*.rlib");
+}
+
+/// What a crate is made of came to its place somewhat later in the same tick, if ticks were as long
+/// as this: cargo finds nothing to do all the same.
+fn touches_later(here: &Place<'_>, krate: &str, made_of: &str) {
+    let alice = here.dev;
     let later = alice.path("later");
-    let text = "#!/bin/sh\n\
-        case \"$*\" in *'--crate-name app '*)\n\
+    let text = format!(
+        "#!/bin/sh\n\
+        case \"$*\" in *'--crate-name {krate} '*)\n\
             at=$(($(date +%s%N) + 12000000))\n\
-            touch -d \"@${at%?????????}.${at#??????????}\" target/debug/deps/libl-*.rlib || exit 1 ;;\n\
+            touch -d \"@${{at%?????????}}.${{at#??????????}}\" {made_of} || exit 1 ;;\n\
         esac\n\
-        exec \"$QWRAP\" \"$@\"\n";
-    write_program(&later, text);
+        exec \"$QWRAP\" \"$@\"\n"
+    );
+    write_program(&later, &text);
     for _ in 0..4 {
         here.clean();
         let mut cargo = here.command("build");
@@ -245,6 +253,28 @@ fn a_program_is_never_older_than_the_libraries_in_it() {
         alice.run(&mut cargo).succeeded();
         here.nothing_left();
     }
+}
+
+#[test]
+fn a_macro_is_never_older_than_its_build_scripts_run() {
+    let alice = Dev::new("alice");
+    let here = Place::new(
+        &alice,
+        "here",
+        &[
+            ("/Cargo.toml", &members(&["app", "l", "mac"]) as &str),
+            ("/mac/Cargo.toml", &macro_package("mac", "")),
+            ("/mac/build.rs", "fn main() {}"),
+            ("/mac/src/lib.rs", ""),
+            (
+                "Cargo.toml",
+                &package("l", "[dependencies]\nmac = { path = \"../mac\" }"),
+            ),
+            ("src/lib.rs", "pub fn said() -> u8 { 1 }"),
+        ],
+    );
+    here.build().succeeded();
+    touches_later(&here, "mac", "target/debug/build/mac-*/output");
 }
 
 /// Newer kernels stamp files on ext4 ever later than before once somebody has looked; older ones,

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 /// How often each story is told: what must not happen happens only within one second.
 const ROUNDS: usize = 3;
 
-/// A developer whose `here/l/slow` lies on such a filesystem.
+/// A developer with a directory on such a filesystem.
 struct Slow {
     dev: Dev,
     // Ended after the developer's node: the mount goes with it.
@@ -35,12 +35,16 @@ impl Drop for Holder {
 impl Slow {
     /// `None`, said aloud, where nothing can be mounted.
     fn new() -> Option<Self> {
+        Self::at("here/l/slow")
+    }
+
+    fn at(place: &str) -> Option<Self> {
         let mut dev = Dev::new("alice");
-        let (image, at) = (dev.path("image"), dev.path("here/l/slow"));
+        let (image, at) = (dev.path("image"), dev.path(place));
         fs::create_dir_all(&at).unwrap();
         // Inodes of 128 bytes have no room for parts of a second.
         let script = format!(
-            "truncate -s 8M '{image}' && mkfs.ext4 -q -I 128 '{image}' >&2 && \
+            "truncate -s 256M '{image}' && mkfs.ext4 -q -I 128 '{image}' >&2 && \
              mount -o loop '{image}' '{at}' && echo mounted && exec cat",
             image = image.display(),
             at = at.display()
@@ -92,6 +96,24 @@ fn a_slow_clock_keeps_no_time_that_tells_states_apart() {
     assert!(!stamps::stamp(&file));
     assert!(!stamps::stamp_before_tick(&file, 0));
     assert!(file.metadata().unwrap().modified().unwrap() >= written);
+}
+
+#[test]
+fn a_library_in_its_place_on_a_slow_clock_is_hit() {
+    let Some(slow) = Slow::at("here/target") else {
+        return;
+    };
+    let mut here = Place::lib(&slow.dev, "here", "pub fn said() -> u8 { 1 }");
+    here.args = vec!["-p".to_owned(), "l".to_owned()];
+    let build = || here.counted(|| drop(here.build().succeeded()));
+    assert_eq!(build(), "1 miss");
+    for _ in 0..ROUNDS {
+        let source = File::options().append(true).open(here.l("src/lib.rs"));
+        source.unwrap().set_modified(SystemTime::now()).unwrap();
+        // What was changed within the tick of a slow clock is not looked up.
+        std::thread::sleep(Duration::from_millis(2100));
+        assert_eq!(build(), "1 hit");
+    }
 }
 
 #[test]

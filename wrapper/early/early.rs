@@ -50,6 +50,8 @@ const REPLAY: u32 = 4;
 /// Lengths of two empty texts, behind the kind.
 const EMPTY: usize = STDOUT + 16;
 
+/// How long a node that was found stuck is left alone, in seconds.
+const START_PAUSE: i64 = 30;
 /// How long an answer is waited for here, in milliseconds, and the rest of one that has begun.
 const ANSWER: usize = 1000;
 const REST: usize = 5000;
@@ -134,7 +136,8 @@ unsafe fn connect(process: &Process) -> Option<i32> {
         }
         address.back_to(end);
         address.value(b"/node.stuck\0");
-        if !address.fits() || Stat::of(path, true).is_some() {
+        let lately = |stuck: Stat| (0..START_PAUSE).contains(&(kernel::now() - stuck.modified));
+        if !address.fits() || Stat::of(path, true).is_some_and(lately) {
             return None;
         }
         address.back_to(end);

@@ -26,6 +26,7 @@ mod number {
     pub const READLINK: usize = 89;
     pub const UMASK: usize = 95;
     pub const GETEUID: usize = 107;
+    pub const TIME: usize = 201;
     pub const EXIT_GROUP: usize = 231;
     pub const NEWFSTATAT: usize = 262;
 }
@@ -264,6 +265,8 @@ pub struct Stat {
     pub inode: u64,
     pub mode: u32,
     pub owner: u32,
+    /// Seconds since 1970.
+    pub modified: i64,
     /// Which device it is itself.
     number: u64,
 }
@@ -295,6 +298,7 @@ impl Stat {
                 inode: words.add(1).read(),
                 mode: mode_and_owner as u32,
                 owner: (mode_and_owner >> 32) as u32,
+                modified: words.add(11).cast::<i64>().read(),
                 number: words.add(5).read(),
             })
         }
@@ -308,6 +312,12 @@ impl Stat {
     pub const fn is_null(&self) -> bool {
         self.mode & 0o170_000 == 0o020_000 && self.number == 0x103
     }
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    // SAFETY: it takes nothing.
+    unsafe { call(number::TIME, [0; 5]) as i64 }
 }
 
 pub fn user() -> u32 {

@@ -39,7 +39,10 @@ fn main() {
         return;
     }
     assert!(env::args_os().len() == 1, "nobody was asked");
-    let home = env::temp_dir().join(format!("quarry-trial-{}", std::process::id()));
+    // A trial that was killed may have left one of the same number.
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let name = format!("quarry-trial-{}-{}", std::process::id(), since.as_nanos());
+    let home = env::temp_dir().join(name);
     fs::create_dir(&home).unwrap();
     fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
     let tried = std::panic::catch_unwind(|| {

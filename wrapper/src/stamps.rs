@@ -29,18 +29,24 @@ pub fn stamp(file: &File) -> bool {
 }
 
 /// The same for what cargo compares with the times that it gives its own files, which are the
-/// beginnings of ticks: the last nanosecond before the tick that is now. Waits for one after
-/// `newest` (nanoseconds since 1970), as [`not_before`] does.
+/// beginnings of ticks: the last nanoseconds before the tick that is now. Waits for one after
+/// `newest` (nanoseconds since 1970), where that is a few ticks at the most.
 #[must_use]
 pub fn stamp_before_tick(file: &File, newest: i128) -> bool {
     let until = Instant::now() + TICKS;
     loop {
-        match tick_of(file) {
-            None => return false,
-            Some(tick) if tick > newest => return set_modified(file, tick - 1),
-            Some(_) if Instant::now() >= until => return false,
-            Some(_) => std::thread::sleep(TICKS / 100),
+        let Some(tick) = tick_of(file) else {
+            return false;
+        };
+        // What keeps tens of nanoseconds only would keep this time, and round the next write to it.
+        let before = tick - if (tick - 1) % 10 == 0 { 2 } else { 1 };
+        if before >= newest {
+            return set_modified(file, before);
         }
+        if newest - tick > TICKS.as_nanos().cast_signed() || Instant::now() >= until {
+            return false;
+        }
+        std::thread::sleep(TICKS / 100);
     }
 }
 
@@ -72,12 +78,17 @@ fn set_modified(file: &File, time: i128) -> bool {
     if set_times(file, wanted).is_ok() && modified(file).is_ok_and(|is| is == time) {
         return true;
     }
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: UTIME_NOW,
-    };
-    let _ = set_times(file, now);
+    let _ = touch(file);
     false
+}
+
+/// Gives a file the time of now, as the kernel would.
+///
+/// # Errors
+/// What the system said.
+pub fn touch(file: &File) -> io::Result<()> {
+    let (tv_sec, tv_nsec) = (0, UTIME_NOW);
+    set_times(file, Timespec { tv_sec, tv_nsec })
 }
 
 fn set_times(file: &File, last_modification: Timespec) -> io::Result<()> {
@@ -107,11 +118,7 @@ pub fn not_before(file: &File, newest: i128) -> io::Result<()> {
     let until = Instant::now() + TICKS;
     while modified(file)? < newest && Instant::now() < until {
         std::thread::sleep(TICKS / 100);
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_NOW,
-        };
-        set_times(file, now)?;
+        touch(file)?;
     }
     Ok(())
 }

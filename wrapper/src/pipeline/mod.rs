@@ -7,6 +7,7 @@
 
 mod ahead;
 mod alike;
+mod begins;
 mod behind;
 mod believed;
 mod bytes;
@@ -99,6 +100,7 @@ pub struct Pipeline {
     alike: alike::Alike,
     queries: queries::Queries,
     ahead: ahead::Ahead,
+    filled: begins::Filled,
 }
 
 /// A compile that has been asked for and is being run.
@@ -138,7 +140,7 @@ impl Job {
 struct Found {
     roots: Roots,
     base: Base,
-    started: i128,
+    looked: i128,
     seen: HashMap<PathBuf, Identity>,
     launcher: Option<script::Launcher>,
     private: Option<Bypass>,
@@ -150,6 +152,8 @@ struct Recording {
     inv: Invocation,
     roots: Roots,
     base: Base,
+    /// When the lookup began, and when the compile did.
+    looked: i128,
     started: i128,
     /// When the compile began: who was stopped since may have been given other outputs.
     watch: Watch,
@@ -257,6 +261,7 @@ impl Pipeline {
             alike: alike::Alike::default(),
             queries: queries::Queries::default(),
             ahead: ahead::Ahead::default(),
+            filled: begins::Filled::default(),
         }
     }
 
@@ -311,7 +316,7 @@ impl Pipeline {
             return Begin::Untouched(Bypass::CompilerUnidentified);
         };
         let roots = Roots::of(inv, &unit, &compiler.sysroot, &compiler.commit_hash);
-        let Ok(started) = clock_mark(&inv.cwd.join(&unit.out_dir)) else {
+        let Ok(looked) = clock_mark(&inv.cwd.join(&unit.out_dir)) else {
             return Begin::Untouched(Bypass::OutputDirectory);
         };
         let mut seen = HashMap::new();
@@ -361,7 +366,7 @@ impl Pipeline {
             Found {
                 roots,
                 base,
-                started,
+                looked,
                 seen,
                 launcher,
                 private,
@@ -412,7 +417,8 @@ impl Pipeline {
             inv: inv.clone(),
             roots: found.roots,
             base: found.base,
-            started: found.started,
+            looked: found.looked,
+            started: self.begins(&inv.cwd.join(&unit.out_dir), found.looked),
             watch: Watch::begin(),
             seen: found.seen,
             git: moved::git(inv),

@@ -192,8 +192,8 @@ fn unchanged_seen(pipeline: &Pipeline, r: &Recording) -> Result<(), Bypass> {
         // A link that cargo made moves ctime only.
         let same = (now.device, now.inode, now.size, now.modified)
             == (before.device, before.inode, before.size, before.modified);
-        let rested = now.newest() < r.started;
-        // Touched in the tick of the start or later: what it holds now is asked again.
+        let rested = now.newest() < r.looked;
+        // Touched in the tick of the lookup or later: what it holds now is asked again.
         if !same || !(rested || digest_is_known(pipeline, r, path)) {
             return Err(Bypass::ChangedWhileCompiling);
         }

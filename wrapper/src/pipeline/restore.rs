@@ -53,7 +53,7 @@ impl Ready {
                 fs::rename(temporary, &self.place).ok()?;
                 ours
             }
-            How::There(file, before) => there::renew(file, *before)?,
+            How::There(file, before) => there::renew(file, *before, self.digest.is_some())?,
         };
         // Another compiler, whose cargo is gone, may put its own file there just now.
         let now = Identity::of(&self.place.symlink_metadata().ok()?);
@@ -230,12 +230,24 @@ fn write_output(
     Ok(stamped.then_some(output.object.digest))
 }
 
-/// When the newest of the crates that a unit is made of was put in its place, nanoseconds since
-/// 1970.
+/// What cargo keeps of a build script's run beside OUT_DIR, with the times of its beginning: the
+/// unit must not be older.
+const OF_THE_RUN: [&str; 2] = ["output", "invoked.timestamp"];
+
+/// When the newest of what a unit is made of came to its place, nanoseconds since 1970: crates, and
+/// its build script's run.
 fn newest(trip: &Trip<'_>) -> i128 {
-    let paths = trip.unit.externs.iter().filter_map(|e| e.path.as_ref());
-    let times = paths.filter_map(|path| {
-        let state = fs::metadata(trip.inv.cwd.join(path)).ok()?;
+    let crates = trip.unit.externs.iter().filter_map(|e| e.path.as_ref());
+    let crates = crates.map(|path| trip.inv.cwd.join(path));
+    let run = trip
+        .inv
+        .var("OUT_DIR")
+        .and_then(|out| Path::new(out).parent());
+    let run = run
+        .into_iter()
+        .flat_map(|dir| OF_THE_RUN.map(|name| dir.join(name)));
+    let times = crates.chain(run).filter_map(|path| {
+        let state = fs::metadata(path).ok()?;
         Some(nanos(state.mtime(), state.mtime_nsec()))
     });
     times.max().unwrap_or_default()

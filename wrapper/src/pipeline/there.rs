@@ -11,7 +11,7 @@ use super::bytes::{is_library, may_be_lent};
 use super::find::Trip;
 use super::restore::mode;
 use crate::digests::Identity;
-use crate::stamps::stamp;
+use crate::stamps::{stamp, touch};
 use quarry_trust::{ObjectRef, Output};
 use rustix::fs::{Mode, OFlags, open};
 use std::fs::{File, Metadata};
@@ -67,10 +67,14 @@ fn is_its_own(trip: &Trip<'_>, output: &Output, metadata: &Metadata) -> bool {
     }
 }
 
-/// Gives a file the time of a compile that ends now, and says what it is then. `None` where it has changed since it was
-/// looked at, or its filesystem keeps time of its own.
-pub(super) fn renew(file: &File, before: Identity) -> Option<Identity> {
+/// Gives a file the time of a compile that ends now, and says what it is then. `None` where it has
+/// changed since it was looked at, or where it is to be known by a time that its filesystem does not
+/// keep.
+pub(super) fn renew(file: &File, before: Identity, known: bool) -> Option<Identity> {
     let now = Identity::of(&file.metadata().ok()?);
-    (now == before && stamp(file)).then_some(())?;
+    (now == before).then_some(())?;
+    if !stamp(file) {
+        (!known && touch(file).is_ok()).then_some(())?;
+    }
     Some(Identity::of(&file.metadata().ok()?))
 }

@@ -154,6 +154,7 @@ impl Trip<'_> {
             return Err(io::Error::from(io::ErrorKind::BrokenPipe));
         }
         exchange(&fresh, place, above)?;
+        self.pipeline.filled.now();
         Ok(Hit {
             replay: Replay { stdout, stderr },
             entry: entry.clone(),

@@ -131,7 +131,7 @@ impl Pipeline {
             .map_err(|_| Bypass::CompilerUnidentified)?;
         let above = facts.out_dir.parent().ok_or(Bypass::ScriptSurroundings)?;
         let roots = Roots::of_script(inv, above, target, &compiler.sysroot, &compiler.commit_hash);
-        let started = clock_mark(above).map_err(|_| Bypass::OutputDirectory)?;
+        let looked = clock_mark(above).map_err(|_| Bypass::OutputDirectory)?;
         let program = inv.absolute(Path::new(&inv.argv[0]));
         let metadata = fs::metadata(&program).map_err(|_| Bypass::UnreadableInput)?;
         let known = self.known(inv, &program, &compiler)?;
@@ -166,6 +166,7 @@ impl Pipeline {
             rewrites: Vec::new(),
             record: true,
         };
+        let started = self.begins(above, looked);
         let was_empty = fs::read_dir(&facts.out_dir).is_ok_and(|mut dir| dir.next().is_none());
         Ok(Begin::Run(Box::new(ScriptJob {
             package: facts.package.clone(),
