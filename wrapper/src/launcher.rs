@@ -6,6 +6,7 @@
 //! gone or `QUARRY=off`, becomes the program. Must never happen here: a moment in which nothing
 //! that works stands in the place; a launcher stored or compared in place of the program.
 
+use crate::busy;
 use crate::pipeline::temporary;
 use rustix::fs::Mode;
 use std::ffi::{OsStr, OsString};
@@ -82,7 +83,9 @@ pub fn put(place: &Path, qwrap: &Path) -> io::Result<()> {
             _ => {}
         }
         fs::hard_link(place, &real)?;
-        fs::rename(&at, place)
+        fs::rename(&at, place)?;
+        busy::wait(place);
+        Ok(())
     };
     written().inspect_err(|_| {
         let _ = fs::remove_file(&at);

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod action;
+pub mod busy;
 pub mod child;
 pub mod compiler;
 pub mod difference;

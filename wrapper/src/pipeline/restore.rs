@@ -3,6 +3,7 @@
 
 use super::find::Trip;
 use super::{Cache, Caller, Candidate, Hit, Object, bytes, editing, there};
+use crate::busy;
 use crate::compiler::depinfo::DepInfo;
 use crate::compiler::rustc::args::Unit;
 use crate::digests::{Identity, MemoDigests, nanos};
@@ -129,6 +130,10 @@ pub(super) fn restore(trip: &Trip<'_>, candidate: &Candidate, caller: &Caller<'_
             return None;
         }
         ready.put(&trip.pipeline.digests)?;
+    }
+    let runs = |output: &&Output| output.executable;
+    for output in entry.outputs.iter().filter(runs) {
+        busy::wait(&dir.join(output.name.as_str()));
     }
     let places: Vec<PathBuf> = prepared.0.drain(..).map(|ready| ready.place).collect();
     let behind = trip.base.behind_outputs(trip.unit);
