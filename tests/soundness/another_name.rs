@@ -141,3 +141,25 @@ fn what_is_compiled_once_more_ends_with_the_node() {
         (compilers(&home) == 0).then_some(())
     });
 }
+
+/// Whoever cleans meanwhile takes the macro away that the second compile was made with; the next
+/// hit shows that it is there again.
+#[test]
+fn what_is_cleaned_while_it_is_compiled_once_more_is_tried_again_at_the_next_hit() {
+    let alice = Dev::new("alice");
+    let expression = "{ if here().display().to_string().contains(\"a package under\") { \
+        std::thread::sleep(std::time::Duration::from_secs(2)) } \
+        fs::read_to_string(here().join(\"t.txt\")).unwrap() }";
+    let files = [("t.txt", "text")];
+    let here = place(&alice, "here", expression, &files);
+    assert_eq!(here.fresh(), led("text", "1 miss"));
+    here.clean();
+    let found = |what: &str| alice.log().matches(&format!("found={what}")).count();
+    let disturbed = || (found("Disturbed") == 1).then_some(());
+    wait_for("the second compile to miss its macro", disturbed);
+    assert_eq!(here.again(), led("text", "1 hit"));
+    alice.flush();
+    assert_eq!(found("Stored"), 1, "{}", alice.log());
+    let other = place(&alice, "the/other", expression, &files);
+    assert_eq!(other.fresh(), led("text", "1 hit"));
+}

@@ -1,7 +1,7 @@
 //! What qwrap does before its C library starts: it asks the node, and where the answer is a hit,
 //! shows that and ends.
 //!
-//! When it starts, glibc asks the processor some thirty times what it can do. In a virtual machine
+//! When it starts, glibc asks the processor some seventy times what it can do. In a virtual machine
 //! each of these questions goes to the host, and together they take three quarters of qwrap's time.
 //! A hit needs nothing of a C library. Enters: a new process, as the kernel laid it out. Leaves:
 //! the hit's messages and exit code 0; or everything as it was and the C library's own start, with
@@ -10,7 +10,7 @@
 //! copies and compares is written out); a byte shown before the whole answer is here.
 //!
 //! What is asked, and when it is not, is what `wrapper/src/shim.rs` asks; a test compares them.
-//! x86-64 Linux alone: elsewhere the question costs nothing.
+//! x86-64 Linux alone: other processors are not asked in a way that goes to the host.
 
 #![no_std]
 #![no_builtins]
@@ -158,7 +158,7 @@ unsafe fn send(process: &Process, script: bool, socket: i32) -> Option<()> {
         frame.value(&PROTOCOL.to_le_bytes());
         frame.value(&[0; 4]);
         frame.value(&COMPILE.to_le_bytes());
-        arguments(process, script, &mut frame);
+        let reads = arguments(process, script, &mut frame);
         frame.value(&[u8::from(script), 1]);
         frame.filled(|to, room| kernel::link(c"/proc/self/exe", to, room))?;
         variables(process, &mut frame);
@@ -169,13 +169,6 @@ unsafe fn send(process: &Process, script: bool, socket: i32) -> Option<()> {
             frame.value(&is.inode.to_le_bytes());
         }
         frame.value(&kernel::umask().to_le_bytes());
-        let dash = |at| process.argument(at).is_some_and(|word| equals(word, b"-"));
-        let mut reads = false;
-        let mut at = 1;
-        while at < process.argc {
-            reads |= dash(at);
-            at += 1;
-        }
         let nothing = !script && reads && Stat::of_stdin().is_some_and(|stdin| stdin.is_null());
         // And no surroundings.
         frame.value(&[u8::from(nothing), 0]);
@@ -186,14 +179,16 @@ unsafe fn send(process: &Process, script: bool, socket: i32) -> Option<()> {
     }
 }
 
-/// The compiler and its arguments; or a script's program, and what stands behind its name.
-unsafe fn arguments(process: &Process, script: bool, frame: &mut kernel::Writer) {
+/// The compiler and its arguments; or a script's program, and what stands behind its name. Whether
+/// one of them stands for the standard input.
+unsafe fn arguments(process: &Process, script: bool, frame: &mut kernel::Writer) -> bool {
     // SAFETY: as in `connect`.
     unsafe {
         let counted = frame.length();
         frame.value(&[0; 8]);
-        let (mut at, mut count) = (1, 0_u64);
+        let (mut at, mut count, mut reads) = (1, 0_u64, false);
         while let Some(word) = process.argument(at) {
+            reads |= equals(word, b"-");
             if !script || (at != 1 && at != 3) {
                 frame.text(word);
                 count += 1;
@@ -201,6 +196,7 @@ unsafe fn arguments(process: &Process, script: bool, frame: &mut kernel::Writer)
             at += 1;
         }
         frame.put_at(counted, &count.to_le_bytes());
+        reads
     }
 }
 

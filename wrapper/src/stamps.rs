@@ -15,6 +15,23 @@ use std::time::{Duration, Instant};
 
 /// Several ticks of the kernel's coarse clock.
 const TICKS: Duration = Duration::from_millis(25);
+const POLL: Duration = Duration::from_micros(250);
+
+/// Waits until something is so that the kernel's next tick may bring, and no longer than a few
+/// ticks: a clock that went back, and what lies in the future, stays there. Whether it is so.
+///
+/// # Errors
+/// Those of `is`.
+pub(crate) fn within_ticks(mut is: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
+    let until = Instant::now() + TICKS;
+    while !is()? {
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(true)
+}
 
 /// Gives a file a time of modification by which every later change of it shows, however soon it
 /// comes: now, to the nanosecond, where the kernel stamps what is written with the beginning of a
@@ -33,21 +50,17 @@ pub fn stamp(file: &File) -> bool {
 /// `newest` (nanoseconds since 1970), where that is a few ticks at the most.
 #[must_use]
 pub fn stamp_before_tick(file: &File, newest: i128) -> bool {
-    let until = Instant::now() + TICKS;
-    loop {
-        let Some(tick) = tick_of(file) else {
-            return false;
-        };
+    let mut before = 0;
+    let found = within_ticks(|| {
+        let tick = tick_of(file).ok_or(io::ErrorKind::Unsupported)?;
+        if newest - tick > TICKS.as_nanos().cast_signed() {
+            return Ok(true);
+        }
         // What keeps tens of nanoseconds only would keep this time, and round the next write to it.
-        let before = tick - if (tick - 1) % 10 == 0 { 2 } else { 1 };
-        if before >= newest {
-            return set_modified(file, before);
-        }
-        if newest - tick > TICKS.as_nanos().cast_signed() || Instant::now() >= until {
-            return false;
-        }
-        std::thread::sleep(TICKS / 100);
-    }
+        before = tick - if (tick - 1) % 10 == 0 { 2 } else { 1 };
+        Ok(before >= newest)
+    });
+    found.is_ok() && before >= newest && set_modified(file, before)
 }
 
 /// The tick with which the kernel stamps what is written into a file now, nanoseconds since 1970;
@@ -109,16 +122,16 @@ fn modified(file: &File) -> io::Result<i128> {
 }
 
 /// Gives a file that was just written, and is older than `newest` (nanoseconds since 1970), the
-/// time of the clock's next tick. Waits for that, and no longer than a few ticks: what lies in the
-/// future stays there.
+/// time of the clock's next tick. Waits for that, as far as ticks go.
 ///
 /// # Errors
 /// What the system said.
 pub fn not_before(file: &File, newest: i128) -> io::Result<()> {
-    let until = Instant::now() + TICKS;
-    while modified(file)? < newest && Instant::now() < until {
-        std::thread::sleep(TICKS / 100);
-        touch(file)?;
+    if modified(file)? < newest {
+        within_ticks(|| {
+            touch(file)?;
+            Ok(modified(file)? >= newest)
+        })?;
     }
     Ok(())
 }

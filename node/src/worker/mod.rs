@@ -2,6 +2,7 @@
 //! no step of the pipeline; what it adds is what the outcome is counted as.
 
 pub mod announcer;
+mod attempts;
 pub mod believing;
 pub mod cache;
 pub mod disputes;

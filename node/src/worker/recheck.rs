@@ -8,6 +8,7 @@
 //! entry for everyone. One compile at a time; what comes while too many wait is left out. Must
 //! never happen here: a build that waits.
 
+use super::attempts::Attempts;
 use super::believing::Believing;
 use super::cache::NodeCache;
 use crate::service::counters::Counters;
@@ -15,15 +16,15 @@ use crate::team::Team;
 use quarry_trust::{Entry, Scope, Verified};
 use quarry_wrapper::invocation::Invocation;
 use quarry_wrapper::pipeline::Pipeline;
-use quarry_wrapper::pipeline::loosen;
+use quarry_wrapper::pipeline::loosen::{self, Loosened};
 use quarry_wrapper::pipeline::recheck::Rechecked;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 /// Entries that wait to be compiled again, at most.
@@ -37,38 +38,29 @@ pub const WHOLE: u64 = 10_000;
 
 /// Why something is compiled a second time.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+pub enum Purpose {
+    /// To find what is wrong.
     Recheck,
     /// For those for whom the first compile was, whether or not its entry is shared.
     Loosen(Scope),
 }
 
 /// An entry to look at.
-struct Second {
-    purpose: Purpose,
-    inv: Arc<Invocation>,
-    entry: Verified<Entry>,
-    prediction: Vec<u8>,
-}
-
-/// How many entries wait to be shared, the one at work included.
-#[derive(Default)]
-struct Waiting {
-    count: Mutex<usize>,
-    less: Condvar,
-}
-
-impl Waiting {
-    fn change(&self, by: impl FnOnce(&mut usize)) {
-        by(&mut self.count.lock().unwrap_or_else(PoisonError::into_inner));
-        self.less.notify_all();
-    }
+pub struct Second {
+    /// Why.
+    pub purpose: Purpose,
+    /// The command that leads to it.
+    pub inv: Arc<Invocation>,
+    /// What is compared.
+    pub entry: Verified<Entry>,
+    /// Under which it was found or stored.
+    pub prediction: Vec<u8>,
 }
 
 /// The queue to the rechecking thread, which ends when this is dropped.
 pub struct Rechecker {
     queue: SyncSender<Second>,
-    waiting: Arc<Waiting>,
+    attempts: Arc<Attempts>,
     /// Share of hits that are rechecked, in parts of [`WHOLE`].
     share: u64,
     /// What the hits so far add up to, in parts of [`WHOLE`].
@@ -94,20 +86,24 @@ impl Rechecker {
     #[must_use]
     pub fn start(parts: Parts, share: u64) -> Self {
         let (queue, seconds) = sync_channel(QUEUE);
-        let waiting = Arc::new(Waiting::default());
-        let counted = waiting.clone();
-        std::thread::spawn(move || work(&parts, &seconds, &counted));
+        let attempts = Arc::new(Attempts::default());
+        let noted = attempts.clone();
+        std::thread::spawn(move || work(&parts, &seconds, &noted));
         Self {
             queue,
-            waiting,
+            attempts,
             share,
             sum: AtomicU64::new(0),
         }
     }
 
     /// A hit happened: it is rechecked where its turn has come. What the caller's environment
-    /// says (`QUARRY_VERIFY`) goes before the setting.
+    /// says (`QUARRY_VERIFY`) goes before the setting. What could not be shared, as something it
+    /// needs was gone, is tried once more.
     pub fn hit(&self, inv: &Arc<Invocation>, entry: &Verified<Entry>, prediction: &[u8]) {
+        if let Some(second) = self.attempts.served(entry.action, inv) {
+            self.take(second);
+        }
         let asked = inv.var("QUARRY_VERIFY").and_then(|v| v.to_str());
         let share = asked.map_or(Ok(self.share), parse_share);
         if !self.is_due(share.unwrap_or(self.share)) {
@@ -131,34 +127,32 @@ impl Rechecker {
         prediction: Vec<u8>,
     ) {
         if loosen::is_bound(&prediction) {
-            self.take(Second {
+            let begun = self.attempts.begin(Second {
                 purpose: Purpose::Loosen(scope),
                 inv: inv.clone(),
                 entry: entry.clone(),
                 prediction,
             });
+            if let Some(second) = begun {
+                self.take(second);
+            }
         }
     }
 
     fn take(&self, second: Second) {
-        let loosens = matches!(second.purpose, Purpose::Loosen(_));
-        if loosens {
-            self.waiting.change(|n| *n += 1);
-        }
-        if self.queue.try_send(second).is_err() {
+        if let Err(TrySendError::Full(second) | TrySendError::Disconnected(second)) =
+            self.queue.try_send(second)
+        {
             tracing::debug!("not compiled a second time: too many wait");
-            if loosens {
-                self.waiting.change(|n| *n -= 1);
+            if second.purpose != Purpose::Recheck {
+                self.attempts.rest(second);
             }
         }
     }
 
     /// Returns when nothing waits to be shared, or after [`WAIT`]. Blocks.
     pub fn wait_loosened(&self) {
-        let Waiting { count, less } = &*self.waiting;
-        let count = count.lock().unwrap_or_else(PoisonError::into_inner);
-        // Who asks has waited long enough either way.
-        let _ = less.wait_timeout_while(count, WAIT, |n| *n > 0);
+        self.attempts.wait(WAIT);
     }
 
     /// Whether this hit's turn has come: spread evenly, every hit where the share is the whole.
@@ -188,23 +182,28 @@ pub fn parse_share(text: &str) -> Result<u64, String> {
     Ok(parts)
 }
 
-fn work(parts: &Parts, queue: &Receiver<Second>, waiting: &Waiting) {
+fn work(parts: &Parts, queue: &Receiver<Second>, attempts: &Attempts) {
     for second in queue {
-        match Scratch::new(&parts.scratch) {
-            Ok(scratch) => compile(parts, &second, &scratch.0),
-            Err(error) => tracing::warn!(
-                %error,
-                "nothing is compiled a second time: {} cannot be written",
-                parts.scratch.display()
-            ),
-        }
-        if matches!(second.purpose, Purpose::Loosen(_)) {
-            waiting.change(|n| *n -= 1);
+        let mut next = Some(second);
+        while let Some(second) = next.take() {
+            let found = match Scratch::new(&parts.scratch) {
+                Ok(scratch) => compile(parts, &second, &scratch.0),
+                Err(error) => {
+                    let at = parts.scratch.display();
+                    tracing::warn!(%error, "nothing is compiled a second time: {at} cannot be written");
+                    None
+                }
+            };
+            if second.purpose != Purpose::Recheck {
+                let disturbed = matches!(found, Some(Loosened::Disturbed(_)));
+                next = attempts.ended(second, disturbed);
+            }
         }
     }
 }
 
-fn compile(parts: &Parts, second: &Second, scratch: &Path) {
+/// What was found of an entry that is to be shared; of others it is told.
+fn compile(parts: &Parts, second: &Second, scratch: &Path) -> Option<Loosened> {
     let Second { inv, entry, .. } = second;
     let prediction = second.prediction.as_slice();
     let pipeline = &parts.pipeline;
@@ -220,6 +219,7 @@ fn compile(parts: &Parts, second: &Second, scratch: &Path) {
             let stored = (&**entry, prediction, sign);
             let found = pipeline.recheck(inv, stored, scratch, WITHIN, cache);
             told(parts, entry, &found);
+            None
         }
         Purpose::Loosen(_) => {
             let stored = (&**entry, prediction);
@@ -229,6 +229,7 @@ fn compile(parts: &Parts, second: &Second, scratch: &Path) {
                 ?found,
                 "compiled with its directories under other names"
             );
+            Some(found)
         }
     }
 }
@@ -285,7 +286,7 @@ mod tests {
     fn with_share(share: u64) -> Rechecker {
         Rechecker {
             queue: sync_channel(1).0,
-            waiting: Arc::default(),
+            attempts: Arc::default(),
             share,
             sum: AtomicU64::new(0),
         }

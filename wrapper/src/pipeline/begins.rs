@@ -7,13 +7,9 @@
 
 use super::Pipeline;
 use crate::digests::{clock_mark, now_nanos};
+use crate::stamps::within_ticks;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
-
-/// Several ticks.
-const WAIT_MOST: Duration = Duration::from_millis(25);
-const POLL: Duration = Duration::from_micros(250);
 
 /// When the node last filled an OUT_DIR, nanoseconds since 1970.
 #[derive(Default)]
@@ -30,18 +26,13 @@ impl Pipeline {
     /// The beginning, by the clock of the filesystem that `dir` lies on, of what was `looked` up
     /// and not found. By that earlier time whatever was digested for the lookup is judged.
     pub(super) fn begins(&self, dir: &Path, looked: i128) -> i128 {
-        let until = Instant::now() + WAIT_MOST;
-        loop {
-            let Ok(now) = clock_mark(dir) else {
-                return looked;
-            };
-            let filled = i128::from(self.filled.0.load(Ordering::Relaxed));
-            // A clock that went back is not waited for.
-            if now > filled || Instant::now() >= until {
-                return now;
-            }
-            std::thread::sleep(POLL);
-        }
+        let mut begins = looked;
+        // Without the filesystem's clock it stays at that.
+        let _ = within_ticks(|| {
+            begins = clock_mark(dir)?;
+            Ok(begins > i128::from(self.filled.0.load(Ordering::Relaxed)))
+        });
+        begins
     }
 }
 

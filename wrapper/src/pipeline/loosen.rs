@@ -60,6 +60,8 @@ pub enum Loosened {
     Differs(String),
     /// Nothing, and why.
     Unknown(&'static str),
+    /// Nothing, since something that it needs was gone, changed or stopped meanwhile.
+    Disturbed(&'static str),
 }
 
 /// Whether the package's directory or `OUT_DIR` binds what was stored under this prediction to its
@@ -90,7 +92,7 @@ impl Pipeline {
             return Loosened::Unknown("the command is not cached any more");
         };
         let Ok(compiler) = self.identify(inv, &unit) else {
-            return Loosened::Unknown("the compiler is gone");
+            return Loosened::Disturbed("the compiler is gone");
         };
         let roots = Roots::of(inv, &unit, &compiler.sysroot, &compiler.commit_hash);
         let Some(bound) = read_prediction(prediction) else {
@@ -100,7 +102,7 @@ impl Pipeline {
             return Loosened::Unknown("a macro looked beside or above the workspace");
         }
         let Some(moved) = Moved::new(inv, &roots, &bound, scratch) else {
-            return Loosened::Unknown("there is nothing that can be copied");
+            return Loosened::Disturbed("there is nothing that can be copied");
         };
         let argv = moved.argv(&unit, unit.run_argv(inv, &roots), scratch);
         let compile = Elsewhere {
@@ -116,7 +118,7 @@ impl Pipeline {
         };
         let mut seen = HashMap::new();
         let Ok(base) = self.base(inv, &unit, &roots, &compiler, &mut seen) else {
-            return Loosened::Unknown("an input is gone");
+            return Loosened::Disturbed("an input is gone");
         };
         if !base.macros.is_empty() && base.known.observer == Observer::None {
             return Loosened::Unknown("nobody saw what the macros read");
@@ -132,11 +134,11 @@ impl Pipeline {
         };
         let now = trip.as_it_was(&bound, Tier::Local);
         if now.map(|d| d.action().0) != Some(entry.action) {
-            return Loosened::Unknown("an input changed meanwhile");
+            return Loosened::Disturbed("an input changed meanwhile");
         }
         let loose = without_the_name(bound, &said, &trip);
         let Some(described) = trip.as_it_was(&loose, Tier::Local) else {
-            return Loosened::Unknown("an input changed meanwhile");
+            return Loosened::Disturbed("an input changed meanwhile");
         };
         // What a literal value had in it may have been in the outputs, too.
         let scanner = scanner(&unit, (inv, &roots), &described.variables);
@@ -188,8 +190,8 @@ impl Pipeline {
         let quietly = (Stdio::null(), Stdio::null());
         match run(&inv, compile.argv, compile.within, quietly) {
             Ok(Some(status)) if status.success() => {}
-            Ok(_) => return Err(Loosened::Unknown("the compile failed or took too long")),
-            Err(_) => return Err(Loosened::Unknown("the compiler could not be run")),
+            Ok(_) => return Err(Loosened::Disturbed("the compile failed or took too long")),
+            Err(_) => return Err(Loosened::Disturbed("the compiler could not be run")),
         }
         let back = |text: &[u8]| moved.back(text, roots);
         let said = || ran::told_the_same(&log?, &inv.cwd, &programs, roots, back);
@@ -204,7 +206,7 @@ impl Pipeline {
         };
         let found = compare(entry, &outputs, self.digests.as_ref(), cache);
         if watch.stopped() {
-            return Err(Loosened::Unknown(STOPPED));
+            return Err(Loosened::Disturbed(STOPPED));
         }
         match found {
             Rechecked::Same | Rechecked::Agreed => Ok(said),
