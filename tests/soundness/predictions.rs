@@ -279,7 +279,8 @@ impl Bench {
                 Some(self.peer.says.clone())
             },
         };
-        self.pipeline.begin(&self.invocation(), &caller, &self.peer)
+        self.pipeline
+            .begin(&self.invocation().into(), &caller, &self.peer)
     }
 
     #[track_caller]

@@ -34,6 +34,14 @@ pub trait FileDigests: Send + Sync {
     /// # Errors
     /// What opening or reading said; `InvalidInput` for what is no regular file.
     fn digest(&self, path: &Path) -> io::Result<Digest>;
+
+    /// The same of a file that was found in this state just now.
+    ///
+    /// # Errors
+    /// As there.
+    fn digest_of(&self, path: &Path, _found: &Identity) -> io::Result<Digest> {
+        self.digest(path)
+    }
 }
 
 /// Small facts that survive a restart; losing them costs time only.
@@ -148,7 +156,7 @@ pub fn now_nanos() -> i128 {
 /// What opening the directory, or creating a file there, said.
 pub fn clock_mark(dir: &Path) -> io::Result<i128> {
     #[cfg(target_os = "linux")]
-    if local_clock(File::open(dir)?) {
+    if is_local(&rustix::fs::statfs(dir)?) {
         // By which the kernel stamps: a file made to look at its time would say the same.
         let tick = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
         return Ok(nanos(tick.tv_sec, tick.tv_nsec));
@@ -165,6 +173,11 @@ pub fn clock_mark(dir: &Path) -> io::Result<i128> {
 #[cfg(target_os = "linux")]
 #[must_use]
 pub fn local_clock(file: impl std::os::fd::AsFd) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|found| is_local(&found))
+}
+
+#[cfg(target_os = "linux")]
+fn is_local(found: &rustix::fs::StatFs) -> bool {
     // From linux/magic.h: NFS, 9p, SMB, CIFS, SMB2, CODA, AFS, CEPH, FUSE.
     const FOREIGN: [i64; 9] = [
         0x6969,
@@ -181,7 +194,7 @@ pub fn local_clock(file: impl std::os::fd::AsFd) -> bool {
         clippy::unnecessary_cast,
         reason = "the type differs between architectures"
     )]
-    rustix::fs::fstatfs(file).is_ok_and(|s| !FOREIGN.contains(&(s.f_type as i64 & 0xFFFF_FFFF)))
+    !FOREIGN.contains(&(found.f_type as i64 & 0xFFFF_FFFF))
 }
 
 /// Elsewhere no filesystem's clock is trusted yet. Unverified.
@@ -232,8 +245,7 @@ impl MemoDigests {
     /// # Errors
     /// As there.
     pub fn digest_near(&self, near: &mut Nearby, path: &Path) -> io::Result<Digest> {
-        let known = self.known(&Identity::of_stat(&near.stat(path)?));
-        known.map_or_else(|| self.digest(path), Ok)
+        self.digest_of(path, &Identity::of_stat(&near.stat(path)?))
     }
 
     /// Whether an open file, at most `object.size` bytes of which are read, is an object. What
@@ -318,8 +330,12 @@ fn settled(identity: &Identity) -> bool {
 
 impl FileDigests for MemoDigests {
     fn digest(&self, path: &Path) -> io::Result<Digest> {
+        self.digest_of(path, &Identity::of(&std::fs::metadata(path)?))
+    }
+
+    fn digest_of(&self, path: &Path, found: &Identity) -> io::Result<Digest> {
         // What is known is of a regular file, which it still is.
-        if let Some(digest) = self.known(&Identity::of(&std::fs::metadata(path)?)) {
+        if let Some(digest) = self.known(found) {
             return Ok(digest);
         }
         let file = open_regular(path)?;

@@ -17,6 +17,7 @@ use rewrite::{Rule, joins_name, rewrite};
 pub use scan::Scanner;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Every placeholder lies below this; no real path does, or it is escaped.
 const PLACEHOLDERS: &str = "/quarry/";
@@ -104,8 +105,8 @@ pub struct Roots {
     roots: Vec<Root>,
     /// (form, index of the root), longest form first.
     forms: Vec<(String, usize)>,
-    normalising: Vec<Rule>,
-    localising: Vec<Rule>,
+    normalising: OnceLock<Vec<Rule>>,
+    localising: OnceLock<Vec<Rule>>,
 }
 
 impl Roots {
@@ -160,6 +161,12 @@ impl Roots {
         Self::from_list(inv.cwd.clone(), list)
     }
 
+    /// No roots at all.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self::from_list("/".into(), Vec::new())
+    }
+
     fn from_list(cwd: PathBuf, list: Vec<(RootKind, String, PathBuf)>) -> Self {
         let roots: Vec<Root> = list
             .into_iter()
@@ -176,20 +183,12 @@ impl Roots {
             .flat_map(|(i, root)| root.forms.iter().map(move |form| (form.clone(), i)))
             .collect();
         forms.sort_by_key(|(form, i)| (std::cmp::Reverse(form.len()), *i));
-        let normalising = forms
-            .iter()
-            .map(|(form, i)| Rule::new(form, &roots[*i].placeholder))
-            .collect();
-        let localising = roots
-            .iter()
-            .map(|root| Rule::new(&root.placeholder, &root.forms[0]))
-            .collect();
         Self {
             cwd,
             roots,
             forms,
-            normalising,
-            localising,
+            normalising: OnceLock::new(),
+            localising: OnceLock::new(),
         }
     }
 
@@ -311,7 +310,7 @@ impl Roots {
         }
         self.roots.iter().find_map(|root| {
             let rest = below(named, &root.placeholder).filter(|rest| contained(rest))?;
-            Some((root.kind, PathBuf::from(format!("{}{rest}", root.forms[0]))))
+            Some((root.kind, [root.forms[0].as_str(), rest].concat().into()))
         })
     }
 
@@ -333,13 +332,22 @@ impl Roots {
     /// A text with this checkout's roots replaced by placeholders.
     #[must_use]
     pub fn normalise(&self, text: &[u8]) -> Vec<u8> {
-        rewrite(text, &self.normalising)
+        let rules = self.normalising.get_or_init(|| {
+            let forms = self.forms.iter();
+            let rule = |(form, i): &(String, usize)| Rule::new(form, &self.roots[*i].placeholder);
+            forms.map(rule).collect()
+        });
+        rewrite(text, rules)
     }
 
     /// A text with placeholders replaced by this checkout's roots.
     #[must_use]
     pub fn localise(&self, text: &[u8]) -> Vec<u8> {
-        rewrite(text, &self.localising)
+        let rules = self.localising.get_or_init(|| {
+            let rule = |root: &Root| Rule::new(&root.placeholder, &root.forms[0]);
+            self.roots.iter().map(rule).collect()
+        });
+        rewrite(text, rules)
     }
 
     /// Every real form of every root, longest first: what must not stand in a shared output.

@@ -323,12 +323,13 @@ fn is_program(path: &Path) -> bool {
 /// beside it.
 fn is_proxy(program: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let Ok(real) = fs::canonicalize(program) else {
-        return false;
+    let is_rustup = |path: &Path| {
+        let name = path.file_name();
+        name.is_some_and(|name| name == "rustup" || name == "rustup-init")
     };
-    if real
-        .file_name()
-        .is_some_and(|name| name == "rustup" || name == "rustup-init")
+    // What is no link itself is called so wherever its directory lies.
+    let link = fs::read_link(program).is_ok();
+    if is_rustup(program) || (link && fs::canonicalize(program).is_ok_and(|real| is_rustup(&real)))
     {
         return true;
     }

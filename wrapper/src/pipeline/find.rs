@@ -434,7 +434,11 @@ impl Trip<'_> {
             return None;
         }
         let mut near = Nearby::default();
-        let mut files = BTreeMap::new();
+        let mut files = Vec::with_capacity(prediction.files.len() + prediction.absent.len());
+        let mut file = |name: &String, digest| {
+            let name = name.clone();
+            files.push(FileInput { name, digest });
+        };
         let mut bytes = 0;
         let libraries = prediction.files.iter().filter_map(|n| links::library_of(n));
         if libraries.count() > links::LIBRARIES_MAX {
@@ -443,7 +447,7 @@ impl Trip<'_> {
         for name in &prediction.files {
             if let Some(library) = links::library_of(name) {
                 let found = self.base.linked.as_ref()?.library(self.pipeline, library)?;
-                files.insert(name.clone(), Some(found.digest));
+                file(name, Some(found.digest));
                 continue;
             }
             let path = self.locate(name, tier)?;
@@ -455,18 +459,14 @@ impl Trip<'_> {
                 }
             }
             let digest = self.pipeline.digests.digest_near(&mut near, &path);
-            files.insert(name.clone(), Some(digest.ok()?));
+            file(name, Some(digest.ok()?));
         }
-        for name in &prediction.absent {
-            if near.lstat(&self.locate(name, tier)?).is_ok() {
-                return None;
-            }
-            files.insert(name.clone(), None);
+        if !self.nothing_stands_under(&prediction.absent, tier, &mut near) {
+            return None;
         }
-        let files = files
-            .into_iter()
-            .map(|(name, digest)| FileInput { name, digest })
-            .collect();
+        prediction.absent.iter().for_each(|name| file(name, None));
+        // Each list is in this order by itself, and what is there is not absent.
+        files.sort_by(|one, other| one.name.cmp(&other.name));
         let looked = observed::predicted(prediction, tier, |name| self.locate(name, tier))?;
         let secret = self.cache.value_secret();
         let variables = variables(
@@ -477,6 +477,14 @@ impl Trip<'_> {
             &secret,
         );
         Some(self.base.with(files, looked, variables, Vec::new()))
+    }
+
+    fn nothing_stands_under(&self, names: &[String], tier: Tier, near: &mut Nearby) -> bool {
+        if tier == Tier::Local {
+            return self.pipeline.absences.hold(names, self.roots, near);
+        }
+        let mut paths = names.iter().map(|name| self.locate(name, tier));
+        paths.all(|path| path.is_some_and(|path| near.lstat(&path).is_err()))
     }
 
     /// A named file of this checkout. A peer's prediction reaches only what is under a root.

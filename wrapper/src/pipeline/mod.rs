@@ -5,6 +5,7 @@
 //! says what to run and, once that has run, an entry to keep. Must never happen here: a network
 //! call, a signature, a belief in anything that is not [`Verified`].
 
+mod absent;
 mod ahead;
 mod alike;
 mod begins;
@@ -101,6 +102,7 @@ pub struct Pipeline {
     queries: queries::Queries,
     ahead: ahead::Ahead,
     filled: begins::Filled,
+    absences: absent::Absences,
 }
 
 /// A compile that has been asked for and is being run.
@@ -149,7 +151,7 @@ struct Found {
 
 /// What recording needs to remember of the lookup.
 struct Recording {
-    inv: Invocation,
+    inv: Arc<Invocation>,
     roots: Roots,
     base: Base,
     /// When the lookup began, and when the compile did.
@@ -262,6 +264,7 @@ impl Pipeline {
             queries: queries::Queries::default(),
             ahead: ahead::Ahead::default(),
             filled: begins::Filled::default(),
+            absences: absent::Absences::default(),
         }
     }
 
@@ -282,7 +285,7 @@ impl Pipeline {
     }
 
     /// Classifies, forms keys, looks up, restores; or says what to run.
-    pub fn begin(&self, inv: &Invocation, caller: &Caller<'_>, cache: &dyn Cache) -> Begin {
+    pub fn begin(&self, inv: &Arc<Invocation>, caller: &Caller<'_>, cache: &dyn Cache) -> Begin {
         match classify(inv) {
             Class::Query => Begin::Query(self.query(inv, caller)),
             Class::Bypass(reason) => Begin::Untouched(reason),
@@ -307,7 +310,7 @@ impl Pipeline {
 
     fn compile(
         &self,
-        inv: &Invocation,
+        inv: &Arc<Invocation>,
         unit: Unit,
         caller: &Caller<'_>,
         cache: &dyn Cache,
@@ -379,7 +382,7 @@ impl Pipeline {
     /// What to run where nothing was found, and what recording it will need.
     fn run(
         &self,
-        inv: &Invocation,
+        inv: &Arc<Invocation>,
         unit: Unit,
         found: Found,
         witness_of_programs: Option<&Path>,
@@ -414,7 +417,7 @@ impl Pipeline {
             plan.env = env;
         }
         let recording = Recording {
-            inv: inv.clone(),
+            inv: Arc::clone(inv),
             roots: found.roots,
             base: found.base,
             looked: found.looked,
@@ -521,7 +524,7 @@ fn digest_seen(
     seen: &mut HashMap<PathBuf, Identity>,
 ) -> io::Result<quarry_trust::Digest> {
     let identity = Identity::of(&std::fs::metadata(path)?);
-    let digest = digests.digest(path)?;
+    let digest = digests.digest_of(path, &identity)?;
     seen.insert(path.to_owned(), identity);
     Ok(digest)
 }

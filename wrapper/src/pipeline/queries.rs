@@ -60,7 +60,7 @@ impl Queries {
 
 impl Pipeline {
     /// Answers a question, or says who is to.
-    pub(super) fn query(&self, inv: &Invocation, caller: &Caller<'_>) -> Query {
+    pub(super) fn query(&self, inv: &Arc<Invocation>, caller: &Caller<'_>) -> Query {
         let Some(question) = question(inv).filter(|q| caller.no_stdin || !q.reads_stdin) else {
             return Query::Untouched;
         };
@@ -75,7 +75,7 @@ impl Pipeline {
         plan.record = true;
         Query::Ask(Box::new(QueryJob {
             plan,
-            inv: Arc::new(inv.clone()),
+            inv: Arc::clone(inv),
             question,
             key,
         }))

@@ -35,6 +35,7 @@ use quarry_trust::{Digest, Entry};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The first of the arguments in the key of a run: no compile has it.
 const RUN: &[u8] = b"=run of a build script";
@@ -109,7 +110,12 @@ impl Pipeline {
     }
 
     /// Looks a build script's run up; or says what to run.
-    pub fn begin_script(&self, inv: &Invocation, caller: &Caller<'_>, cache: &dyn Cache) -> Begin {
+    pub fn begin_script(
+        &self,
+        inv: &Arc<Invocation>,
+        caller: &Caller<'_>,
+        cache: &dyn Cache,
+    ) -> Begin {
         match self.try_begin(inv, caller, cache) {
             Ok(begin) => begin,
             Err(reason) => Begin::Untouched(reason),
@@ -118,7 +124,7 @@ impl Pipeline {
 
     fn try_begin(
         &self,
-        inv: &Invocation,
+        inv: &Arc<Invocation>,
         caller: &Caller<'_>,
         cache: &dyn Cache,
     ) -> Result<Begin, Bypass> {
@@ -172,7 +178,7 @@ impl Pipeline {
             package: facts.package.clone(),
             plan,
             recording: Recording {
-                inv: inv.clone(),
+                inv: Arc::clone(inv),
                 facts,
                 roots,
                 known,
@@ -256,7 +262,7 @@ impl ScriptJob {
 
 /// What recording needs to remember of the lookup.
 struct Recording {
-    inv: Invocation,
+    inv: Arc<Invocation>,
     facts: Facts,
     roots: Roots,
     known: Known,
