@@ -120,26 +120,29 @@ impl Projects {
     pub fn around(&self, root: Option<PathBuf>, mut places: Vec<PathBuf>) -> Here {
         places.sort();
         places.dedup();
-        let mut here = Here {
-            root,
-            places,
-            ..Here::default()
-        };
-        let mut seen: HashMap<PathBuf, Option<Said>> = HashMap::new();
-        for place in here.root.iter().chain(&here.places) {
+        let (mut files, mut scopes) = (Vec::new(), BTreeSet::new());
+        let mut seen: Vec<(&Path, Option<Said>)> = Vec::new();
+        for place in root.iter().chain(&places) {
             let mut scope = None;
             for dir in place.ancestors().take(ABOVE) {
-                let said = seen.entry(dir.to_owned()).or_insert_with(|| {
-                    let said = self.read(dir)?;
-                    here.files.push((dir.join(FILE), said.clone()));
-                    Some(said)
+                let known = seen.iter().position(|(met, _)| *met == dir);
+                let at = known.unwrap_or_else(|| {
+                    let said = self.read(dir);
+                    files.extend(said.clone().map(|said| (dir.join(FILE), said)));
+                    seen.push((dir, said));
+                    seen.len() - 1
                 });
-                let named = || said.as_ref()?.as_ref().as_ref().ok()?.scope.clone();
+                let named = || seen[at].1.as_ref()?.as_ref().as_ref().ok()?.scope.clone();
                 scope = scope.or_else(named);
             }
-            here.scopes.extend(scope);
+            scopes.extend(scope);
         }
-        here
+        Here {
+            files,
+            scopes,
+            root,
+            places,
+        }
     }
 
     /// What the file in a directory says now; `None` where there is none.

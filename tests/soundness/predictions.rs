@@ -247,10 +247,8 @@ impl Bench {
         let env = ["PATH", "HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"]
             .iter()
             .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
-        let home = (
-            OsString::from("CARGO_HOME"),
-            self.dir.path().join("cargo").into(),
-        );
+        let home = self.dir.path().join("cargo");
+        let home = (OsString::from("CARGO_HOME"), home.into());
         let cargo = (OsString::from("CARGO"), self.cargo().into());
         let package = (OsString::from("CARGO_MANIFEST_DIR"), self.ws().into());
         Invocation {
@@ -279,8 +277,8 @@ impl Bench {
                 Some(self.peer.says.clone())
             },
         };
-        self.pipeline
-            .begin(&self.invocation().into(), &caller, &self.peer)
+        let inv = self.invocation().into();
+        self.pipeline.begin(&inv, &caller, &self.peer)
     }
 
     #[track_caller]

@@ -480,9 +480,10 @@ fn write_names(w: &mut Writer, names: &[String]) {
 
 fn read_names(r: &mut Reader<'_>) -> Result<Vec<String>, CanonError> {
     let count = r.count(MAX_FILES)?;
-    let names = (0..count)
-        .map(|_| r.text(MAX_TEXT))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut names = Vec::with_capacity(count.min(1_000));
+    for _ in 0..count {
+        names.push(r.text(MAX_TEXT)?);
+    }
     strictly_ascending(&names)?;
     Ok(names)
 }

@@ -266,8 +266,8 @@ pub(super) fn variables(
 /// An action that the files as they are lead to.
 struct Wanted {
     key: ActionKey,
-    /// Digest of its description's bytes.
-    description: Digest,
+    /// Its description, canonical.
+    description: Vec<u8>,
 }
 
 /// What peers offer under a key: what came before anybody asked, and only then what they answer.
@@ -337,12 +337,11 @@ impl Trip<'_> {
                 continue;
             }
             let described = read_prediction(&candidate.prediction)
-                .and_then(|p| self.describe(&p, tier, &candidate.entry));
-            let Some((key, bytes)) = described.map(|d| d.action()) else {
+                .and_then(|p| self.describe(p, tier, &candidate.entry));
+            let Some((key, description)) = described.map(|d| d.action()) else {
                 continue;
             };
             if wanted.iter().all(|w| w.key != key) {
-                let description = Digest::of(&bytes);
                 wanted.push(Wanted { key, description });
             }
         }
@@ -368,7 +367,7 @@ impl Trip<'_> {
 
     /// What makes a signed entry unfit for this very command, before any object is asked for.
     fn misfit(&self, candidate: &Candidate, wanted: &Wanted) -> Option<&'static str> {
-        if candidate.entry.description.digest != wanted.description {
+        if candidate.entry.description.digest != Digest::of(&wanted.description) {
             return Some("its description is not of this action");
         }
         let names = restore::names_match(self.unit, &candidate.entry.outputs);
@@ -383,24 +382,24 @@ impl Trip<'_> {
     /// they stand in this entry; `None` where something is not as it says.
     pub(super) fn describe(
         &self,
-        prediction: &Prediction,
+        prediction: Prediction,
         tier: Tier,
         entry: &Entry,
     ) -> Option<Description> {
         if prediction.rest.is_none() {
             return self.without_programs(prediction, tier);
         }
-        let described = self.as_it_was(prediction, tier)?;
+        let described = self.as_it_was(&prediction, tier)?;
         let may = ran::anybody_may_ask(&described, self.inv, self.roots)
-            || (tier == Tier::Local && ran::may_be_asked(entry, prediction, self.cache));
+            || (tier == Tier::Local && ran::may_be_asked(entry, &prediction, self.cache));
         let asked = may && self.asking.say_the_same(&prediction.ran);
         // One of them may have changed what was digested, as it would have before the compile read.
-        (asked && self.again()?.as_it_was(prediction, tier)? == described).then_some(described)
+        (asked && self.again()?.as_it_was(&prediction, tier)? == described).then_some(described)
     }
 
     /// What a prediction says with its programs, where all else is as it was with them.
     pub(super) fn as_it_was(&self, prediction: &Prediction, tier: Tier) -> Option<Description> {
-        let described = self.without_programs(prediction, tier)?;
+        let described = self.without_programs(prediction.clone(), tier)?;
         let same = prediction.rest.is_none_or(|rest| described.rest() == rest);
         let ran = prediction.ran.clone();
         same.then_some(Description { ran, ..described })
@@ -426,31 +425,35 @@ impl Trip<'_> {
     /// As [`Self::describe`], but for the programs.
     pub(super) fn without_programs(
         &self,
-        prediction: &Prediction,
+        prediction: Prediction,
         tier: Tier,
     ) -> Option<Description> {
-        let named = prediction.files.len() + prediction.absent.len() + prediction.looks.len();
+        let Prediction {
+            files: present,
+            absent,
+            looks,
+            variables: read,
+            ..
+        } = prediction;
+        let named = present.len() + absent.len() + looks.len();
         if tier == Tier::Peers && named > PEER_FILES_MAX {
             return None;
         }
         let mut near = Nearby::default();
-        let mut files = Vec::with_capacity(prediction.files.len() + prediction.absent.len());
-        let mut file = |name: &String, digest| {
-            let name = name.clone();
-            files.push(FileInput { name, digest });
-        };
+        let mut files = Vec::with_capacity(present.len() + absent.len());
+        let mut file = |name, digest| files.push(FileInput { name, digest });
         let mut bytes = 0;
-        let libraries = prediction.files.iter().filter_map(|n| links::library_of(n));
+        let libraries = present.iter().filter_map(|n| links::library_of(n));
         if libraries.count() > links::LIBRARIES_MAX {
             return None;
         }
-        for name in &prediction.files {
-            if let Some(library) = links::library_of(name) {
+        for name in present {
+            if let Some(library) = links::library_of(&name) {
                 let found = self.base.linked.as_ref()?.library(self.pipeline, library)?;
                 file(name, Some(found.digest));
                 continue;
             }
-            let path = self.locate(name, tier)?;
+            let path = self.locate(&name, tier)?;
             if tier == Tier::Peers {
                 let m = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
                 bytes += m.len();
@@ -461,21 +464,15 @@ impl Trip<'_> {
             let digest = self.pipeline.digests.digest_near(&mut near, &path);
             file(name, Some(digest.ok()?));
         }
-        if !self.nothing_stands_under(&prediction.absent, tier, &mut near) {
+        if !self.nothing_stands_under(&absent, tier, &mut near) {
             return None;
         }
-        prediction.absent.iter().for_each(|name| file(name, None));
+        absent.into_iter().for_each(|name| file(name, None));
         // Each list is in this order by itself, and what is there is not absent.
         files.sort_by(|one, other| one.name.cmp(&other.name));
-        let looked = observed::predicted(prediction, tier, |name| self.locate(name, tier))?;
+        let looked = observed::predicted(&looks, tier, |name| self.locate(name, tier))?;
         let secret = self.cache.value_secret();
-        let variables = variables(
-            self.inv,
-            self.roots,
-            self.base,
-            &prediction.variables,
-            &secret,
-        );
+        let variables = variables(self.inv, self.roots, self.base, &read, &secret);
         Some(self.base.with(files, looked, variables, Vec::new()))
     }
 

@@ -297,7 +297,7 @@ fn without_the_name(mut prediction: Prediction, said: &[Digest], trip: &Trip<'_>
         prediction.ran = named
             .map(|(one, said)| ran::symbolic(one, *said, trip.roots))
             .collect();
-        let rest = trip.without_programs(&prediction, Tier::Local);
+        let rest = trip.without_programs(prediction.clone(), Tier::Local);
         prediction.rest = rest.map(|described| described.rest());
     }
     prediction

@@ -7,7 +7,7 @@
 
 use super::moved::Ways;
 use super::{Pipeline, Recording, Tier, ran};
-use crate::action::{FileInput, Look, Looked, Prediction, Ran, Sight, Use};
+use crate::action::{FileInput, Look, Looked, Ran, Sight, Use};
 use crate::compiler::Bypass;
 use crate::compiler::rustc::macro_symbols::{self, LIBRARY_MAX, Standards};
 use crate::digests::{Identity, local_clock, open_regular};
@@ -433,15 +433,15 @@ fn listing(path: &Path, most: usize) -> Option<Digest> {
     Some(hasher.finish())
 }
 
-/// What the looks of a prediction show now. A peer's reach only what lies under the roots.
+/// What a prediction's looks show now. A peer's reach only what lies under the roots.
 pub(super) fn predicted(
-    prediction: &Prediction,
+    looks: &[(String, Look)],
     tier: Tier,
     locate: impl Fn(&str) -> Option<PathBuf>,
 ) -> Option<Vec<Looked>> {
     let mut left = LISTING_MAX;
-    let mut all = Vec::with_capacity(prediction.looks.len());
-    for (name, look) in &prediction.looks {
+    let mut all = Vec::with_capacity(looks.len());
+    for (name, look) in looks {
         let path = locate(name)?;
         if tier == Tier::Peers && *look == Look::List {
             // All lists of a peer's prediction together are as long as one may be.

@@ -44,9 +44,9 @@ fn a_peer_lists_so_much_and_no_more() {
     for n in 0..=LISTING_MAX / 4 {
         fs::write(dir.path().join(n.to_string()), "").unwrap();
     }
-    let looks = |count: usize| Prediction {
-        looks: (0..count).map(|n| (n.to_string(), Look::List)).collect(),
-        ..Prediction::default()
+    let looks = |count: usize| -> Vec<_> {
+        let looks = (0..count).map(|n| (n.to_string(), Look::List));
+        looks.collect()
     };
     let ask = |count, tier| predicted(&looks(count), tier, |_| Some(dir.path().to_owned()));
     assert!(ask(3, Tier::Peers).is_some());

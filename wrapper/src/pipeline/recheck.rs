@@ -93,7 +93,7 @@ impl Pipeline {
             asking: Asking::new(&ask, &roots),
         };
         let described =
-            read_prediction(prediction).and_then(|p| trip.describe(&p, Tier::Local, entry));
+            read_prediction(prediction).and_then(|p| trip.describe(p, Tier::Local, entry));
         let Some(described) = described.filter(|d| d.action().0 == entry.action) else {
             return Rechecked::Unknown("an input changed meanwhile");
         };
