@@ -282,7 +282,7 @@ impl Worker {
             Begin::Hit(hit) => {
                 self.hit(&hit, asked, heard);
                 if let Some(rechecker) = &self.rechecker {
-                    rechecker.hit(inv, &hit.entry, &hit.prediction);
+                    rechecker.hit(inv, &hit.entry, &hit.prediction, scope);
                 }
                 Answer::Replay(hit.replay)
             }

@@ -100,8 +100,14 @@ impl Rechecker {
     /// A hit happened: it is rechecked where its turn has come. What the caller's environment
     /// says (`QUARRY_VERIFY`) goes before the setting. What could not be shared, as something it
     /// needs was gone, is tried once more.
-    pub fn hit(&self, inv: &Arc<Invocation>, entry: &Verified<Entry>, prediction: &[u8]) {
-        if let Some(second) = self.attempts.served(entry.action, inv) {
+    pub fn hit(
+        &self,
+        inv: &Arc<Invocation>,
+        entry: &Verified<Entry>,
+        prediction: &[u8],
+        scope: Scope,
+    ) {
+        if let Some(second) = self.attempts.served(entry, inv, scope) {
             self.take(second);
         }
         let asked = inv.var("QUARRY_VERIFY").and_then(|v| v.to_str());
@@ -127,15 +133,14 @@ impl Rechecker {
         prediction: Vec<u8>,
     ) {
         if loosen::is_bound(&prediction) {
-            let begun = self.attempts.begin(Second {
+            let second = Second {
                 purpose: Purpose::Loosen(scope),
                 inv: inv.clone(),
                 entry: entry.clone(),
                 prediction,
-            });
-            if let Some(second) = begun {
-                self.take(second);
-            }
+            };
+            self.attempts.begins(&second);
+            self.take(second);
         }
     }
 
@@ -145,7 +150,7 @@ impl Rechecker {
         {
             tracing::debug!("not compiled a second time: too many wait");
             if second.purpose != Purpose::Recheck {
-                self.attempts.rest(second);
+                self.attempts.put_off(second);
             }
         }
     }
@@ -186,6 +191,9 @@ fn work(parts: &Parts, queue: &Receiver<Second>, attempts: &Attempts) {
     for second in queue {
         let mut next = Some(second);
         while let Some(second) = next.take() {
+            if second.purpose != Purpose::Recheck {
+                attempts.works(&second);
+            }
             let found = match Scratch::new(&parts.scratch) {
                 Ok(scratch) => compile(parts, &second, &scratch.0),
                 Err(error) => {

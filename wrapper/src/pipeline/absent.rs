@@ -10,14 +10,19 @@ use crate::digests::{Identity, SETTLED, now_nanos};
 use crate::nearby::Nearby;
 use crate::paths::Roots;
 use quarry_trust::Digest;
-use rustix::fs::{FileType, stat, statfs};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, open, stat, statat};
 use rustix::io::Errno;
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Lists of names that are remembered; beyond it all are forgotten.
-const LISTS_MAX: usize = 2_000;
+const LISTS_MAX: usize = 4_000;
+/// Directories that one look holds open.
+const OPEN_MAX: usize = 16;
 
 /// Directories, and how each was when nothing stood under the names.
 type Directories = HashMap<PathBuf, Identity>;
@@ -37,8 +42,7 @@ impl Absences {
         if known.is_some_and(|all| all.iter().all(|(dir, was)| state(dir) == Some(*was))) {
             return true;
         }
-        let begun = now_nanos();
-        let mut look = Look::default();
+        let mut look = Look::new();
         let absent = |name: &String| {
             let path = roots.locate(name);
             path.is_some_and(|path| look.is_absent(&path, near))
@@ -46,7 +50,7 @@ impl Absences {
         if !names.iter().all(absent) {
             return false;
         }
-        if let Some(directories) = look.told(begun) {
+        if let Some(directories) = look.told() {
             let mut lists = self.lock();
             if lists.len() >= LISTS_MAX {
                 lists.clear();
@@ -64,13 +68,17 @@ impl Absences {
 /// What decides which paths are meant.
 fn key(names: &[String], roots: &Roots) -> Digest {
     let mut bytes = Vec::with_capacity(4096);
-    for (placeholder, path) in roots.rewrites() {
-        bytes.extend([&placeholder[..], b"\0", &path, b"\0"].concat());
+    let mut text = |text: &[u8]| {
+        bytes.extend_from_slice(&text.len().to_le_bytes());
+        bytes.extend_from_slice(text);
+    };
+    let roots = roots.rewrites();
+    text(&roots.len().to_le_bytes());
+    for (placeholder, path) in &roots {
+        text(placeholder);
+        text(path);
     }
-    for name in names {
-        bytes.push(0);
-        bytes.extend_from_slice(name.as_bytes());
-    }
+    names.iter().for_each(|name| text(name.as_bytes()));
     Digest::of(&bytes)
 }
 
@@ -81,84 +89,113 @@ fn state(dir: &Path) -> Option<Identity> {
     is_directory.then(|| Identity::of_stat(&found))
 }
 
-/// Where a path leads.
-#[derive(Clone)]
-enum Found {
-    /// To a directory.
-    Directory(Identity),
-    /// Nowhere: this directory has nothing under the next name.
-    Nowhere(PathBuf, Identity),
-    /// To something else, or to what cannot be told.
-    Other,
+/// A directory that a look went into, and how it was before.
+struct Directory {
+    open: OwnedFd,
+    was: Identity,
+}
+
+impl Directory {
+    /// What is no directory, or cannot be entered, gives the system's error.
+    fn open(path: &Path) -> rustix::io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = open(path, flags, Mode::empty())?;
+        let was = Identity::of_stat(&fstat(&open)?);
+        Ok(Self { open, was })
+    }
+
+    /// Whether nothing stands in this very directory under a name, not even a link; `None` where
+    /// that cannot be told.
+    fn lacks(&self, name: Option<&OsStr>) -> Option<bool> {
+        match statat(&self.open, name?, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Some(true),
+            Err(_) => None,
+            Ok(_) => Some(false),
+        }
+    }
 }
 
 /// One look at all names of a list.
-#[derive(Default)]
 struct Look {
-    found: HashMap<PathBuf, Found>,
+    /// Nanoseconds since 1970.
+    begun: i128,
+    open: HashMap<PathBuf, Rc<Directory>>,
     telling: Directories,
+    /// Whether something may come that none of these tells.
     untold: bool,
 }
 
 impl Look {
+    fn new() -> Self {
+        Self {
+            begun: now_nanos(),
+            open: HashMap::new(),
+            telling: Directories::new(),
+            untold: false,
+        }
+    }
+
     fn is_absent(&mut self, path: &Path, near: &mut Nearby) -> bool {
-        let parent = path.parent().unwrap_or(Path::new("/"));
-        match self.find(parent, near) {
-            Found::Directory(identity) => match near.lstat(path) {
-                Err(Errno::NOENT) => drop(self.telling.insert(parent.to_owned(), identity)),
-                Err(_) => self.untold = true,
-                Ok(_) => return false,
-            },
-            Found::Nowhere(dir, identity) => drop(self.telling.insert(dir, identity)),
-            Found::Other => {
-                self.untold = true;
-                return near.lstat(path).is_err();
+        // The first directory on the way back that is there, and what it would hold.
+        let mut below = path;
+        while let Some(parent) = below.parent() {
+            match self.enter(parent) {
+                Ok(dir) => match dir.lacks(below.file_name()) {
+                    Some(true) => {
+                        self.tells(parent, &dir);
+                        return true;
+                    }
+                    Some(false) if below == path => return false,
+                    _ => break,
+                },
+                Err(Errno::NOENT) => below = parent,
+                Err(_) => break,
             }
         }
-        true
+        self.untold = true;
+        near.lstat(path).is_err()
     }
 
-    /// Where a path to a directory leads. A directory's state is taken before anything is looked
-    /// for in it.
-    fn find(&mut self, path: &Path, near: &mut Nearby) -> Found {
-        if let Some(known) = self.found.get(path) {
-            return known.clone();
+    fn enter(&mut self, path: &Path) -> rustix::io::Result<Rc<Directory>> {
+        if let Some(dir) = self.open.get(path) {
+            return Ok(dir.clone());
         }
-        let found = match (state(path), path.parent()) {
-            (Some(identity), _) => Found::Directory(identity),
-            (None, None) => Found::Other,
-            (None, Some(parent)) => match self.find(parent, near) {
-                Found::Directory(identity) if matches!(near.lstat(path), Err(Errno::NOENT)) => {
-                    Found::Nowhere(parent.to_owned(), identity)
-                }
-                Found::Directory(_) | Found::Other => Found::Other,
-                nowhere @ Found::Nowhere(..) => nowhere,
-            },
-        };
-        self.found.insert(path.to_owned(), found.clone());
-        found
+        let dir = Rc::new(Directory::open(path)?);
+        if self.open.len() >= OPEN_MAX {
+            self.open.clear();
+        }
+        self.open.insert(path.to_owned(), dir.clone());
+        Ok(dir)
     }
 
-    /// What tells that nothing has come since the look was `begun`; `None` where that would go
-    /// unseen.
-    fn told(self, begun: i128) -> Option<Directories> {
-        let lately = begun - SETTLED.as_nanos().cast_signed();
-        let tells = |(dir, was): (&PathBuf, &Identity)| was.newest() < lately && changes(dir);
-        (!self.untold && self.telling.iter().all(tells)).then_some(self.telling)
+    fn tells(&mut self, path: &Path, dir: &Directory) {
+        if let Some(before) = self.telling.get(path) {
+            self.untold |= *before != dir.was;
+            return;
+        }
+        let lately = self.begun - SETTLED.as_nanos().cast_signed();
+        self.untold |= dir.was.newest() >= lately || !changes(&dir.open);
+        self.telling.insert(path.to_owned(), dir.was);
+    }
+
+    /// What tells that nothing has come since; `None` where that could go unseen.
+    fn told(self) -> Option<Directories> {
+        (!self.untold).then_some(self.telling)
     }
 }
 
 /// Whether a directory's time changes with its entries, by this machine's clock. Where the kernel,
-/// a program or another machine makes up what lies there, it need not.
+/// a program or another machine makes up what lies there, or where several directories show as
+/// one, it need not; nor where names become readable with a key.
 #[cfg(target_os = "linux")]
-fn changes(dir: &Path) -> bool {
-    // From linux/magic.h: ext2 to ext4, btrfs, XFS, tmpfs, overlayfs, F2FS, bcachefs; and ZFS.
-    const KNOWN: [i64; 8] = [
+fn changes(dir: &OwnedFd) -> bool {
+    use rustix::fs::{StatxAttributes, StatxFlags, fstatfs, statx};
+    // From linux/magic.h: ext2 to ext4, btrfs, XFS, tmpfs, F2FS, bcachefs; and ZFS.
+    const KNOWN: [i64; 7] = [
         0xEF53,
         0x9123_683E,
         0x5846_5342,
         0x0102_1994,
-        0x794C_7630,
         0xF2F5_2010,
         0xCA45_1A4E,
         0x2FC1_2FC1,
@@ -167,12 +204,14 @@ fn changes(dir: &Path) -> bool {
         clippy::unnecessary_cast,
         reason = "the type differs between architectures"
     )]
-    statfs(dir).is_ok_and(|s| KNOWN.contains(&(s.f_type as i64 & 0xFFFF_FFFF)))
+    let known = fstatfs(dir).is_ok_and(|s| KNOWN.contains(&(s.f_type as i64 & 0xFFFF_FFFF)));
+    let said = statx(dir, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE);
+    known && said.is_ok_and(|s| !s.stx_attributes.contains(StatxAttributes::ENCRYPTED))
 }
 
 /// Elsewhere no filesystem is known to do so yet.
 #[cfg(not(target_os = "linux"))]
-fn changes(_dir: &Path) -> bool {
+fn changes(_dir: &OwnedFd) -> bool {
     false
 }
 
@@ -281,6 +320,29 @@ mod tests {
         assert_eq!(all.remembered(), 1);
         fs::remove_file(all.at("d")).unwrap();
         symlink("two", all.at("d")).unwrap();
+        assert!(!all.hold(&["d/a"]));
+    }
+
+    /// Whoever looks while directories change places remembers what each of them lacks, not what
+    /// the path leads to in the end.
+    #[test]
+    fn what_one_directory_lacks_is_not_said_of_the_next_under_its_name() {
+        let all = Names::new();
+        for dir in ["d", "e"] {
+            fs::create_dir(all.at(dir)).unwrap();
+        }
+        fs::write(all.at("d/one"), "").unwrap();
+        fs::write(all.at("d/two"), "").unwrap();
+        fs::write(all.at("e/a"), "").unwrap();
+        std::thread::sleep(SETTLED * 2);
+        let path = |name: &str| all.at(name);
+        let mut near = Nearby::default();
+        // As after other files of that directory were looked at.
+        assert!(near.stat(&path("d/one")).is_ok() && near.stat(&path("d/two")).is_ok());
+        fs::rename(path("d"), path("f")).unwrap();
+        fs::rename(path("e"), path("d")).unwrap();
+        let names = [path("d/a").to_str().unwrap().to_owned()];
+        assert!(!all.absences.hold(&names, &all.roots, &mut near));
         assert!(!all.hold(&["d/a"]));
     }
 

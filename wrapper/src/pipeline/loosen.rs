@@ -190,7 +190,8 @@ impl Pipeline {
         let quietly = (Stdio::null(), Stdio::null());
         match run(&inv, compile.argv, compile.within, quietly) {
             Ok(Some(status)) if status.success() => {}
-            Ok(_) => return Err(Loosened::Disturbed("the compile failed or took too long")),
+            Ok(Some(_)) => return Err(Loosened::Disturbed("the compile failed")),
+            Ok(None) => return Err(Loosened::Unknown("the compile took too long")),
             Err(_) => return Err(Loosened::Disturbed("the compiler could not be run")),
         }
         let back = |text: &[u8]| moved.back(text, roots);
