@@ -38,6 +38,7 @@ mod taking;
 pub mod team;
 mod tenant;
 pub mod ticket;
+mod turns;
 mod view;
 mod waiting;
 pub mod worker;

@@ -10,10 +10,11 @@ use crate::service::policy::{self, Reach};
 use crate::store::{self, Offer, Placed, Store};
 use crate::swarm::{Ask, Swarm, SwarmError};
 use crate::team::{self, Audience, Team};
+use crate::turns::Turns;
 use crate::worker::announcer::Announcer;
 use crate::worker::disputes::Disputes;
 use crate::worker::fetching::objects_of;
-use crate::worker::gather::{Gathered, Turns};
+use crate::worker::gather::Gathered;
 use crate::worker::hearing::Hearing;
 use crate::worker::signatures::Signatures;
 use quarry_trust::roster::Standing;
@@ -57,7 +58,7 @@ pub struct NodeCache {
     pub(super) counters: Arc<Counters>,
     pub(super) disputes: Disputes,
     pub(super) gathered: Gathered,
-    pub(super) turns: Turns,
+    pub(super) turns: Turns<ActionKey>,
     signatures: Signatures,
     announcer: Announcer,
     hearing: Arc<Hearing>,

@@ -5,11 +5,11 @@
 //! once; a wait beyond the deadline that its size gives it.
 
 use super::cache::{NodeCache, keys_of};
-use super::gather::Turn;
 use crate::service::policy;
 use crate::store::{self, Offer, StoreError};
 use crate::swarm::Ask;
 use crate::team::Audience;
+use crate::turns::Turn;
 use quarry_trust::{ActionKey, Entry, ObjectRef, PeerId, Refusal};
 use quarry_wrapper::pipeline::Candidate;
 use std::io;
@@ -53,7 +53,7 @@ impl NodeCache {
         self.objects(entry, first, deadline).map(Some)
     }
 
-    fn turn(&self, entry: &Entry, deadline: Instant) -> Result<Turn<'_>, StoreError> {
+    fn turn(&self, entry: &Entry, deadline: Instant) -> Result<Turn<'_, ActionKey>, StoreError> {
         let turn = self.turns.take(entry.action, deadline);
         turn.ok_or_else(|| StoreError::of_stage(io::ErrorKind::TimedOut.into()))
     }

@@ -337,46 +337,6 @@ impl Run {
     }
 }
 
-/// Who fetches what: nothing is fetched twice at once.
-#[derive(Default)]
-pub(super) struct Turns {
-    taken: Mutex<HashSet<ActionKey>>,
-    free: Condvar,
-}
-
-/// Held while an entry's objects are fetched.
-pub(super) struct Turn<'a> {
-    turns: &'a Turns,
-    action: ActionKey,
-}
-
-impl Turns {
-    /// Waits while somebody else fetches the same; `None` where that lasts beyond the deadline.
-    pub(super) fn take(&self, action: ActionKey, deadline: Instant) -> Option<Turn<'_>> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        while !taken.insert(action) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            let free = self.free.wait_timeout(taken, left);
-            taken = free.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let turns = self;
-        Some(Turn { turns, action })
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let taken = self.turns.taken.lock();
-        taken
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.action);
-        self.turns.free.notify_all();
-    }
-}
-
 #[cfg(test)]
 #[path = "gather_tests.rs"]
 mod tests;

@@ -1,6 +1,7 @@
 //! How far a run goes, when it gives way to another, and who fetches what.
 
 use super::*;
+use crate::turns::Turns;
 use quarry_trust::{Digest, ObjectRef, Signature, SignedEntry, TeamId};
 use std::thread;
 

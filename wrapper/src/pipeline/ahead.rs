@@ -1,9 +1,9 @@
 //! What the next build will put in place, read before cargo asks for it.
 //!
 //! Before a build compiles anything cargo asks the compiler what it is, and then thinks for a
-//! while, on one processor. Meanwhile the objects that were lent to the build before at this place
-//! are digested again, so that none of its hits waits for that; what is not in memory is fetched
-//! from the disk. A compiler and a linker that nobody has used yet are digested then, too: some
+//! while, on one processor. Meanwhile the objects that the build before put in place here are
+//! unpacked, where they have settled, and digested again, where they were lent, so that none of
+//! its hits waits for that; what is not in memory is fetched from the disk. A compiler and a linker that nobody has used yet are digested then, too: some
 //! hundreds of MB. Enters: objects that were put in place, by the directory where cargo was
 //! started; the sign that it was started there again. Leaves: digests in the memo. Must never
 //! happen here: anything that a hit depends on.
@@ -20,6 +20,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 const PLACES_MAX: usize = 64;
 /// Compilers that are remembered; beyond it all are met again.
 const TOOLS_MAX: usize = 64;
+/// Bytes of an object that takes tens of milliseconds to be unpacked.
+const LARGE: u64 = 16 << 20;
 /// Objects of one build that are remembered.
 const OBJECTS_MAX: usize = 20_000;
 
@@ -109,7 +111,9 @@ impl Pipeline {
             Err(TryLockError::Poisoned(one)) => one.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        for object in objects {
+        // What takes longest is begun first: in the end a build waits for its programs alone.
+        let (large, small): (Vec<_>, Vec<_>) = objects.iter().partition(|o| o.size >= LARGE);
+        for object in large.into_iter().chain(small) {
             if let Some(Object::File(file)) = cache.open_object(object) {
                 // What is wrong with it is found out, and told, by who restores it.
                 let _ = self.digests.is(&file, object);

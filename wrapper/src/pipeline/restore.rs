@@ -209,11 +209,9 @@ fn write_output(
         Object::File(from) => {
             let lent = bytes::may_be_lent(trip, output)
                 && bytes::lend(digests, &from, &output.object, at)?;
+            trip.pipeline.ahead.placed(trip.inv, &output.object);
             match lent {
-                true => {
-                    trip.pipeline.ahead.placed(trip.inv, &output.object);
-                    from
-                }
+                true => from,
                 false => bytes::copy(digests, &from, &output.object, at)?,
             }
         }

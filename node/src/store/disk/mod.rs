@@ -26,6 +26,7 @@ use super::{
     Counts, FsckReport, GcReport, Object, Offer, Pinned, Placed, Purge, SettleReport, Stage, Store,
     StoreError,
 };
+use crate::turns::Turns;
 use engine::Engine;
 pub use engine::Opened;
 pub(super) use files::OBJECT_MODE;
@@ -52,6 +53,8 @@ struct Inner {
     /// Objects that were unpacked for use; what their packed files are needed for ends with the
     /// next commit.
     thawed: Mutex<HashSet<Digest>>,
+    /// Objects that are being unpacked.
+    thawing: Turns<Digest>,
 }
 
 impl Inner {
@@ -101,6 +104,7 @@ impl RedbStore {
             upkeep: Mutex::default(),
             named: Mutex::default(),
             thawed: Mutex::default(),
+            thawing: Turns::default(),
         });
         let committing = Arc::clone(&inner);
         let committer = std::thread::Builder::new()

@@ -16,6 +16,10 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Far longer than the largest object takes to be unpacked.
+const UNPACKED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Bytes of an object on their way to their place.
 enum Body<'a> {
@@ -277,6 +281,9 @@ impl Inner {
     }
 
     pub(super) fn thaw(&self, object: &ObjectRef) -> Result<Option<(File, bool)>, StoreError> {
+        // Who wants what is being unpacked waits for that. Beyond the deadline it is done twice.
+        let deadline = Instant::now() + UNPACKED_WITHIN;
+        let _turn = self.thawing.take(object.digest, deadline);
         let row = self.row(&object.digest)?;
         let Some(row) = row.filter(|row| row.size == object.size) else {
             return Ok(None);

@@ -4,6 +4,7 @@ use super::super::super::fixtures::{Compile, noise};
 use super::super::super::{RedbStore, Store};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Compresses well, and is no two chunks alike.
 fn text(seed: u64) -> Vec<u8> {
@@ -111,6 +112,24 @@ fn what_a_crash_leaves_beside_the_row_is_a_stray() {
     fs::write(&raw, before).unwrap();
     assert_eq!(store.gc(u64::MAX).unwrap().strays, 1);
     assert!(!raw.exists() && compiles[0].restores(&store));
+}
+
+/// A build, and what is read ahead of it, want the same.
+#[test]
+fn who_wants_what_is_being_unpacked_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, compiles) = stored(dir.path(), &[1]);
+    store.settle(u64::MAX, u64::MAX).unwrap();
+    let object = compiles[0].output_ref();
+    let soon = Instant::now() + Duration::from_secs(60);
+    let other = store.inner.thawing.take(object.digest, soon).unwrap();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| store.thaw(&object).unwrap().is_some());
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(!waits.is_finished());
+        drop(other);
+        assert!(waits.join().unwrap());
+    });
 }
 
 #[test]
