@@ -421,7 +421,7 @@ impl Pipeline {
             roots: found.roots,
             base: found.base,
             looked: found.looked,
-            started: self.begins(&inv.cwd.join(&unit.out_dir), found.looked),
+            started: self.begins(inv, &inv.cwd.join(&unit.out_dir), found.looked),
             watch: Watch::begin(),
             seen: found.seen,
             git: moved::git(inv),

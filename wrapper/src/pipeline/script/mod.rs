@@ -172,7 +172,7 @@ impl Pipeline {
             rewrites: Vec::new(),
             record: true,
         };
-        let started = self.begins(above, looked);
+        let started = self.begins(inv, above, looked);
         let was_empty = fs::read_dir(&facts.out_dir).is_ok_and(|mut dir| dir.next().is_none());
         Ok(Begin::Run(Box::new(ScriptJob {
             package: facts.package.clone(),
@@ -222,6 +222,7 @@ impl Pipeline {
         finished: &Finished,
         cache: &dyn Cache,
     ) -> super::Recorded {
+        self.filled.now();
         match record::record(self, &job.recording, finished, cache) {
             Ok(entry) => super::Recorded::Stored(Box::new(entry), Vec::new()),
             Err(reason) => super::Recorded::NotStored(reason),
