@@ -10,7 +10,7 @@
 //! copies and compares is written out); a byte shown before the whole answer is here.
 //!
 //! What is asked, and when it is not, is what `wrapper/src/shim.rs` asks; a test compares them.
-//! x86-64 Linux alone: other processors are not asked in a way that goes to the host.
+//! x86-64 Linux alone.
 
 #![no_std]
 #![no_builtins]
