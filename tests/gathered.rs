@@ -83,6 +83,31 @@ fn one_crate_is_asked_for_and_the_rest_of_the_build_comes_after_it() {
 }
 
 #[test]
+fn a_build_that_opens_as_a_teammates_did_is_on_its_way_before_the_first_crate() {
+    let devs = team(&["alice", "bob"]);
+    let (alice, bob) = (&devs[0], &devs[1]);
+    row(alice, "here").build().succeeded();
+    wait_keys(bob, alice);
+    let stored = alice.count("bytes.stored");
+    // Nothing of Bob's is what Alice compiled: each crate stands upon this one.
+    let other = |name| {
+        let place = row(bob, name);
+        place.write(&[("/c0/src/lib.rs", "pub fn said() -> String { \"x\".into() }\n")]);
+        place
+    };
+    let (apart, there) = (other("apart"), other("there"));
+    // What is told cargo counts, too.
+    bob.run(&mut only(&apart, "c0")).succeeded();
+    assert_eq!(bob.count("bytes.fetched"), 0);
+    let all = counted(bob, || drop(there.build().succeeded()));
+    assert_eq!(all, format!("1 hit, {CRATES} miss"));
+    wait_for("Alice's build to come", || {
+        (bob.count("bytes.fetched") == stored).then_some(())
+    });
+    assert_eq!(alice.count("bytes.served"), stored, "each object once");
+}
+
+#[test]
 fn what_the_rules_do_not_believe_is_not_fetched_unasked() {
     let names = ["alice", "bob", "carol"];
     let devs = joined(names.map(agreeing).into(), &names);

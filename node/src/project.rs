@@ -238,7 +238,8 @@ pub fn root_around(dir: &Path) -> PathBuf {
     root.unwrap_or_else(|| dir.to_owned())
 }
 
-fn locked_above(dir: &Path) -> Option<PathBuf> {
+/// The nearest directory with a lock file, this one or one above it.
+pub(crate) fn locked_above(dir: &Path) -> Option<PathBuf> {
     let mut above = dir.ancestors().take(ABOVE);
     let root = above.find(|dir| dir.join("Cargo.lock").is_file());
     root.filter(|root| root.is_absolute()).map(Path::to_owned)

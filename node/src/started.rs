@@ -1,8 +1,8 @@
-//! Where a command was started: what the process above qwrap, which is cargo, says of it.
+//! Where and how a command was started: what the process above qwrap, which is cargo, says of it.
 //!
 //! Enters: a process. Leaves: directories, or nothing where it cannot be seen (it has ended, it is
 //! another user's, the system has no `/proc`). They name further places whose rules hold, and so
-//! can only narrow. Must never happen here: a wait, a file that a command line names opened.
+//! can only narrow. And its command line, by which builds are told apart. Must never happen here: a wait, a file that a command line names opened.
 
 use quarry_wrapper::surroundings;
 use std::ffi::OsStr;
@@ -25,17 +25,34 @@ pub fn directories(pid: i32) -> Vec<PathBuf> {
 fn above(pid: i32) -> Option<Vec<PathBuf>> {
     let parent = surroundings::parent(pid.try_into().ok()?)?;
     let cwd = fs::read_link(format!("/proc/{parent}/cwd")).ok()?;
-    let mut command = Vec::new();
-    let file = File::open(format!("/proc/{parent}/cmdline")).ok()?;
-    file.take(COMMAND_MAX).read_to_end(&mut command).ok()?;
+    let command = command_of(parent)?;
     let manifest = manifest(&command).map(|path| cwd.join(path));
     let manifest = manifest.and_then(|path| Some(path.parent()?.to_owned()));
     Some([cwd].into_iter().chain(manifest).collect())
 }
 
-/// The manifest that a command line names; what follows `--` is not cargo's.
+/// The command line of the parent of `pid`, each word with a zero at its end.
+#[must_use]
+pub fn command(pid: i32) -> Option<Vec<u8>> {
+    command_of(surroundings::parent(pid.try_into().ok()?)?)
+}
+
+fn command_of(pid: u32) -> Option<Vec<u8>> {
+    let mut command = Vec::new();
+    let file = File::open(format!("/proc/{pid}/cmdline")).ok()?;
+    file.take(COMMAND_MAX).read_to_end(&mut command).ok()?;
+    Some(command)
+}
+
+/// The words of a command line that are cargo's: none that follows `--`.
+pub fn words(command: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let words = command.strip_suffix(b"\0").unwrap_or(command);
+    words.split(|b| *b == 0).take_while(|word| *word != b"--")
+}
+
+/// The manifest that a command line names.
 fn manifest(command: &[u8]) -> Option<&Path> {
-    let mut words = command.split(|b| *b == 0).take_while(|word| *word != b"--");
+    let mut words = words(command);
     let word = words.find(|word| word.starts_with(MANIFEST))?;
     let path = match word.get(MANIFEST.len()..)? {
         [] => words.next()?,

@@ -154,6 +154,7 @@ impl Dev {
                 "TMPDIR",
                 "RUSTUP_HOME",
                 "RUSTUP_TOOLCHAIN",
+                "RUST_LOG",
                 "USER",
             ];
             if keep.iter().any(|k| name == *k) {

@@ -15,9 +15,9 @@ const QUEUE: usize = 4096;
 /// How long a batch is collected: one flush for all that a build puts meanwhile.
 const COLLECT: Duration = Duration::from_millis(150);
 
-/// The tags of an entry's keys, and whether they are worth a provider record.
+/// The tags of an entry's keys, and whether the first of them is worth a provider record.
 struct News {
-    keys: [Digest; 2],
+    tags: Vec<Digest>,
     provide: bool,
 }
 
@@ -40,12 +40,9 @@ impl Announcer {
         Self(send)
     }
 
-    /// Queues the tags of an entry's lookup key and action key.
-    pub fn stored(&self, lookup: Digest, action: Digest, provide: bool) {
-        let news = News {
-            keys: [lookup, action],
-            provide,
-        };
+    /// Queues tags of keys that were stored: of an entry its lookup key's first.
+    pub fn stored(&self, tags: Vec<Digest>, provide: bool) {
+        let news = News { tags, provide };
         // The thread ends only after us.
         let _ = self.0.send(Message::News(news));
     }
@@ -92,13 +89,10 @@ fn tell(news: &[News], store: &dyn Store, swarm: &dyn Swarm) {
         tracing::warn!(%error, "new entries are not announced: they could not be made durable");
         return;
     }
-    let keys: Vec<Digest> = news.iter().flat_map(|n| n.keys).collect();
-    swarm.announce(&keys);
-    let costly: Vec<Digest> = news
-        .iter()
-        .filter(|n| n.provide)
-        .map(|n| n.keys[0])
-        .collect();
+    let tags: Vec<Digest> = news.iter().flat_map(|n| n.tags.clone()).collect();
+    swarm.announce(&tags);
+    let costly = news.iter().filter(|n| n.provide);
+    let costly: Vec<Digest> = costly.filter_map(|n| n.tags.first().copied()).collect();
     if !costly.is_empty() {
         swarm.provide(&costly);
     }

@@ -12,7 +12,7 @@ use crate::project::FILE;
 use crate::service::policy::Reach;
 use crate::swarm::Ask;
 use crate::team::{Audience, Team, Whom};
-use quarry_trust::{ActionKey, Entry, LookupKey, ObjectRef, Roster, Scope, Verified};
+use quarry_trust::{ActionKey, Digest, Entry, LookupKey, ObjectRef, Roster, Scope, Verified};
 use quarry_wrapper::pipeline::{Cache, Candidate, Object, Staged, Tier, UnsignedEntry};
 use std::fs::File;
 use std::io;
@@ -103,6 +103,14 @@ impl Believing {
     /// Whether teammates are asked for what is for these.
     pub(super) fn asks_in(&self, scope: &Scope) -> bool {
         self.audience.asked.contains(scope)
+    }
+
+    /// Has fetched what a teammate's build put in place that began as the one that begins here.
+    pub(super) fn open(&self, opening: &Digest) {
+        let peers = self.cache.candidates(&self.audience, opening);
+        if let Some(peer) = self.reach.order(peers).first() {
+            gather::after(self, *peer, ActionKey::from_digest(*opening));
+        }
     }
 
     /// For whom what is compiled is.

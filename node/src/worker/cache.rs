@@ -224,7 +224,7 @@ impl NodeCache {
     }
 
     /// Members that may hold a key within one of the scopes asked, and that may be asked.
-    fn candidates(&self, audience: &Audience, key: &Digest) -> Vec<PeerId> {
+    pub(super) fn candidates(&self, audience: &Audience, key: &Digest) -> Vec<PeerId> {
         let tags = audience.asked.iter().flat_map(|s| self.team.sought(s, key));
         let mut found = Vec::new();
         for peer in tags.flat_map(|tag| self.swarm.candidates(&tag)) {
@@ -267,13 +267,18 @@ impl NodeCache {
 
     /// Tells the team once the entry is durable.
     pub(super) fn announce(&self, entry: &Entry) {
-        let tag = |key: &Digest| self.team.tag(&entry.scope, key);
-        let (lookup, action) = (entry.lookup.digest(), entry.action.digest());
+        let keys = [entry.lookup.digest(), entry.action.digest()];
+        let provide = entry.duration_ms >= policy::PROVIDE_FROM_MS;
+        self.announce_keys(&entry.scope, &keys, provide);
+    }
+
+    /// Tells the team of keys once what was stored before is durable.
+    pub(super) fn announce_keys(&self, scope: &Scope, keys: &[Digest], provide: bool) {
         // Without the scope's secret nothing can be said of it; the filter is built anew when it
         // is known.
-        if let (Some(lookup), Some(action)) = (tag(&lookup), tag(&action)) {
-            let provide = entry.duration_ms >= policy::PROVIDE_FROM_MS;
-            self.announcer.stored(lookup, action, provide);
+        let tags: Option<Vec<Digest>> = keys.iter().map(|key| self.team.tag(scope, key)).collect();
+        if let Some(tags) = tags {
+            self.announcer.stored(tags, provide);
         }
     }
 

@@ -1,14 +1,17 @@
 //! Stories of an entry whose builder is revoked between two looks at it.
 
 use super::*;
-use crate::store::{MemoryStore, Store};
+use crate::store::{How, MemoryStore, Store};
 use crate::swarm::memory::MemoryNet;
 use crate::team::Whom;
 use crate::worker::host::NodeHost;
+use crate::worker::openings::Openings;
+use crate::worker::placed;
 use quarry_trust::roster::{Member, Op, Role};
 use quarry_trust::{BuilderKey, Verified};
 use quarry_wrapper::digests::MemoDigests;
 use quarry_wrapper::home::Home;
+use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -189,9 +192,11 @@ fn who_is_outside_of_a_project_gets_neither_entries_nor_objects_of_it() {
     };
     desk.team.propose(Op::Add(carol)).unwrap();
     desk.team.set_project("pay", &["bob".into()], &[]).unwrap();
-    let (store, team) = (Arc::new(desk.store.clone()), desk.team.clone());
-    let counters = Arc::new(Counters::resume(None));
-    let host = NodeHost::new(store, team, counters, desk.hearing.clone());
+    let host = || {
+        let (store, team) = (Arc::new(desk.store.clone()), desk.team.clone());
+        let counters = Arc::new(Counters::resume(None));
+        NodeHost::new(store, team, counters, desk.hearing.clone())
+    };
     let entry = |scope, name: &str| Entry {
         scope,
         crate_name: name.into(),
@@ -200,8 +205,8 @@ fn who_is_outside_of_a_project_gets_neither_entries_nor_objects_of_it() {
         ..Entry::clone(&desk.entry)
     };
     let pay = desk.team.audience(&Whom::Project("pay".into())).publish;
-    // Bob, who is in it, and Carol, who is not: what each gets of the four ways to ask.
-    for (scope, name, carols) in [(desk.team.scope(), "open", [1; 4]), (pay, "closed", [0; 4])] {
+    // Bob, who is in it, and Carol, who is not: what each gets of the five ways to ask.
+    for (scope, name, carols) in [(desk.team.scope(), "open", [1; 5]), (pay, "closed", [0; 5])] {
         let entry = entry(scope, name);
         let signed = entry.sign(&desk.bob);
         let prediction = b"inputs".to_vec();
@@ -212,11 +217,17 @@ fn who_is_outside_of_a_project_gets_neither_entries_nor_objects_of_it() {
         desk.store
             .put(&verified, &Offer { prediction, signed })
             .unwrap();
-        for (peer, gets) in [(PeerId([9; 32]), [1; 4]), (PeerId([8; 32]), carols)] {
+        let dir = format!("/{name}");
+        let placed = placed::of(How::Compiled, &entry, None, &dir);
+        let opening = Openings::opened(Path::new(&dir), &placed, &desk.store);
+        desk.store.note(placed);
+        let host = host();
+        for (peer, gets) in [(PeerId([9; 32]), [1; 5]), (PeerId([8; 32]), carols)] {
             let asks = [
                 Ask::Lookup(entry.lookup),
                 Ask::Action(entry.action),
                 Ask::Crate(crate::swarm::crate_digest(name)),
+                Ask::Next(ActionKey::from_digest(opening.key)),
             ];
             let offers = asks.iter().map(|ask| host.offers(&peer, ask).len());
             let object = host.open(&peer, &entry.action, &entry.description.digest);

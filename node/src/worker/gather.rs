@@ -212,7 +212,8 @@ impl Drop for Worker {
     }
 }
 
-/// An entry is on its way from a teammate: what its build put in place after it is fetched, too.
+/// An entry is on its way from a teammate, or a build opens as one of the teammate's did: what that
+/// put in place after it is fetched, too.
 pub(super) fn after(cache: &Believing, peer: PeerId, action: ActionKey) {
     if !cache.node().gathered.begins() {
         return;

@@ -6,6 +6,7 @@ use crate::swarm::{Ask, Host, MAX_OFFERS, Restored, RestoredCrate, Taken, crate_
 use crate::team::Team;
 use crate::worker::hearing::Hearing;
 use crate::worker::neighbours::Neighbours;
+use crate::worker::openings;
 use crate::worker::signatures::Signatures;
 use crate::worker::voice::Voice;
 use quarry_trust::canon::Canonical;
@@ -90,16 +91,22 @@ impl NodeHost {
         Ok(found.into_iter().map(|(_, offer)| offer).collect())
     }
 
-    /// Entries that a build here put in place after an action, in that order.
+    /// Entries that a build here put in place after an action, or as it opened, in that order.
     fn next(&self, to: &PeerId, action: &ActionKey) -> Result<Vec<Offer>, StoreError> {
+        let sees = |scope: &Scope| self.team.peer_sees(to, scope);
+        let store = self.store.as_ref();
         // Nobody learns by this which actions were built that are not for them.
         let from = self.store.entries(action)?;
-        if !from.iter().any(|offer| self.visible(to, offer).is_some()) {
-            return Ok(Vec::new());
-        }
-        let sees = |scope: &Scope| self.team.peer_sees(to, scope);
+        let next = if from.is_empty() {
+            let mut openings = openings::known(store).into_iter();
+            let opening = openings.find(|o| o.key == action.digest() && sees(&o.scope));
+            opening.map(|o| self.neighbours.since((o.place, o.at), &sees, store))
+        } else {
+            let visible = from.iter().any(|offer| self.visible(to, offer).is_some());
+            visible.then(|| self.neighbours.after(action, &sees, store))
+        };
         let mut found = Vec::new();
-        for action in self.neighbours.after(action, &sees, self.store.as_ref()) {
+        for action in next.unwrap_or_default() {
             let offers = self.store.entries(&action)?;
             found.extend(offers.into_iter().find(|o| self.visible(to, o).is_some()));
             if found.len() == MAX_OFFERS {
@@ -242,6 +249,8 @@ impl Host for NodeHost {
                 keys.extend(tags);
             }
         });
+        let openings = openings::known(self.store.as_ref()).into_iter();
+        keys.extend(openings.filter_map(|o| self.team.tag(&o.scope, &o.key)));
         if let Err(error) = walked {
             tracing::warn!(%error, "the store's keys could not be read for the filter");
         }

@@ -13,6 +13,7 @@ pub mod hearing;
 pub mod host;
 pub mod memos;
 mod neighbours;
+mod openings;
 mod placed;
 pub mod recheck;
 mod signatures;
@@ -22,13 +23,14 @@ use crate::belief::{Beliefs, Refused};
 use crate::control::RecentReport;
 use crate::rules::TrustSettings;
 use crate::service::counters::{Counters, Kind, Outcome};
-use crate::store::{How, Store};
+use crate::store::{How, Placed, Store};
 use crate::swarm::Swarm;
 use crate::team::Team;
 use believing::{Believing, Heard};
 use cache::NodeCache;
 use elsewhere::Elsewhere;
 use hearing::Hearing;
+use openings::Openings;
 use quarry_trust::{Entry, Scope, Verified};
 use quarry_wrapper::compiler::Bypass;
 use quarry_wrapper::compiler::rustc::args::UnitKind;
@@ -52,6 +54,7 @@ pub struct Worker {
     pipeline: Arc<Pipeline>,
     cache: Arc<NodeCache>,
     rechecker: Option<Rechecker>,
+    openings: Arc<Openings>,
     /// What is believed where.
     pub beliefs: Beliefs,
     /// The node's counters.
@@ -76,6 +79,8 @@ struct Asked {
     cwd: String,
     out_dir: String,
     hindrances: Vec<String>,
+    /// Where cargo was started.
+    started: Option<PathBuf>,
     /// The package whose build script is run, as a crate's name; `None` for a compile.
     script: Option<String>,
     at: Instant,
@@ -88,6 +93,7 @@ impl Asked {
             cwd: inv.cwd.display().to_string(),
             out_dir: out_dir.map_or_else(String::new, |dir| dir.display().to_string()),
             hindrances: hindrances(inv),
+            started: inv.started.first().cloned(),
             script: None,
             at: Instant::now(),
         }
@@ -102,6 +108,7 @@ impl Asked {
             cwd: inv.cwd.display().to_string(),
             out_dir: text("OUT_DIR"),
             hindrances: Vec::new(),
+            started: inv.started.first().cloned(),
             script: Some(text("CARGO_PKG_NAME").replace('-', "_")),
             at: Instant::now(),
         }
@@ -201,6 +208,7 @@ impl Worker {
             pipeline: Arc::new(pipeline),
             cache: Arc::new(cache),
             rechecker: None,
+            openings: Arc::default(),
             beliefs: Beliefs::default(),
             counters,
             team,
@@ -258,6 +266,9 @@ impl Worker {
         let asked = Asked::of(inv);
         let cache = Believing::new(self.cache.clone(), &self.beliefs.of(inv, false));
         let begun = self.pipeline.begin(inv, caller, &cache);
+        if let (Begin::Query(_), Some(pid)) = (&begun, caller.pid) {
+            self.openings.asked(inv, pid, &cache);
+        }
         let (scope, heard) = (cache.scope(), cache.heard());
         match begun {
             Begin::Query(Query::Known(replay)) => {
@@ -408,7 +419,7 @@ impl Worker {
                     rechecker.stored(&inv, &entry, scope, prediction);
                 }
                 let placed = placed::of(How::Compiled, &entry, unit, &asked.out_dir);
-                self.cache.note(placed);
+                self.note(placed, &asked);
                 let kind = asked.kind();
                 let recent = RecentReport {
                     outcome: "miss".to_owned(),
@@ -465,9 +476,20 @@ impl Worker {
         found.or(heard.disagreement).unwrap_or_default()
     }
 
+    /// Notes what was put into a target directory, and how the build began that did it first.
+    fn note(&self, placed: Placed, asked: &Asked) {
+        let (dir, store) = (asked.started.as_deref(), self.cache.store.as_ref());
+        let opening = self.openings.placed(dir, &placed, store);
+        self.cache.note(placed);
+        if let Some(opening) = opening {
+            self.cache
+                .announce_keys(&opening.scope, &[opening.key], false);
+        }
+    }
+
     fn hit(&self, hit: &Hit, asked: Asked, heard: Heard) {
         let placed = placed::of(How::Restored, &hit.entry, hit.kind, &asked.out_dir);
-        self.cache.note(placed);
+        self.note(placed, &asked);
         let kind = asked.kind();
         let (outcome, name) = match hit.from {
             None => (Outcome::HitLocal, "hit-local"),

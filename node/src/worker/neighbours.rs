@@ -38,7 +38,7 @@ impl Row {
         let name = placed.files.first().map_or("", |(name, _)| name.as_str());
         let unit = [placed.dir.as_str(), name].join("\0");
         Self {
-            place: Digest::of(place(&placed.dir).as_bytes()).short(),
+            place: place_of(&placed.dir),
             unit: Digest::of(unit.as_bytes()).short(),
             at: placed.at,
             action: placed.action,
@@ -46,6 +46,11 @@ impl Row {
             compiled: placed.how == How::Compiled,
         }
     }
+}
+
+/// What stands for the profile's directory in which an output directory lies.
+pub(super) fn place_of(dir: &str) -> u64 {
+    Digest::of(place(dir).as_bytes()).short()
 }
 
 /// The profile's directory, in which cargo gives each kind of unit one of its own.
@@ -77,6 +82,7 @@ impl Known {
         let mut met = HashSet::new();
         rows.retain(|row| met.insert((row.place, row.unit)));
         rows.truncate(ROWS_MAX);
+        // Looked into by place, and there by time.
         rows.sort_unstable_by_key(|row| (row.place, row.at));
         let mut last: HashMap<ActionKey, usize> = HashMap::new();
         for (index, row) in rows.iter().enumerate() {
@@ -92,12 +98,17 @@ impl Known {
         }
     }
 
+    /// What was put into a place since a time.
+    fn from(&self, place: u64, at: u64) -> impl Iterator<Item = &Row> {
+        let begins = |row: &Row| (row.place, row.at) < (place, at);
+        let rows = self.rows[self.rows.partition_point(begins)..].iter();
+        rows.take_while(move |row| row.place == place)
+    }
+
     /// A closed project's directory, or one of a workspace that is for nobody, says nothing to who
     /// is outside: not even in what order it uses what all may see.
     fn shows(&self, place: u64, sees: &dyn Fn(&Scope) -> bool) -> bool {
-        let begins = self.rows.partition_point(|row| row.place < place);
-        let rows = self.rows[begins..].iter();
-        let rows = rows.take_while(|row| row.place == place);
+        let rows = self.from(place, 0);
         let (mut private, mut shared) = (false, false);
         for row in rows {
             match row.scope {
@@ -131,9 +142,19 @@ impl Known {
             .collect()
     }
 
-    fn serves(&self, action: &ActionKey) -> bool {
+    fn since(&self, place: u64, at: u64, sees: &dyn Fn(&Scope) -> bool) -> Vec<ActionKey> {
+        if !self.shows(place, sees) {
+            return Vec::new();
+        }
+        let rows = self.from(place, at);
+        rows.map(|row| row.action).take(NEXT_MAX).collect()
+    }
+
+    /// Whether it is young enough to be used; where it does not hold what is looked for, it has to
+    /// be younger.
+    fn serves(&self, holds: impl FnOnce(&Self) -> bool) -> bool {
         let age = self.read.elapsed();
-        age < FRESH && (age < AGAIN || self.last.contains_key(action))
+        age < FRESH && (age < AGAIN || holds(self))
     }
 }
 
@@ -150,16 +171,36 @@ impl Neighbours {
         sees: &dyn Fn(&Scope) -> bool,
         store: &dyn Store,
     ) -> Vec<ActionKey> {
+        let holds = |known: &Known| known.last.contains_key(action);
+        self.known(store, holds, |known| known.after(action, sees))
+    }
+
+    /// The actions that were put into a place since a time, in the same way.
+    pub fn since(
+        &self,
+        (place, at): (u64, u64),
+        sees: &dyn Fn(&Scope) -> bool,
+        store: &dyn Store,
+    ) -> Vec<ActionKey> {
+        let holds = |known: &Known| known.from(place, at).next().is_some();
+        self.known(store, holds, |known| known.since(place, at, sees))
+    }
+
+    fn known(
+        &self,
+        store: &dyn Store,
+        holds: impl Fn(&Known) -> bool,
+        tell: impl FnOnce(&Known) -> Vec<ActionKey>,
+    ) -> Vec<ActionKey> {
         let mut known = match self.0.try_lock() {
             Ok(known) => known,
             Err(TryLockError::Poisoned(known)) => known.into_inner(),
             Err(TryLockError::WouldBlock) => return Vec::new(),
         };
-        if !known.as_ref().is_some_and(|known| known.serves(action)) {
+        if !known.as_ref().is_some_and(|known| known.serves(holds)) {
             *known = Some(Known::read(store));
         }
-        let known = known.as_ref();
-        known.map_or_else(Vec::new, |known| known.after(action, sees))
+        known.as_ref().map_or_else(Vec::new, tell)
     }
 }
 
@@ -217,6 +258,30 @@ mod tests {
         for last in ["b before", "a released", "q", "unheard of"] {
             assert_eq!(after(last), [], "{last}");
         }
+    }
+
+    #[test]
+    fn what_a_build_put_in_place_is_told_from_when_it_began() {
+        let store = MemoryStore::new();
+        for (dir, name, at) in [
+            ("/p/target/debug/deps", "before", 1),
+            ("/q/target/debug/deps", "of q", 3),
+            ("/p/target/debug/deps", "second", 4),
+            ("/p/target/debug/build/b-1", "first", 3),
+        ] {
+            store.note(placed(dir, &format!("lib{name}.rlib"), name, at));
+        }
+        let neighbours = Neighbours::default();
+        let since = |dir: &str, at: u64, sees: bool| {
+            neighbours.since((place_of(dir), at), &|_| sees, &store)
+        };
+        let p = "/p/target/debug/build";
+        assert_eq!(since(p, 2, true), ["first", "second"].map(action));
+        assert_eq!(since(p, 4, true), [action("second")]);
+        assert_eq!(since(p, 5, true), []);
+        assert_eq!(since(p, 2, false), []);
+        assert_eq!(since("/p/target/release/deps", 2, true), []);
+        assert_eq!(since("/q/target/debug/deps", 0, true), [action("of q")]);
     }
 
     #[test]

@@ -93,6 +93,9 @@ fn bob(
     assert!(hits > 0, "Bob restored something: {}", bob.stats());
     if misses > 0 {
         tell(&bob.qnode(&["why", "--all"]).out);
+        tell(&bob.log());
+        tell("ALICE");
+        tell(&alice.log());
     }
     seat.clean();
     bob.flush();
