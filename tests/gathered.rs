@@ -92,7 +92,10 @@ fn a_build_that_opens_as_a_teammates_did_is_on_its_way_before_the_first_crate() 
     // Nothing of Bob's is what Alice compiled: each crate stands upon this one.
     let other = |name| {
         let place = row(bob, name);
-        place.write(&[("/c0/src/lib.rs", "pub fn said() -> String { \"x\".into() }\n")]);
+        place.write(&[(
+            "/c0/src/lib.rs",
+            "pub fn said() -> String { \"x\".into() }\n",
+        )]);
         place
     };
     let (apart, there) = (other("apart"), other("there"));

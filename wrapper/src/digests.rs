@@ -74,7 +74,9 @@ pub struct Identity {
 impl Hash for Identity {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let changed = self.changed.to_le_bytes();
-        let low = changed.first_chunk().map_or(0, |low| u64::from_le_bytes(*low));
+        let low = changed
+            .first_chunk()
+            .map_or(0, |low| u64::from_le_bytes(*low));
         state.write_u64(self.inode.rotate_left(40) ^ low);
     }
 }

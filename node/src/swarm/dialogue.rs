@@ -65,7 +65,7 @@ impl Driver {
         ask: Ask,
         reply: SyncSender<Result<Vec<Offer>, SwarmError>>,
     ) {
-        if self.links.get(&peer).is_some_and(|link| link.accepted) {
+        if self.has_accepted(&peer) {
             self.request(&peer, Request::Ask(ask), Asked::Question(reply));
         } else {
             // The caller may have given up; that is no error.
@@ -370,6 +370,7 @@ impl Driver {
         }
         match (asked, answer) {
             (Asked::Roster, Answer::Roster(wire)) => self.merge(peer, wire, None, None),
+            (Asked::Roster, Answer::Busy) if self.has_accepted(&peer) => self.roster_again(&peer),
             (Asked::Roster, Answer::Busy) => self.roster_failed(peer),
             (Asked::Filter, Answer::Filter(bytes)) => {
                 self.jobs.spawn_blocking(move || Done::Decoded {
@@ -397,6 +398,10 @@ impl Driver {
 
     fn on_failure(&mut self, peer: PeerId, asked: Asked, error: &OutboundFailure) {
         tracing::debug!(?peer, %error, "a question failed");
+        // One of several connections, most likely: who is alone would not be linked any more.
+        if let (Asked::Roster, OutboundFailure::ConnectionClosed) = (&asked, error) {
+            return self.roster_again(&peer);
+        }
         let error = match error {
             OutboundFailure::Timeout => {
                 self.shared.index.slow(&peer);
@@ -437,6 +442,17 @@ impl Driver {
         if let Some(link) = self.links.get_mut(peer) {
             link.filter_asked = false;
             link.filter_wanted = true;
+        }
+    }
+
+    fn has_accepted(&self, peer: &PeerId) -> bool {
+        self.links.get(peer).is_some_and(|link| link.accepted)
+    }
+
+    /// The exchange is tried again at the next tick.
+    fn roster_again(&mut self, peer: &PeerId) {
+        if let Some(link) = self.links.get_mut(peer) {
+            link.roster_wanted = true;
         }
     }
 

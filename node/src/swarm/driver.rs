@@ -353,6 +353,10 @@ impl Driver {
         if link.connections.len() == 1 {
             let address = dialed.and_then(dialable).unwrap_or_else(|| remote.clone());
             self.shared.index.connected(&peer, address.to_string());
+        } else if link.accepted {
+            // Another of a member that took our roster. It may be one for a moment only: whoever
+            // dials an address that was somebody else's sees too late whose it is.
+            return;
         }
         self.send_roster(&peer);
     }

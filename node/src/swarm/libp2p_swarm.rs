@@ -23,6 +23,8 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use zeroize::Zeroizing;
 
+/// How often a question is put that is lost with its connection.
+const ASK_TRIES: u32 = 3;
 /// Commands that wait for the driver; it takes them in microseconds, so this is a burst.
 const MAX_COMMANDS: usize = 256;
 /// Listening is a bind and one event; more means that the machine stands still.
@@ -164,7 +166,14 @@ impl Swarm for Libp2pSwarm {
             ask,
             reply,
         };
-        let mut offers = self.answer(peer, command, deadline)?;
+        // Of several connections to a peer one may have closed.
+        let mut tries = 1..ASK_TRIES;
+        let mut offers = loop {
+            match self.answer(peer, command, deadline) {
+                Err(SwarmError::Lost { .. }) if tries.next().is_some() => {}
+                answered => break answered?,
+            }
+        };
         offers.truncate(MAX_OFFERS);
         // What is asked for without looking into a filter may be nothing.
         if offers.is_empty() && !matches!(ask, Ask::Crate(_) | Ask::Next(_)) {

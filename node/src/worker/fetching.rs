@@ -7,7 +7,7 @@
 use super::cache::{NodeCache, keys_of};
 use crate::service::policy;
 use crate::store::{self, Offer, StoreError};
-use crate::swarm::Ask;
+use crate::swarm::{Ask, SwarmError};
 use crate::team::Audience;
 use crate::turns::Turn;
 use quarry_trust::{ActionKey, Entry, ObjectRef, PeerId, Refusal};
@@ -114,11 +114,23 @@ impl NodeCache {
         object: &ObjectRef,
         deadline: Instant,
     ) -> Option<store::Pinned> {
-        let mut stage = self.store.stage(object.size).ok()?;
-        if let Err(error) = self.swarm.fetch(peer, action, object, &mut stage, deadline) {
-            self.failed(peer, &error, "an object");
-            return None;
-        }
+        let fetch = || {
+            let mut stage = self.store.stage(object.size).ok()?;
+            let fetched = self.swarm.fetch(peer, action, object, &mut stage, deadline);
+            Some(fetched.map(|()| stage))
+        };
+        let stage = match fetch()? {
+            // The connection closed on the way: there may be another one by now.
+            Err(SwarmError::Lost { .. }) => fetch()?,
+            fetched => fetched,
+        };
+        let stage = match stage {
+            Ok(stage) => stage,
+            Err(error) => {
+                self.failed(peer, &error, "an object");
+                return None;
+            }
+        };
         match stage.commit() {
             Ok(pinned) if pinned.object == *object => {
                 self.written(&pinned);

@@ -275,7 +275,7 @@ mod tests {
         let since = |dir: &str, at: u64, sees: bool| {
             neighbours.since((place_of(dir), at), &|_| sees, &store)
         };
-        let p = "/p/target/debug/build";
+        let p = "/p/target/debug/build/c-1";
         assert_eq!(since(p, 2, true), ["first", "second"].map(action));
         assert_eq!(since(p, 4, true), [action("second")]);
         assert_eq!(since(p, 5, true), []);

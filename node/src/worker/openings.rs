@@ -69,7 +69,12 @@ pub(super) struct Opening {
     pub at: u64,
 }
 
-canonical!(Opening { key, scope, place, at });
+canonical!(Opening {
+    key,
+    scope,
+    place,
+    at
+});
 
 /// The newest first.
 struct List(Vec<Opening>);

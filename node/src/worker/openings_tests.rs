@@ -17,7 +17,10 @@ impl Openings {
 const TEAM: Scope = Scope::Team(TeamId(Digest::from_bytes([5; 32])));
 
 fn key_in(words: &[&str], lock: &str) -> Digest {
-    key_of(format!("{}\0", words.join("\0")).as_bytes(), lock.as_bytes())
+    key_of(
+        format!("{}\0", words.join("\0")).as_bytes(),
+        lock.as_bytes(),
+    )
 }
 
 fn placed(scope: Scope) -> Placed {
@@ -59,7 +62,12 @@ fn what_decides_what_is_compiled_tells_builds_apart_and_nothing_else() {
         &["cargo", "check"],
         &["cargo", "build", "--features", "a"],
         &["cargo", "build", "--target", "wasm32-wasip1"],
-        &["cargo", "build", "--manifest-path=/p/Cargo.toml", "--release"],
+        &[
+            "cargo",
+            "build",
+            "--manifest-path=/p/Cargo.toml",
+            "--release",
+        ],
     ] {
         assert_ne!(key_in(other, "lock"), plain, "{other:?}");
     }
@@ -73,13 +81,18 @@ fn a_build_is_known_by_its_first_unit_that_is_for_others_and_once() {
     let (openings, store) = (Openings::default(), MemoryStore::new());
     let here = Path::new("/p");
     let key = Digest::of(b"key");
-    let placed_in = |dir: &str, scope| openings.placed(Some(Path::new(dir)), &placed(scope), &store);
+    let placed_in =
+        |dir: &str, scope| openings.placed(Some(Path::new(dir)), &placed(scope), &store);
     // Nothing is known of a build that asked nothing.
     openings.begins(here, key);
     assert_eq!(placed_in("/p", TEAM), None);
     assert!(openings.is_first(here));
     assert!(!openings.is_first(here), "the same build");
-    assert_eq!(placed_in("/p", TEAM), None, "what stands for it is not known yet");
+    assert_eq!(
+        placed_in("/p", TEAM),
+        None,
+        "what stands for it is not known yet"
+    );
     openings.begins(here, key);
     assert_eq!(placed_in("/elsewhere", TEAM), None);
     assert_eq!(openings.placed(None, &placed(TEAM), &store), None);
@@ -132,7 +145,10 @@ fn the_list_has_a_form_of_its_own_and_what_is_none_is_empty() {
     assert!(full.len() <= crate::store::MAX_MEMO_BYTES);
     assert_eq!(kept(&full).len(), KNOWN_MAX);
     let project = Scope::Project(TeamId(Digest::of(b"t")), Digest::of(b"p"));
-    let longest = Opening { scope: project, ..opening(9) };
+    let longest = Opening {
+        scope: project,
+        ..opening(9)
+    };
     let full = List(vec![longest; KNOWN_MAX]).to_canon();
     assert!(full.len() <= crate::store::MAX_MEMO_BYTES);
     let of_tomorrow = [&[2, 0], &bytes[2..]].concat();
@@ -156,6 +172,9 @@ fn a_lock_file_stands_for_what_is_built_below_it() {
     std::fs::write(&lock, "two").unwrap();
     assert_ne!(key(pid, &inner), Some(one));
     assert_eq!(key(i32::MAX, &inner), None);
-    std::fs::File::create(&lock).unwrap().set_len(LOCK_MAX + 1).unwrap();
+    std::fs::File::create(&lock)
+        .unwrap()
+        .set_len(LOCK_MAX + 1)
+        .unwrap();
     assert_eq!(key(pid, &inner), None, "larger than any");
 }

@@ -93,9 +93,7 @@ fn bob(
     assert!(hits > 0, "Bob restored something: {}", bob.stats());
     if misses > 0 {
         tell(&bob.qnode(&["why", "--all"]).out);
-        tell(&bob.log());
-        tell("ALICE");
-        tell(&alice.log());
+        tell(&format!("--- log of Bob's node:\n{}", bob.log()));
     }
     seat.clean();
     bob.flush();

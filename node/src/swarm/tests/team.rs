@@ -2,9 +2,13 @@
 
 use super::hosts::{Desk, SOON, desk, desk_at, offer, peer, roster, runtime, until};
 use crate::swarm::memory::MemoryNet;
-use crate::swarm::{Ask, Host, Restored, RestoredCrate, Swarm, SwarmError};
+use crate::swarm::{Ask, Host, Restored, RestoredCrate, Swarm, SwarmError, identity};
+use libp2p::core::transport::{DialOpts, PortUse};
+use libp2p::core::{Endpoint, Transport, upgrade};
+use libp2p::{Multiaddr, noise, tcp, yamux};
 use quarry_trust::{ActionKey, BuilderId, Digest, LookupKey, ObjectRef};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
@@ -308,6 +312,57 @@ fn goodbye_is_heard_at_once_and_bob_comes_back() {
     until("Bob is back", || {
         alice.sees(bob.peer) && bob.sees(alice.peer)
     });
+}
+
+/// Whoever dials an address that was somebody else's sees too late whose it is now: to who is
+/// reached it is one more connection of a teammate's, which is gone before anything came of it.
+#[test]
+fn connections_that_come_and_go_disturb_nobody() {
+    let runtime = runtime();
+    let (alice, bob) = two_desks(&runtime);
+    let over = Arc::new(AtomicBool::new(false));
+    let going = runtime.spawn(come_and_go(
+        1,
+        bob.swarm.listening()[0].clone(),
+        over.clone(),
+    ));
+    let object = alice.host.store(&noise(1 << 20));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(2) {
+        let (nothing, deadline) = (Ask::Action(ActionKey::of(b"a")), Instant::now() + SOON);
+        let asked = bob.swarm.ask(&alice.peer, nothing, deadline);
+        assert!(asked.is_ok(), "{asked:?}");
+        let fetched = bob.fetch(alice.peer, &object);
+        assert!(fetched.is_ok(), "{fetched:?}");
+    }
+    over.store(true, Ordering::Relaxed);
+    let times = runtime.block_on(going).expect("it ended");
+    assert!(times > 20, "{times}");
+}
+
+/// Connects as the member of a seed, does nothing for a moment and is gone, until it is over; how
+/// often.
+async fn come_and_go(seed: u8, address: String, over: Arc<AtomicBool>) -> u32 {
+    let pair = identity::keypair(&[seed; 32]).expect("a seed");
+    let mut transport = tcp::tokio::Transport::default()
+        .upgrade(upgrade::Version::V1)
+        .authenticate(noise::Config::new(&pair).expect("a key"))
+        .multiplex(yamux::Config::default());
+    let address: Multiaddr = address.parse().expect("an address");
+    let mut times = 0;
+    while !over.load(Ordering::Relaxed) {
+        let how = DialOpts {
+            role: Endpoint::Dialer,
+            port_use: PortUse::New,
+        };
+        let dialed = transport.dial(address.clone(), how).expect("it is dialed");
+        if let Ok(connection) = dialed.await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            drop(connection);
+            times += 1;
+        }
+    }
+    times
 }
 
 #[test]
