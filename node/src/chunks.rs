@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use thiserror::Error;
+use zstd::zstd_safe::CParameter;
 
 /// Bytes of a chunk's head.
 pub const HEAD: usize = 8;
@@ -60,12 +61,22 @@ impl ChunkHead {
     }
 }
 
-/// Appends a chunk to `out`, compressed at a level where that saves at least an eighth. Returns
+/// How strongly chunks are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strength {
+    /// zstd's level.
+    pub level: i32,
+    /// Bytes that a repetition has at least to be named as one: with fewer there are more of them,
+    /// each of which takes its time, in packing and in unpacking.
+    pub min_match: u32,
+}
+
+/// Appends a chunk to `out`, compressed where that is wanted and saves at least an eighth. Returns
 /// whether it did.
-pub fn encode(raw: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> bool {
-    let level = level.filter(|_| raw.len() >= RAW_BELOW);
-    let packed = level
-        .and_then(|level| compress(raw, level).ok())
+pub fn encode(raw: &[u8], strength: Option<Strength>, out: &mut Vec<u8>) -> bool {
+    let strength = strength.filter(|_| raw.len() >= RAW_BELOW);
+    let packed = strength
+        .and_then(|strength| compress(raw, strength).ok())
         .filter(|p| p.len() < raw.len() - raw.len() / 8);
     let body = packed.as_deref().unwrap_or(raw);
     // Both lengths are at most CHUNK.
@@ -77,7 +88,7 @@ pub fn encode(raw: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> bool {
 
 // Making a context for each chunk costs as much as an eighth of the work.
 thread_local! {
-    static PACKER: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> =
+    static PACKER: RefCell<Option<(Strength, zstd::bulk::Compressor<'static>)>> =
         const { RefCell::new(None) };
     static UNPACKER: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
         RefCell::new(zstd::bulk::Decompressor::new().ok());
@@ -88,10 +99,12 @@ pub fn unpack(frame: &[u8], room: usize) -> Option<Vec<u8>> {
     UNPACKER.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(frame, room).ok())
 }
 
-fn compress(raw: &[u8], level: i32) -> io::Result<Vec<u8>> {
+fn compress(raw: &[u8], strength: Strength) -> io::Result<Vec<u8>> {
     PACKER.with_borrow_mut(|packer| {
-        if packer.as_ref().is_none_or(|(of, _)| *of != level) {
-            *packer = Some((level, zstd::bulk::Compressor::new(level)?));
+        if packer.as_ref().is_none_or(|(of, _)| *of != strength) {
+            let mut new = zstd::bulk::Compressor::new(strength.level)?;
+            new.set_parameter(CParameter::MinMatch(strength.min_match))?;
+            *packer = Some((strength, new));
         }
         match packer {
             Some((_, packer)) => packer.compress(raw),
@@ -206,10 +219,15 @@ impl<R: Read> Read for Unpacked<R> {
 mod tests {
     use super::*;
 
+    const STRENGTH: Strength = Strength {
+        level: 3,
+        min_match: 5,
+    };
+
     fn packed(bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         for chunk in bytes.chunks(CHUNK) {
-            encode(chunk, Some(3), &mut out);
+            encode(chunk, Some(STRENGTH), &mut out);
         }
         out
     }

@@ -386,6 +386,10 @@ impl Driver {
         let Some(peer) = peer_id(net) else { return };
         tracing::debug!(?peer, %error, "a dial failed");
         self.book.failed(&peer, Instant::now());
+        // Otherwise each search dials it again. It is back with its next connection.
+        if !self.links.contains_key(&peer) {
+            self.swarm.behaviour_mut().kad.remove_peer(net);
+        }
     }
 
     fn turned_away(&mut self, net: &NetId) {

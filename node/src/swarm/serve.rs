@@ -142,7 +142,7 @@ async fn reply(
 ) -> io::Result<()> {
     while source.left > 0 {
         let next = blocking(move || {
-            let mut out = Vec::new();
+            let mut out = Vec::with_capacity(BATCH + CHUNK);
             let stop = source.left.saturating_sub(BATCH_RAW);
             while source.left > stop && out.len() < BATCH {
                 source.chunk(&mut out)?;
@@ -213,19 +213,24 @@ impl Source {
         if size == 0 {
             return Ok(());
         }
-        self.buffer.resize(size, 0);
         match &mut self.bytes {
-            Bytes::Memory(bytes) => bytes.read_exact(&mut self.buffer)?,
-            Bytes::File(file) => file.read_exact(&mut self.buffer)?,
+            Bytes::Memory(bytes) => {
+                self.buffer.resize(size, 0);
+                bytes.read_exact(&mut self.buffer)?;
+            }
+            Bytes::File(file) => {
+                self.buffer.resize(size, 0);
+                file.read_exact(&mut self.buffer)?;
+            }
             Bytes::Settled(file) => {
                 let mut head = [0; CHUNK_HEAD];
                 file.read_exact(&mut head)?;
                 let chunk = ChunkHead::decode(head, self.left).map_err(WireError::from)?;
                 out.extend_from_slice(&head);
                 self.left -= chunk.raw as u64;
-                let body = out.len();
-                out.resize(body + chunk.wire, 0);
-                return file.read_exact(&mut out[body..]);
+                let read = file.take(chunk.wire as u64).read_to_end(out)?;
+                let whole = (read == chunk.wire).then_some(());
+                return whole.ok_or_else(|| io::ErrorKind::UnexpectedEof.into());
             }
         }
         self.left -= size as u64;

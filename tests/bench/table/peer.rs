@@ -102,6 +102,8 @@ fn bob(
     if !figures.notes.contains(&note) {
         figures.notes.push(note);
     }
+    // Who stays a member is looked for at this address, which is the next one's.
+    bob.qnode(&["leave"]).succeeded();
     (sent as f64, cpu)
 }
 

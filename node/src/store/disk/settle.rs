@@ -10,7 +10,7 @@ use super::super::StoreError;
 use super::super::report::SettleReport;
 use super::tables::{OBJECTS, ObjectRow, Place, Totals};
 use super::{Inner, lock};
-use crate::chunks::{self, CHUNK};
+use crate::chunks::{self, CHUNK, Strength};
 use quarry_trust::Digest;
 use quarry_trust::digest::Hasher;
 use redb::ReadableTable;
@@ -19,9 +19,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 
-/// How strongly settled objects are packed: a tenth smaller than what travels fresh, at a speed
-/// that nobody waits for.
-const LEVEL: i32 = 3;
+/// How strongly settled objects are packed: to 26 % of a dev build's bytes, at 130 MB/s, for which
+/// nobody waits, and 1340 MB/s out. zstd's own level 3 leaves 27 %, at 355 and 1200.
+const STRENGTH: Strength = Strength {
+    level: 6,
+    min_match: 6,
+};
 /// Objects whose rows change in one durable commit.
 const BATCH: usize = 64;
 
@@ -135,7 +138,7 @@ impl Inner {
             }
             hasher.update(&raw[..n]);
             out.clear();
-            chunks::encode(&raw[..n], Some(LEVEL), &mut out);
+            chunks::encode(&raw[..n], Some(STRENGTH), &mut out);
             packed.append(&out)?;
             stored += out.len() as u64;
         }
