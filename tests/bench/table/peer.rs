@@ -83,6 +83,7 @@ fn bob(
         .succeeded();
     wait_connected(&bob, 1);
     wait_keys(&bob, alice);
+    wait_idle(bob.pid());
     let seat = Seat::new(built.0, &format!("bobs-own-{name}"));
     let (sent, cpu) = (sent(&network.hosts[0]), cpu_seconds(alice.pid()));
     figures.push(shape, Kind::Quarry, build(&bob, built, &seat));
@@ -105,6 +106,20 @@ fn bob(
     // Who stays a member is looked for at this address, which is the next one's.
     bob.qnode(&["leave"]).succeeded();
     (sent as f64, cpu)
+}
+
+/// Waits until a node has nothing to do: it digests the compiler when it starts, which for its
+/// user is in the morning, and not in the second before a build.
+fn wait_idle(pid: u32) {
+    let mut before = cpu_seconds(pid);
+    loop {
+        std::thread::sleep(Duration::from_millis(200));
+        let now = cpu_seconds(pid);
+        if now <= before {
+            return;
+        }
+        before = now;
+    }
 }
 
 /// Makes a host's way out no faster than 1 Gbit/s.
