@@ -7,7 +7,7 @@
 use crate::control;
 use crate::hands::{self, Foreign, Hands};
 use crate::runtime::Node;
-use crate::started;
+use crate::started::{self, Above};
 use crate::view;
 use crate::worker::{Answer, Started};
 use quarry_wrapper::invocation::Invocation;
@@ -193,8 +193,9 @@ async fn compile(
         .map(|path| PathBuf::from(OsString::from_vec(path)));
     let around = request.surroundings.clone();
     let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+    let above = pid.and_then(started::above);
     let inv = Arc::new(match same_view(&request) && view::same_mounts(stream) {
-        true => invocation(request, pid),
+        true => invocation(request, above.as_ref()),
         false => {
             let cwd = OsString::from_vec(request.cwd)
                 .to_string_lossy()
@@ -208,6 +209,7 @@ async fn compile(
         script,
         wrapper,
         pid,
+        above: above.map(|above| above.pid),
         no_stdin,
     };
     match begin(stream, node, &inv, caller).await? {
@@ -243,6 +245,7 @@ struct Asker {
     script: bool,
     wrapper: Option<PathBuf>,
     pid: Option<i32>,
+    above: Option<u32>,
     no_stdin: bool,
 }
 
@@ -264,6 +267,7 @@ async fn begin(
             queued: &|queued| place.queue(queued),
             wrapper: asker.wrapper.as_deref(),
             pid: asker.pid,
+            above: asker.above,
             no_stdin: asker.no_stdin,
             ask: &|child| place.ask(child),
         };
@@ -377,7 +381,7 @@ fn same_view(request: &CompileRequest) -> bool {
         && shim::file_id(Path::new(OsStr::from_bytes(&request.cwd))) == Some(request.cwd_id)
 }
 
-fn invocation(request: CompileRequest, caller: Option<i32>) -> Invocation {
+fn invocation(request: CompileRequest, above: Option<&Above>) -> Invocation {
     let os = OsString::from_vec;
     Invocation {
         argv: request.argv.into_iter().map(os).collect(),
@@ -387,7 +391,7 @@ fn invocation(request: CompileRequest, caller: Option<i32>) -> Invocation {
             .map(|(k, v)| (os(k), os(v)))
             .collect(),
         cwd: PathBuf::from(os(request.cwd)),
-        started: caller.map(started::directories).unwrap_or_default(),
+        started: above.map_or_else(Vec::new, |above| above.directories.clone()),
     }
 }
 

@@ -16,28 +16,30 @@ const COMMAND_MAX: u64 = 64 * 1024;
 /// By which cargo is told which package is meant.
 const MANIFEST: &[u8] = b"--manifest-path";
 
-/// The directory that the parent of `pid` works in, and that of the manifest that it was given.
-#[must_use]
-pub fn directories(pid: i32) -> Vec<PathBuf> {
-    above(pid).unwrap_or_default()
+/// A process, and where it works.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Above {
+    /// Which.
+    pub pid: u32,
+    /// Its directory, and that of the manifest that it was given.
+    pub directories: Vec<PathBuf>,
 }
 
-fn above(pid: i32) -> Option<Vec<PathBuf>> {
-    let parent = surroundings::parent(pid.try_into().ok()?)?;
-    let cwd = fs::read_link(format!("/proc/{parent}/cwd")).ok()?;
-    let command = command_of(parent)?;
+/// The parent of `pid`.
+#[must_use]
+pub fn above(pid: i32) -> Option<Above> {
+    let pid = surroundings::parent(pid.try_into().ok()?)?;
+    let cwd = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+    let command = command(pid)?;
     let manifest = manifest(&command).map(|path| cwd.join(path));
     let manifest = manifest.and_then(|path| Some(path.parent()?.to_owned()));
-    Some([cwd].into_iter().chain(manifest).collect())
+    let directories = [cwd].into_iter().chain(manifest).collect();
+    Some(Above { pid, directories })
 }
 
-/// The command line of the parent of `pid`, each word with a zero at its end.
+/// The command line of a process, each word with a zero at its end.
 #[must_use]
-pub fn command(pid: i32) -> Option<Vec<u8>> {
-    command_of(surroundings::parent(pid.try_into().ok()?)?)
-}
-
-fn command_of(pid: u32) -> Option<Vec<u8>> {
+pub fn command(pid: u32) -> Option<Vec<u8>> {
     let mut command = Vec::new();
     let file = File::open(format!("/proc/{pid}/cmdline")).ok()?;
     file.take(COMMAND_MAX).read_to_end(&mut command).ok()?;
@@ -89,10 +91,13 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        let found = directories(pid);
-        assert_eq!(found.first(), std::env::current_dir().ok().as_ref());
+        let found = above(pid).unwrap();
+        let here = std::env::current_dir().ok();
+        assert_eq!(found.directories.first(), here.as_ref());
+        assert_eq!(found.pid, std::process::id());
+        assert!(command(found.pid).is_some_and(|words| !words.is_empty()));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(directories(pid), Vec::<PathBuf>::new());
+        assert_eq!(above(pid), None);
     }
 }

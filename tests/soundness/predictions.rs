@@ -268,6 +268,7 @@ impl Bench {
         let caller = Caller {
             queued: &|_| {},
             pid: None,
+            above: None,
             umask: 0o022,
             waits,
             wrapper: None,

@@ -30,6 +30,9 @@ const MAX_FILTERS: u32 = 4;
 const MAX_BATCHES: u32 = 50;
 /// Tries of the roster exchange before the connection is given up.
 const ROSTER_TRIES: u8 = 3;
+/// Exchanges in a row that were lost with one of several connections, or came when the peer was
+/// busy: half a minute of ticks.
+const ROSTER_AGAINS: u8 = 60;
 
 impl Driver {
     pub(super) fn request(&mut self, peer: &PeerId, request: Request, asked: Asked) {
@@ -349,7 +352,7 @@ impl Driver {
             self.book.settled(&peer);
             if let Some(link) = self.links.get_mut(&peer) {
                 let first = !std::mem::replace(&mut link.accepted, true);
-                link.roster_tries = 0;
+                (link.roster_tries, link.roster_agains) = (0, 0);
                 if first {
                     self.ask_filter(&peer, Instant::now());
                 }
@@ -370,7 +373,7 @@ impl Driver {
         }
         match (asked, answer) {
             (Asked::Roster, Answer::Roster(wire)) => self.merge(peer, wire, None, None),
-            (Asked::Roster, Answer::Busy) if self.has_accepted(&peer) => self.roster_again(&peer),
+            (Asked::Roster, Answer::Busy) if self.has_accepted(&peer) => self.roster_again(peer),
             (Asked::Roster, Answer::Busy) => self.roster_failed(peer),
             (Asked::Filter, Answer::Filter(bytes)) => {
                 self.jobs.spawn_blocking(move || Done::Decoded {
@@ -400,7 +403,7 @@ impl Driver {
         tracing::debug!(?peer, %error, "a question failed");
         // One of several connections, most likely: who is alone would not be linked any more.
         if let (Asked::Roster, OutboundFailure::ConnectionClosed) = (&asked, error) {
-            return self.roster_again(&peer);
+            return self.roster_again(peer);
         }
         let error = match error {
             OutboundFailure::Timeout => {
@@ -449,10 +452,16 @@ impl Driver {
         self.links.get(peer).is_some_and(|link| link.accepted)
     }
 
-    /// The exchange is tried again at the next tick.
-    fn roster_again(&mut self, peer: &PeerId) {
-        if let Some(link) = self.links.get_mut(peer) {
+    /// The exchange is tried again at the next tick, for some time, and does not count until then.
+    fn roster_again(&mut self, peer: PeerId) {
+        let Some(link) = self.links.get_mut(&peer) else {
+            return;
+        };
+        link.roster_agains = link.roster_agains.saturating_add(1);
+        if link.roster_agains < ROSTER_AGAINS {
             link.roster_wanted = true;
+        } else {
+            self.roster_failed(peer);
         }
     }
 

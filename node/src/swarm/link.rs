@@ -59,6 +59,8 @@ pub(super) struct Link {
     pub(super) jobs: Arc<Semaphore>,
     /// Exchanges of rosters that failed in a row.
     pub(super) roster_tries: u8,
+    /// Those that are tried again without being counted.
+    pub(super) roster_agains: u8,
     /// Whether the exchange is to be tried again.
     pub(super) roster_wanted: bool,
     /// Whether its filter was asked for and has not come.
@@ -79,6 +81,7 @@ impl Default for Link {
             connections: HashMap::new(),
             jobs: Arc::new(Semaphore::new(MAX_JOBS_EACH)),
             roster_tries: 0,
+            roster_agains: 0,
             roster_wanted: false,
             filter_asked: false,
             filter_wanted: false,

@@ -142,7 +142,7 @@ async fn reply(
 ) -> io::Result<()> {
     while source.left > 0 {
         let next = blocking(move || {
-            let mut out = Vec::with_capacity(BATCH + CHUNK);
+            let mut out = Vec::with_capacity(BATCH + CHUNK + CHUNK_HEAD);
             let stop = source.left.saturating_sub(BATCH_RAW);
             while source.left > stop && out.len() < BATCH {
                 source.chunk(&mut out)?;
@@ -228,6 +228,7 @@ impl Source {
                 let chunk = ChunkHead::decode(head, self.left).map_err(WireError::from)?;
                 out.extend_from_slice(&head);
                 self.left -= chunk.raw as u64;
+                out.reserve(chunk.wire);
                 let read = file.take(chunk.wire as u64).read_to_end(out)?;
                 let whole = (read == chunk.wire).then_some(());
                 return whole.ok_or_else(|| io::ErrorKind::UnexpectedEof.into());

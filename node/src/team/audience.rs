@@ -200,6 +200,12 @@ impl Team {
         self.read().tags.tag(scope, key)
     }
 
+    /// Whether anything of this scope can be announced: its secret is known here.
+    #[must_use]
+    pub fn announces(&self, scope: &Scope) -> bool {
+        self.tag(scope, &PROBE).is_some()
+    }
+
     /// The tags under which a member may have announced a key of this scope: of now, and of before
     /// the last renewals, since filters are made anew one after the other.
     #[must_use]

@@ -9,14 +9,17 @@ use super::cache::NodeCache;
 use super::gather;
 use crate::belief::{self, Belief, Refused, Ruling};
 use crate::project::FILE;
-use crate::service::policy::Reach;
+use crate::service::policy::{ASK_WITHIN, Reach};
 use crate::swarm::Ask;
 use crate::team::{Audience, Team, Whom};
-use quarry_trust::{ActionKey, Digest, Entry, LookupKey, ObjectRef, Roster, Scope, Verified};
+use quarry_trust::{
+    ActionKey, Digest, Entry, LookupKey, ObjectRef, PeerId, Roster, Scope, Verified,
+};
 use quarry_wrapper::pipeline::{Cache, Candidate, Object, Staged, Tier, UnsignedEntry};
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// Entries that one command is remembered to have seen, at most: eight answers' worth.
 const SEEN_MAX: usize = 64;
@@ -108,8 +111,14 @@ impl Believing {
     /// Has fetched what a teammate's build put in place that began as the one that begins here.
     pub(super) fn open(&self, opening: &Digest) {
         let peers = self.cache.candidates(&self.audience, opening);
-        if let Some(peer) = self.reach.order(peers).first() {
-            gather::after(self, *peer, ActionKey::from_digest(*opening));
+        let action = ActionKey::from_digest(*opening);
+        let knows = |peer: &PeerId| {
+            let deadline = Instant::now() + ASK_WITHIN;
+            let asked = self.cache.swarm.ask(peer, Ask::Next(action), deadline);
+            asked.is_ok_and(|offers| !offers.is_empty())
+        };
+        if let Some(peer) = self.reach.order(peers).into_iter().find(knows) {
+            gather::after(self, peer, action);
         }
     }
 

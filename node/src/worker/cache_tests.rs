@@ -11,7 +11,6 @@ use quarry_trust::roster::{Member, Op, Role};
 use quarry_trust::{BuilderKey, Verified};
 use quarry_wrapper::digests::MemoDigests;
 use quarry_wrapper::home::Home;
-use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -219,7 +218,7 @@ fn who_is_outside_of_a_project_gets_neither_entries_nor_objects_of_it() {
             .unwrap();
         let dir = format!("/{name}");
         let placed = placed::of(How::Compiled, &entry, None, &dir);
-        let opening = Openings::opened(Path::new(&dir), &placed, &desk.store);
+        let opening = Openings::opened(scope, &placed, &desk.store);
         desk.store.note(placed);
         let host = host();
         for (peer, gets) in [(PeerId([9; 32]), [1; 5]), (PeerId([8; 32]), carols)] {
@@ -236,6 +235,30 @@ fn who_is_outside_of_a_project_gets_neither_entries_nor_objects_of_it() {
             assert_eq!(found, gets, "{name} for {peer:?}");
         }
     }
+}
+
+#[test]
+fn how_a_build_for_a_project_began_is_the_projects_whatever_came_first() {
+    use crate::swarm::Host;
+    let desk = Desk::new(false);
+    desk.team.set_project("pay", &[], &[]).unwrap();
+    let pay = desk.team.audience(&Whom::Project("pay".into())).publish;
+    // Its first unit is the team's.
+    let placed = placed::of(How::Restored, &desk.entry, None, "/pay/target/debug/deps");
+    let opening = Openings::opened(pay, &placed, &desk.store);
+    desk.store.note(placed);
+    let (store, team) = (Arc::new(desk.store.clone()), desk.team.clone());
+    let counters = Arc::new(Counters::resume(None));
+    let host = NodeHost::new(store, team, counters, desk.hearing.clone());
+    let asked = Ask::Next(ActionKey::from_digest(opening.key));
+    assert_eq!(
+        host.offers(&PeerId([9; 32]), &asked),
+        [],
+        "Bob is not in it"
+    );
+    let tag = |scope| desk.team.tag(&scope, &opening.key).unwrap();
+    assert!(host.keys().contains(&tag(pay)));
+    assert!(!host.keys().contains(&tag(desk.team.scope())));
 }
 
 /// A member outside of a project, whose filter says yes to every key that it hears of, and who

@@ -79,27 +79,27 @@ struct Asked {
     cwd: String,
     out_dir: String,
     hindrances: Vec<String>,
-    /// Where cargo was started.
-    started: Option<PathBuf>,
+    /// The process above who asks.
+    above: Option<u32>,
     /// The package whose build script is run, as a crate's name; `None` for a compile.
     script: Option<String>,
     at: Instant,
 }
 
 impl Asked {
-    fn of(inv: &Invocation) -> Self {
+    fn of(inv: &Invocation, above: Option<u32>) -> Self {
         let out_dir = argument(inv, "--out-dir").map(|dir| inv.absolute(Path::new(dir)));
         Self {
             cwd: inv.cwd.display().to_string(),
             out_dir: out_dir.map_or_else(String::new, |dir| dir.display().to_string()),
             hindrances: hindrances(inv),
-            started: inv.started.first().cloned(),
+            above,
             script: None,
             at: Instant::now(),
         }
     }
 
-    fn of_script(inv: &Invocation) -> Self {
+    fn of_script(inv: &Invocation, above: Option<u32>) -> Self {
         let text = |name: &str| {
             let value = inv.var(name).map(|v| v.to_string_lossy().into_owned());
             value.unwrap_or_default()
@@ -108,7 +108,7 @@ impl Asked {
             cwd: inv.cwd.display().to_string(),
             out_dir: text("OUT_DIR"),
             hindrances: Vec::new(),
-            started: inv.started.first().cloned(),
+            above,
             script: Some(text("CARGO_PKG_NAME").replace('-', "_")),
             at: Instant::now(),
         }
@@ -263,11 +263,11 @@ impl Worker {
 
     /// Classifies, looks up, restores; or says what to run. Blocks.
     pub fn begin(&self, inv: &Arc<Invocation>, caller: &Caller<'_>) -> Answer {
-        let asked = Asked::of(inv);
+        let asked = Asked::of(inv, caller.above);
         let cache = Believing::new(self.cache.clone(), &self.beliefs.of(inv, false));
         let begun = self.pipeline.begin(inv, caller, &cache);
-        if let (Begin::Query(_), Some(pid)) = (&begun, caller.pid) {
-            self.openings.asked(inv, pid, &cache);
+        if let (Begin::Query(_), Some(above)) = (&begun, caller.above) {
+            self.openings.asked(inv, above, &cache);
         }
         let (scope, heard) = (cache.scope(), cache.heard());
         match begun {
@@ -291,7 +291,7 @@ impl Worker {
                 Answer::Untouched
             }
             Begin::Hit(hit) => {
-                self.hit(&hit, asked, heard);
+                self.hit(&hit, asked, (scope, heard));
                 if let Some(rechecker) = &self.rechecker {
                     rechecker.hit(inv, &hit.entry, &hit.prediction, scope);
                 }
@@ -353,7 +353,7 @@ impl Worker {
 
     /// Looks a build script's run up. Blocks.
     pub fn begin_script(&self, inv: &Arc<Invocation>, caller: &Caller<'_>) -> Answer {
-        let asked = Asked::of_script(inv);
+        let asked = Asked::of_script(inv, caller.above);
         let cache = Believing::new(self.cache.clone(), &self.beliefs.of(inv, true));
         let begun = self.pipeline.begin_script(inv, caller, &cache);
         let (scope, heard) = (cache.scope(), cache.heard());
@@ -363,7 +363,7 @@ impl Worker {
                 Answer::Untouched
             }
             script::Begin::Hit(hit) => {
-                self.hit(&hit, asked, heard);
+                self.hit(&hit, asked, (scope, heard));
                 Answer::Replay(hit.replay)
             }
             script::Begin::Run(job) => {
@@ -419,7 +419,7 @@ impl Worker {
                     rechecker.stored(&inv, &entry, scope, prediction);
                 }
                 let placed = placed::of(How::Compiled, &entry, unit, &asked.out_dir);
-                self.note(placed, &asked);
+                self.note(placed, asked.above, scope);
                 let kind = asked.kind();
                 let recent = RecentReport {
                     outcome: "miss".to_owned(),
@@ -476,20 +476,22 @@ impl Worker {
         found.or(heard.disagreement).unwrap_or_default()
     }
 
-    /// Notes what was put into a target directory, and how the build began that did it first.
-    fn note(&self, placed: Placed, asked: &Asked) {
-        let (dir, store) = (asked.started.as_deref(), self.cache.store.as_ref());
-        let opening = self.openings.placed(dir, &placed, store);
-        self.cache.note(placed);
+    /// Notes what was put into a target directory, and how the build began that did it first:
+    /// for those for whom that is compiled, whoever may see what is restored in it.
+    fn note(&self, placed: Placed, above: Option<u32>, scope: Scope) {
+        let cache = &self.cache;
+        let told = self.team.announces(&scope).then_some(scope);
+        let store = cache.store.as_ref();
+        let opening = self.openings.placed(above, told, &placed, store);
+        cache.note(placed);
         if let Some(opening) = opening {
-            self.cache
-                .announce_keys(&opening.scope, &[opening.key], false);
+            cache.announce_keys(&scope, &[opening.key], false);
         }
     }
 
-    fn hit(&self, hit: &Hit, asked: Asked, heard: Heard) {
+    fn hit(&self, hit: &Hit, asked: Asked, (scope, heard): (Scope, Heard)) {
         let placed = placed::of(How::Restored, &hit.entry, hit.kind, &asked.out_dir);
-        self.note(placed, &asked);
+        self.note(placed, asked.above, scope);
         let kind = asked.kind();
         let (outcome, name) = match hit.from {
             None => (Outcome::HitLocal, "hit-local"),

@@ -18,8 +18,9 @@ use quarry_trust::{Digest, Scope, canonical};
 use quarry_wrapper::digests::open_regular;
 use quarry_wrapper::invocation::Invocation;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,11 +31,11 @@ const SCHEMA: u16 = 1;
 /// Openings that are known, the newest: they fit into one memo.
 pub(super) const KNOWN_MAX: usize = 32;
 /// Builds whose first unit is waited for; beyond it all are forgotten.
-const BEGUN_MAX: usize = 64;
+const BEGUN_MAX: usize = 256;
+/// And for so long: cargo may wait for another one first.
+const BEGUN_FOR: Duration = Duration::from_secs(600);
 /// A lock file that is longer is not read, bytes: those of the largest workspaces have one MB.
 const LOCK_MAX: u64 = 16 << 20;
-/// Cargo's questions within this time are of one build.
-const ONE_BUILD: Duration = Duration::from_secs(2);
 /// Options of cargo's that decide nothing of what is compiled, and are followed by a value.
 const WITH_VALUE: [&[u8]; 6] = [
     b"--manifest-path",
@@ -61,7 +62,7 @@ const ALONE: [&[u8]; 8] = [
 pub(super) struct Opening {
     /// What stands for it, the same at every teammate's.
     pub key: Digest,
-    /// Whom its first unit is for.
+    /// Whom what it compiles is for.
     pub scope: Scope,
     /// Where it puts its units ([`place_of`]).
     pub place: u64,
@@ -100,36 +101,38 @@ pub(super) fn known(store: &dyn Store) -> Vec<Opening> {
 /// A build whose first unit is waited for.
 struct Begun {
     asked: Instant,
-    /// Until it is known what stands for it: none.
+    /// What stands for it, and when it began; none before that is known, nor afterwards.
     opening: Option<(Digest, u64)>,
 }
 
-/// The builds that begin here, by where cargo was started.
+/// The builds that begin here, by cargo's process.
 #[derive(Default)]
-pub(super) struct Openings(Mutex<HashMap<PathBuf, Begun>>);
+pub(super) struct Openings(Mutex<HashMap<u32, Begun>>);
 
 impl Openings {
-    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Begun>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Begun>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Cargo, above the process `pid`, asked something before it compiles. Behind its back what
+    /// The process `above` who asks asked something before it compiles. Behind its back what
     /// teammates know of such a build is fetched; no question is waited for.
-    pub(super) fn asked(self: &Arc<Self>, inv: &Invocation, pid: i32, cache: &Believing) {
-        let Some((dir, manifest)) = inv.started.first().zip(inv.started.last()) else {
+    pub(super) fn asked(self: &Arc<Self>, inv: &Arc<Invocation>, above: u32, cache: &Believing) {
+        // As long as the question is not answered it waits.
+        let (Some(dir), Some(command)) = (inv.started.last(), started::command(above)) else {
             return;
         };
-        if !self.is_first(dir) {
+        if !self.is_first(above) {
             return;
         }
-        let (dir, manifest) = (dir.clone(), manifest.clone());
+        let (dir, inv) = (dir.clone(), inv.clone());
         let (openings, cache) = (self.clone(), cache.same());
         let spawned = std::thread::Builder::new().name("opening".to_owned());
         let spawned = spawned.spawn(move || {
-            let Some(key) = key(pid, &manifest) else {
+            let Some(lock) = lock_around(&dir) else {
                 return;
             };
-            openings.begins(&dir, key);
+            let key = key(&command, &inv.env, &lock);
+            openings.begins(above, key);
             // What was built here lies here.
             let known = known(cache.node().store.as_ref());
             if known.iter().all(|opening| opening.key != key) {
@@ -141,54 +144,55 @@ impl Openings {
         }
     }
 
-    fn is_first(&self, dir: &Path) -> bool {
+    fn is_first(&self, above: u32) -> bool {
         let mut begun = self.lock();
-        let of_last = begun.get(dir).map(|begun| begun.asked.elapsed());
-        if of_last.is_some_and(|ago| ago < ONE_BUILD) {
+        begun.retain(|_, begun| begun.asked.elapsed() < BEGUN_FOR);
+        if begun.contains_key(&above) {
             return false;
         }
         if begun.len() >= BEGUN_MAX {
             begun.clear();
         }
         let (asked, opening) = (Instant::now(), None);
-        begun.insert(dir.to_owned(), Begun { asked, opening });
+        begun.insert(above, Begun { asked, opening });
         true
     }
 
-    fn begins(&self, dir: &Path, key: Digest) {
-        if let Some(begun) = self.lock().get_mut(dir) {
+    fn begins(&self, above: u32, key: Digest) {
+        if let Some(begun) = self.lock().get_mut(&above) {
             begun.opening = Some((key, now()));
         }
     }
 
-    /// A unit was put in place by who was started in `dir`. Where it is a build's first, how that
-    /// began is kept, and given to be announced.
+    /// A unit was put in place for the process `above` who asked, which compiles for `scope` (none
+    /// where nobody can be told). Where it is a build's first, how that began is kept, and given
+    /// to be announced, unless it is known.
     pub(super) fn placed(
         &self,
-        dir: Option<&Path>,
+        above: Option<u32>,
+        scope: Option<Scope>,
         placed: &Placed,
         store: &dyn Store,
     ) -> Option<Opening> {
-        // What is for nobody says nothing of whom the rest is for.
-        if placed.scope == Scope::Private {
-            return None;
-        }
-        let (key, at) = self.lock().get_mut(dir?)?.opening.take()?;
+        let (key, at) = self.lock().get_mut(&above?)?.opening.take()?;
+        let scope = scope?;
         let opening = Opening {
             key,
-            scope: placed.scope,
+            scope,
             place: place_of(&placed.dir),
             at,
         };
         let mut list = known(store);
-        list.retain(|known| (known.key, known.scope) != (key, opening.scope));
+        let before = list.len();
+        list.retain(|known| (known.key, known.scope) != (key, scope));
+        let is_new = list.len() == before;
         list.insert(0, opening);
         list.truncate(KNOWN_MAX);
         let memo = (KNOWN.to_vec(), List(list).to_canon());
         if let Err(error) = store.set_memo(&[memo]) {
             tracing::debug!(%error, "how a build began was not kept");
         }
-        Some(opening)
+        is_new.then_some(opening)
     }
 }
 
@@ -197,34 +201,60 @@ fn now() -> u64 {
     now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// What stands for the build that the process above `pid` begins, with a manifest in a directory;
-/// `None` where there is no lock file above that, or the process does not say.
-fn key(pid: i32, manifest: &Path) -> Option<Digest> {
-    let lock = locked_above(manifest)?.join("Cargo.lock");
+/// The lock file nearest above a directory; `None` where there is none, or it is none.
+fn lock_around(dir: &Path) -> Option<Vec<u8>> {
+    let lock = locked_above(dir)?.join("Cargo.lock");
     let mut bytes = Vec::new();
     let file = open_regular(&lock).ok()?;
     file.take(LOCK_MAX + 1).read_to_end(&mut bytes).ok()?;
-    if bytes.len() as u64 > LOCK_MAX {
-        return None;
-    }
-    Some(key_of(&started::command(pid)?, &bytes))
+    (bytes.len() as u64 <= LOCK_MAX).then_some(bytes)
 }
 
-/// The same of cargo's command line, each word with a zero at its end, and of a lock file's bytes.
-fn key_of(command: &[u8], lock: &[u8]) -> Digest {
+/// What stands for a build: of cargo's command line, each word with a zero at its end, of its
+/// variables, and of a lock file's bytes.
+fn key(command: &[u8], variables: &[(OsString, OsString)], lock: &[u8]) -> Digest {
     let mut w = Writer::default();
-    let words = started::words(command).skip(1);
     let mut left_out = false;
-    for word in words {
+    for word in started::words(command).skip(1) {
         let option = word.split(|b| *b == b'=').next().unwrap_or_default();
         let aside = WITH_VALUE.contains(&option);
-        if !left_out && !aside && !ALONE.contains(&word) {
+        if !left_out && !aside && !is_aside(word) {
             w.bytes(word);
         }
         left_out = !left_out && aside && option.len() == word.len();
     }
+    let bytes = |text: &'_ OsString| text.as_encoded_bytes().to_vec();
+    let of = variables
+        .iter()
+        .map(|(name, value)| (bytes(name), bytes(value)));
+    let mut of: Vec<_> = of.filter(|(name, _)| decides(name)).collect();
+    of.sort();
+    w.count(of.len());
+    for (name, value) in of {
+        w.bytes(&name);
+        w.bytes(&value);
+    }
     w.fixed(Digest::of(lock).as_bytes());
     Digest::tagged(DOMAIN, &w.finish())
+}
+
+/// Whether a word decides nothing of what is compiled.
+fn is_aside(word: &[u8]) -> bool {
+    let after = |start: &[u8]| word.strip_prefix(start).unwrap_or_default();
+    let (jobs, verbose) = (after(b"-j"), after(b"-v"));
+    ALONE.contains(&word)
+        || (!jobs.is_empty() && jobs.iter().all(u8::is_ascii_digit))
+        || (!verbose.is_empty() && verbose.iter().all(|b| *b == b'v'))
+}
+
+/// Whether a variable decides what is compiled, as cargo's options do.
+fn decides(name: &[u8]) -> bool {
+    let starts = ["CARGO_BUILD_", "CARGO_PROFILE_", "CARGO_TARGET_"];
+    let elsewhere = ["_DIR", "_JOBS", "_RUNNER", "_WRAPPER"];
+    let named = ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTUP_TOOLCHAIN"];
+    named.iter().any(|n| name == n.as_bytes())
+        || (starts.iter().any(|s| name.starts_with(s.as_bytes()))
+            && !elsewhere.iter().any(|e| name.ends_with(e.as_bytes())))
 }
 
 #[cfg(test)]

@@ -4,31 +4,41 @@ use super::*;
 use crate::store::{How, Kind, MemoryStore};
 use quarry_trust::{ActionKey, BuilderId, TeamId};
 
+const CARGO: u32 = 77;
+
 impl Openings {
-    /// A build whose first unit this is, and what stands for it.
-    pub(in crate::worker) fn opened(dir: &Path, placed: &Placed, store: &dyn Store) -> Opening {
+    /// A build for `scope` whose first unit this is, and what stands for it.
+    pub(in crate::worker) fn opened(scope: Scope, placed: &Placed, store: &dyn Store) -> Opening {
         let openings = Self::default();
-        assert!(openings.is_first(dir));
-        openings.begins(dir, Digest::of(dir.as_os_str().as_encoded_bytes()));
-        openings.placed(Some(dir), placed, store).unwrap()
+        assert!(openings.is_first(CARGO));
+        openings.begins(CARGO, Digest::of(placed.dir.as_bytes()));
+        openings
+            .placed(Some(CARGO), Some(scope), placed, store)
+            .unwrap()
     }
 }
 
 const TEAM: Scope = Scope::Team(TeamId(Digest::from_bytes([5; 32])));
 
 fn key_in(words: &[&str], lock: &str) -> Digest {
-    key_of(
-        format!("{}\0", words.join("\0")).as_bytes(),
-        lock.as_bytes(),
-    )
+    key_with(&[], words, lock)
 }
 
-fn placed(scope: Scope) -> Placed {
+fn key_with(variables: &[(&str, &str)], words: &[&str], lock: &str) -> Digest {
+    let command = format!("{}\0", words.join("\0"));
+    let variables: Vec<_> = variables
+        .iter()
+        .map(|(n, v)| (n.into(), v.into()))
+        .collect();
+    key(command.as_bytes(), &variables, lock.as_bytes())
+}
+
+fn placed() -> Placed {
     Placed {
         how: How::Compiled,
         builder: BuilderId([1; 32]),
         action: ActionKey::of(b"a"),
-        scope,
+        scope: TEAM,
         crate_name: "c".into(),
         kind: Kind::Library,
         dir: "/p/target/debug/deps".into(),
@@ -53,7 +63,15 @@ fn what_decides_what_is_compiled_tells_builds_apart_and_nothing_else() {
         &["/usr/bin/cargo", "build", "--offline", "-v"][..],
         &["cargo", "build", "--manifest-path", "/p/Cargo.toml"],
         &["cargo", "--color=always", "build", "-j", "-j", "--locked"],
-        &["cargo", "build", "--target-dir=/t", "--", "--release"],
+        &[
+            "cargo",
+            "build",
+            "--target-dir=/t",
+            "-vv",
+            "-j4",
+            "--",
+            "--release",
+        ],
     ] {
         assert_eq!(key_in(same, "lock"), plain, "{same:?}");
     }
@@ -73,47 +91,65 @@ fn what_decides_what_is_compiled_tells_builds_apart_and_nothing_else() {
     }
     assert_ne!(key_in(&["cargo", "build"], "other lock"), plain);
     assert_ne!(key_in(&["cargo", "b", "uild"], "lock"), plain);
-    assert_eq!(key_of(b"", b""), key_of(b"cargo", b""));
+    assert_eq!(key(b"", &[], b""), key(b"cargo", &[], b""));
+    let with = |variables: &[(&str, &str)]| key_with(variables, &["cargo", "build"], "lock");
+    let (flags, toolchain) = (
+        ("RUSTFLAGS", "-Cdebuginfo=1"),
+        ("RUSTUP_TOOLCHAIN", "nightly"),
+    );
+    assert_ne!(with(&[flags]), plain);
+    assert_ne!(with(&[toolchain]), plain);
+    assert_eq!(with(&[flags, toolchain]), with(&[toolchain, flags]));
+    assert_ne!(with(&[("CARGO_PROFILE_DEV_DEBUG", "0")]), plain);
+    let elsewhere = [
+        ("HOME", "/h"),
+        ("CARGO_TARGET_DIR", "/t"),
+        ("CARGO_BUILD_JOBS", "3"),
+    ];
+    assert_eq!(with(&elsewhere), plain);
 }
 
 #[test]
-fn a_build_is_known_by_its_first_unit_that_is_for_others_and_once() {
+fn a_build_is_known_by_its_first_unit_and_once() {
     let (openings, store) = (Openings::default(), MemoryStore::new());
-    let here = Path::new("/p");
     let key = Digest::of(b"key");
-    let placed_in =
-        |dir: &str, scope| openings.placed(Some(Path::new(dir)), &placed(scope), &store);
+    let placed_by = |above: Option<u32>, told: bool| {
+        openings.placed(above, told.then_some(TEAM), &placed(), &store)
+    };
     // Nothing is known of a build that asked nothing.
-    openings.begins(here, key);
-    assert_eq!(placed_in("/p", TEAM), None);
-    assert!(openings.is_first(here));
-    assert!(!openings.is_first(here), "the same build");
-    assert_eq!(
-        placed_in("/p", TEAM),
-        None,
-        "what stands for it is not known yet"
-    );
-    openings.begins(here, key);
-    assert_eq!(placed_in("/elsewhere", TEAM), None);
-    assert_eq!(openings.placed(None, &placed(TEAM), &store), None);
-    assert_eq!(placed_in("/p", Scope::Private), None);
+    openings.begins(CARGO, key);
+    assert_eq!(placed_by(Some(CARGO), true), None);
+    assert!(openings.is_first(CARGO));
+    assert!(!openings.is_first(CARGO), "the same build");
+    // What stands for it is not known yet.
+    assert_eq!(placed_by(Some(CARGO), true), None);
+    openings.begins(CARGO, key);
+    assert_eq!(placed_by(Some(CARGO + 1), true), None);
+    assert_eq!(placed_by(None, true), None);
     assert_eq!(known(&store), []);
-    let found = placed_in("/p", TEAM).unwrap();
+    let found = placed_by(Some(CARGO), true).unwrap();
     assert_eq!((found.key, found.scope), (key, TEAM));
     assert_eq!(found.place, place_of("/p/target/debug/build/b-1/out"));
     assert_eq!(known(&store), [found]);
-    assert_eq!(placed_in("/p", TEAM), None, "it has begun");
+    assert_eq!(placed_by(Some(CARGO), true), None, "it has begun");
+    // The same again is no news, and newer.
+    openings.begins(CARGO, key);
+    assert_eq!(placed_by(Some(CARGO), true), None);
+    assert_eq!(known(&store).len(), 1);
+    // What nobody may be told is not kept.
+    openings.begins(CARGO, Digest::of(b"another"));
+    assert_eq!(placed_by(Some(CARGO), false), None);
+    assert_eq!(known(&store).len(), 1);
 }
 
 #[test]
 fn the_newest_are_known_each_once() {
-    let (openings, store) = (Openings::default(), MemoryStore::new());
+    let store = MemoryStore::new();
     let began = |n: u8| {
-        let dir = PathBuf::from(format!("/{n}"));
-        openings.lock().clear();
-        assert!(openings.is_first(&dir));
-        openings.begins(&dir, opening(n).key);
-        openings.placed(Some(&dir), &placed(TEAM), &store).unwrap();
+        let openings = Openings::default();
+        assert!(openings.is_first(CARGO));
+        openings.begins(CARGO, opening(n).key);
+        openings.placed(Some(CARGO), Some(TEAM), &placed(), &store);
     };
     (0..=KNOWN_MAX as u8).for_each(began);
     began(5);
@@ -159,22 +195,17 @@ fn the_list_has_a_form_of_its_own_and_what_is_none_is_empty() {
 }
 
 #[test]
-fn a_lock_file_stands_for_what_is_built_below_it() {
+fn a_lock_file_is_found_above_and_bounded() {
     let dir = tempfile::tempdir().unwrap();
-    let pid = i32::try_from(std::process::id()).unwrap();
     let inner = dir.path().join("a/b");
     std::fs::create_dir_all(&inner).unwrap();
-    assert_eq!(key(pid, &inner), None);
+    assert_eq!(lock_around(&inner), None);
     let lock = dir.path().join("Cargo.lock");
     std::fs::write(&lock, "one").unwrap();
-    let one = key(pid, &inner).unwrap();
-    assert_eq!(key(pid, dir.path()), Some(one));
-    std::fs::write(&lock, "two").unwrap();
-    assert_ne!(key(pid, &inner), Some(one));
-    assert_eq!(key(i32::MAX, &inner), None);
+    assert_eq!(lock_around(&inner), Some(b"one".to_vec()));
     std::fs::File::create(&lock)
         .unwrap()
         .set_len(LOCK_MAX + 1)
         .unwrap();
-    assert_eq!(key(pid, &inner), None, "larger than any");
+    assert_eq!(lock_around(&inner), None, "larger than any");
 }

@@ -140,6 +140,7 @@ impl Checkout {
         let caller = Caller {
             queued: &|_| {},
             pid: None,
+            above: None,
             umask: 0o022,
             waits: &|| true,
             wrapper: None,

@@ -132,6 +132,7 @@ mod tests {
             queued: &|_| {},
             wrapper: None,
             pid: None,
+            above: None,
             no_stdin: false,
             ask: &|_| None,
         };
@@ -197,6 +198,7 @@ mod tests {
             queued: &|_| {},
             wrapper: None,
             pid: None,
+            above: None,
             no_stdin: false,
             ask: &|_| None,
         };

@@ -81,6 +81,8 @@ pub struct Caller<'a> {
     pub queued: &'a dyn Fn(bool),
     /// Its process, where that is known: nobody waits for what one compiles that is stopped.
     pub pid: Option<i32>,
+    /// The process above it, which is cargo where cargo asks.
+    pub above: Option<u32>,
     /// The wrapper's own path, which the launchers of build scripts hand over to.
     pub wrapper: Option<&'a Path>,
     /// Whether its stdin is known to be empty.
