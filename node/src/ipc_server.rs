@@ -7,7 +7,7 @@
 use crate::control;
 use crate::hands::{self, Foreign, Hands};
 use crate::runtime::Node;
-use crate::started::{self, Above};
+use crate::started;
 use crate::view;
 use crate::worker::{Answer, Started};
 use quarry_wrapper::invocation::Invocation;
@@ -194,8 +194,9 @@ async fn compile(
     let around = request.surroundings.clone();
     let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
     let above = pid.and_then(started::above);
+    let (above, directories) = above.map(|a| (a.pid, a.directories)).unzip();
     let inv = Arc::new(match same_view(&request) && view::same_mounts(stream) {
-        true => invocation(request, above.as_ref()),
+        true => invocation(request, directories.unwrap_or_default()),
         false => {
             let cwd = OsString::from_vec(request.cwd)
                 .to_string_lossy()
@@ -209,7 +210,7 @@ async fn compile(
         script,
         wrapper,
         pid,
-        above: above.map(|above| above.pid),
+        above,
         no_stdin,
     };
     match begin(stream, node, &inv, caller).await? {
@@ -381,7 +382,7 @@ fn same_view(request: &CompileRequest) -> bool {
         && shim::file_id(Path::new(OsStr::from_bytes(&request.cwd))) == Some(request.cwd_id)
 }
 
-fn invocation(request: CompileRequest, above: Option<&Above>) -> Invocation {
+fn invocation(request: CompileRequest, started: Vec<PathBuf>) -> Invocation {
     let os = OsString::from_vec;
     Invocation {
         argv: request.argv.into_iter().map(os).collect(),
@@ -391,7 +392,7 @@ fn invocation(request: CompileRequest, above: Option<&Above>) -> Invocation {
             .map(|(k, v)| (os(k), os(v)))
             .collect(),
         cwd: PathBuf::from(os(request.cwd)),
-        started: above.map_or_else(Vec::new, |above| above.directories.clone()),
+        started,
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Enters: a process. Leaves: directories, or nothing where it cannot be seen (it has ended, it is
 //! another user's, the system has no `/proc`). They name further places whose rules hold, and so
-//! can only narrow. And its command line, by which builds are told apart. Must never happen here: a wait, a file that a command line names opened.
+//! can only narrow. And its command line, by which builds are told apart. Must never happen here:
+//! a wait, a file that a command line names opened.
 
 use quarry_wrapper::surroundings;
 use std::ffi::OsStr;

@@ -5,7 +5,7 @@ use crate::store::{How, MemoryStore, Store};
 use crate::swarm::memory::MemoryNet;
 use crate::team::Whom;
 use crate::worker::host::NodeHost;
-use crate::worker::openings::Openings;
+use crate::worker::openings::tests::opened;
 use crate::worker::placed;
 use quarry_trust::roster::{Member, Op, Role};
 use quarry_trust::{BuilderKey, Verified};
@@ -218,7 +218,7 @@ fn who_is_outside_of_a_project_gets_neither_entries_nor_objects_of_it() {
             .unwrap();
         let dir = format!("/{name}");
         let placed = placed::of(How::Compiled, &entry, None, &dir);
-        let opening = Openings::opened(scope, &placed, &desk.store);
+        let opening = opened(scope, &placed, &desk.store);
         desk.store.note(placed);
         let host = host();
         for (peer, gets) in [(PeerId([9; 32]), [1; 5]), (PeerId([8; 32]), carols)] {
@@ -245,7 +245,7 @@ fn how_a_build_for_a_project_began_is_the_projects_whatever_came_first() {
     let pay = desk.team.audience(&Whom::Project("pay".into())).publish;
     // Its first unit is the team's.
     let placed = placed::of(How::Restored, &desk.entry, None, "/pay/target/debug/deps");
-    let opening = Openings::opened(pay, &placed, &desk.store);
+    let opening = opened(pay, &placed, &desk.store);
     desk.store.note(placed);
     let (store, team) = (Arc::new(desk.store.clone()), desk.team.clone());
     let counters = Arc::new(Counters::resume(None));

@@ -479,14 +479,13 @@ impl Worker {
     /// Notes what was put into a target directory, and how the build began that did it first:
     /// for those for whom that is compiled, whoever may see what is restored in it.
     fn note(&self, placed: Placed, above: Option<u32>, scope: Scope) {
-        let cache = &self.cache;
-        let told = self.team.announces(&scope).then_some(scope);
-        let store = cache.store.as_ref();
-        let opening = self.openings.placed(above, told, &placed, store);
-        cache.note(placed);
-        if let Some(opening) = opening {
-            cache.announce_keys(&scope, &[opening.key], false);
+        if let Some(first) = self.openings.first_of(above)
+            && self.team.announces(&scope)
+            && let Some(opening) = openings::keep(first, scope, &placed, self.cache.store.as_ref())
+        {
+            self.cache.announce_keys(&scope, &[opening.key], false);
         }
+        self.cache.note(placed);
     }
 
     fn hit(&self, hit: &Hit, asked: Asked, (scope, heard): (Scope, Heard)) {

@@ -230,6 +230,14 @@ mod tests {
         }
     }
 
+    fn noted(rows: &[(&str, &str, u64)]) -> MemoryStore {
+        let store = MemoryStore::new();
+        for (dir, name, at) in rows {
+            store.note(placed(dir, &format!("lib{name}.rlib"), name, *at));
+        }
+        store
+    }
+
     #[test]
     fn what_follows_in_the_same_target_directory_is_next_and_the_newest_of_each_unit() {
         let store = MemoryStore::new();
@@ -262,15 +270,12 @@ mod tests {
 
     #[test]
     fn what_a_build_put_in_place_is_told_from_when_it_began() {
-        let store = MemoryStore::new();
-        for (dir, name, at) in [
+        let store = noted(&[
             ("/p/target/debug/deps", "before", 1),
             ("/q/target/debug/deps", "of q", 3),
             ("/p/target/debug/deps", "second", 4),
             ("/p/target/debug/build/b-1", "first", 3),
-        ] {
-            store.note(placed(dir, &format!("lib{name}.rlib"), name, at));
-        }
+        ]);
         let neighbours = Neighbours::default();
         let since = |dir: &str, at: u64, sees: bool| {
             neighbours.since((place_of(dir), at), &|_| sees, &store)
@@ -286,15 +291,12 @@ mod tests {
 
     #[test]
     fn an_action_of_two_places_leads_on_where_it_was_used_last() {
-        let store = MemoryStore::new();
-        for (dir, name, at) in [
+        let store = noted(&[
             ("/p/target/debug/deps", "common", 1),
             ("/p/target/debug/deps", "of p", 2),
             ("/q/target/debug/deps", "common", 3),
             ("/q/target/debug/deps", "of q", 4),
-        ] {
-            store.note(placed(dir, &format!("lib{name}.rlib"), name, at));
-        }
+        ]);
         let after = Neighbours::default().after(&action("common"), &|_| true, &store);
         assert_eq!(after, [action("of q")]);
     }

@@ -9,6 +9,7 @@
 
 use super::believing::Believing;
 use super::neighbours::place_of;
+use super::placed::now_millis;
 use crate::project::locked_above;
 use crate::started;
 use crate::store::{Placed, Store};
@@ -160,45 +161,41 @@ impl Openings {
 
     fn begins(&self, above: u32, key: Digest) {
         if let Some(begun) = self.lock().get_mut(&above) {
-            begun.opening = Some((key, now()));
+            begun.opening = Some((key, now_millis()));
         }
     }
 
-    /// A unit was put in place for the process `above` who asked, which compiles for `scope` (none
-    /// where nobody can be told). Where it is a build's first, how that began is kept, and given
-    /// to be announced, unless it is known.
-    pub(super) fn placed(
-        &self,
-        above: Option<u32>,
-        scope: Option<Scope>,
-        placed: &Placed,
-        store: &dyn Store,
-    ) -> Option<Opening> {
-        let (key, at) = self.lock().get_mut(&above?)?.opening.take()?;
-        let scope = scope?;
-        let opening = Opening {
-            key,
-            scope,
-            place: place_of(&placed.dir),
-            at,
-        };
-        let mut list = known(store);
-        let before = list.len();
-        list.retain(|known| (known.key, known.scope) != (key, scope));
-        let is_new = list.len() == before;
-        list.insert(0, opening);
-        list.truncate(KNOWN_MAX);
-        let memo = (KNOWN.to_vec(), List(list).to_canon());
-        if let Err(error) = store.set_memo(&[memo]) {
-            tracing::debug!(%error, "how a build began was not kept");
-        }
-        is_new.then_some(opening)
+    /// A unit was put in place for the process `above` who asked: what stands for the build whose
+    /// first that is, and when it began.
+    pub(super) fn first_of(&self, above: Option<u32>) -> Option<(Digest, u64)> {
+        self.lock().get_mut(&above?)?.opening.take()
     }
 }
 
-fn now() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+/// Keeps how a build for `scope` began, with its first unit; given back where it is news.
+pub(super) fn keep(
+    (key, at): (Digest, u64),
+    scope: Scope,
+    placed: &Placed,
+    store: &dyn Store,
+) -> Option<Opening> {
+    let opening = Opening {
+        key,
+        scope,
+        place: place_of(&placed.dir),
+        at,
+    };
+    let mut list = known(store);
+    let before = list.len();
+    list.retain(|known| (known.key, known.scope) != (key, scope));
+    let is_new = list.len() == before;
+    list.insert(0, opening);
+    list.truncate(KNOWN_MAX);
+    let memo = (KNOWN.to_vec(), List(list).to_canon());
+    if let Err(error) = store.set_memo(&[memo]) {
+        tracing::debug!(%error, "how a build began was not kept");
+    }
+    is_new.then_some(opening)
 }
 
 /// The lock file nearest above a directory; `None` where there is none, or it is none.
@@ -223,16 +220,14 @@ fn key(command: &[u8], variables: &[(OsString, OsString)], lock: &[u8]) -> Diges
         }
         left_out = !left_out && aside && option.len() == word.len();
     }
-    let bytes = |text: &'_ OsString| text.as_encoded_bytes().to_vec();
-    let of = variables
-        .iter()
-        .map(|(name, value)| (bytes(name), bytes(value)));
+    let of = variables.iter();
+    let of = of.map(|(name, value)| (name.as_encoded_bytes(), value.as_encoded_bytes()));
     let mut of: Vec<_> = of.filter(|(name, _)| decides(name)).collect();
     of.sort();
     w.count(of.len());
     for (name, value) in of {
-        w.bytes(&name);
-        w.bytes(&value);
+        w.bytes(name);
+        w.bytes(value);
     }
     w.fixed(Digest::of(lock).as_bytes());
     Digest::tagged(DOMAIN, &w.finish())
@@ -259,4 +254,4 @@ fn decides(name: &[u8]) -> bool {
 
 #[cfg(test)]
 #[path = "openings_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -6,16 +6,9 @@ use quarry_trust::{ActionKey, BuilderId, TeamId};
 
 const CARGO: u32 = 77;
 
-impl Openings {
-    /// A build for `scope` whose first unit this is, and what stands for it.
-    pub(in crate::worker) fn opened(scope: Scope, placed: &Placed, store: &dyn Store) -> Opening {
-        let openings = Self::default();
-        assert!(openings.is_first(CARGO));
-        openings.begins(CARGO, Digest::of(placed.dir.as_bytes()));
-        openings
-            .placed(Some(CARGO), Some(scope), placed, store)
-            .unwrap()
-    }
+/// A build for `scope` whose first unit this is.
+pub(in crate::worker) fn opened(scope: Scope, placed: &Placed, store: &dyn Store) -> Opening {
+    keep((Digest::of(placed.dir.as_bytes()), 1), scope, placed, store).unwrap()
 }
 
 const TEAM: Scope = Scope::Team(TeamId(Digest::from_bytes([5; 32])));
@@ -110,49 +103,37 @@ fn what_decides_what_is_compiled_tells_builds_apart_and_nothing_else() {
 }
 
 #[test]
-fn a_build_is_known_by_its_first_unit_and_once() {
-    let (openings, store) = (Openings::default(), MemoryStore::new());
+fn a_build_begins_once() {
+    let openings = Openings::default();
     let key = Digest::of(b"key");
-    let placed_by = |above: Option<u32>, told: bool| {
-        openings.placed(above, told.then_some(TEAM), &placed(), &store)
-    };
+    let first = |above| openings.first_of(above).map(|(key, _)| key);
     // Nothing is known of a build that asked nothing.
     openings.begins(CARGO, key);
-    assert_eq!(placed_by(Some(CARGO), true), None);
+    assert_eq!(first(Some(CARGO)), None);
     assert!(openings.is_first(CARGO));
     assert!(!openings.is_first(CARGO), "the same build");
     // What stands for it is not known yet.
-    assert_eq!(placed_by(Some(CARGO), true), None);
+    assert_eq!(first(Some(CARGO)), None);
     openings.begins(CARGO, key);
-    assert_eq!(placed_by(Some(CARGO + 1), true), None);
-    assert_eq!(placed_by(None, true), None);
-    assert_eq!(known(&store), []);
-    let found = placed_by(Some(CARGO), true).unwrap();
-    assert_eq!((found.key, found.scope), (key, TEAM));
-    assert_eq!(found.place, place_of("/p/target/debug/build/b-1/out"));
-    assert_eq!(known(&store), [found]);
-    assert_eq!(placed_by(Some(CARGO), true), None, "it has begun");
-    // The same again is no news, and newer.
-    openings.begins(CARGO, key);
-    assert_eq!(placed_by(Some(CARGO), true), None);
-    assert_eq!(known(&store).len(), 1);
-    // What nobody may be told is not kept.
-    openings.begins(CARGO, Digest::of(b"another"));
-    assert_eq!(placed_by(Some(CARGO), false), None);
-    assert_eq!(known(&store).len(), 1);
+    assert_eq!(first(Some(CARGO + 1)), None);
+    assert_eq!(first(None), None);
+    assert_eq!(first(Some(CARGO)), Some(key));
+    assert_eq!(first(Some(CARGO)), None, "it has begun");
 }
 
 #[test]
 fn the_newest_are_known_each_once() {
     let store = MemoryStore::new();
-    let began = |n: u8| {
-        let openings = Openings::default();
-        assert!(openings.is_first(CARGO));
-        openings.begins(CARGO, opening(n).key);
-        openings.placed(Some(CARGO), Some(TEAM), &placed(), &store);
-    };
-    (0..=KNOWN_MAX as u8).for_each(began);
-    began(5);
+    let began = |n: u8| keep((opening(n).key, 7), TEAM, &placed(), &store);
+    for n in 0..=KNOWN_MAX as u8 {
+        let found = began(n).unwrap();
+        assert_eq!(
+            (found.key, found.scope, found.at),
+            (opening(n).key, TEAM, 7)
+        );
+        assert_eq!(found.place, place_of("/p/target/debug/build/b-1/out"));
+    }
+    assert_eq!(began(5), None, "no news");
     let keys: Vec<u8> = known(&store).iter().map(|o| o.key.as_bytes()[0]).collect();
     assert_eq!(keys.len(), KNOWN_MAX);
     assert_eq!(keys[..3], [5, KNOWN_MAX as u8, KNOWN_MAX as u8 - 1]);

@@ -10,7 +10,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What an entry's outputs are in `dir`; `unit` is `None` for a build script's run.
 pub(super) fn of(how: How, entry: &Entry, unit: Option<UnitKind>, dir: &str) -> Placed {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let kept = entry
         .outputs
         .iter()
@@ -26,8 +25,14 @@ pub(super) fn of(how: How, entry: &Entry, unit: Option<UnitKind>, dir: &str) -> 
         files: kept
             .map(|o| (o.name.as_str().to_owned(), o.object.digest))
             .collect(),
-        at: now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+        at: now_millis(),
     }
+}
+
+/// Milliseconds since 1970, by this node's clock.
+pub(super) fn now_millis() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn kind(entry: &Entry, unit: Option<UnitKind>) -> Kind {

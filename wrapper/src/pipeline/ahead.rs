@@ -3,10 +3,10 @@
 //! Before a build compiles anything cargo asks the compiler what it is, and then thinks for a
 //! while, on one processor. Meanwhile the objects that the build before put in place here are
 //! unpacked, where they have settled, and digested again, where they were lent, so that none of
-//! its hits waits for that; what is not in memory is fetched from the disk. A compiler and a linker that nobody has used yet are digested then, too: some
-//! hundreds of MB. Enters: objects that were put in place, by the directory where cargo was
-//! started; the sign that it was started there again. Leaves: digests in the memo. Must never
-//! happen here: anything that a hit depends on.
+//! its hits waits for that; what is not in memory is fetched from the disk. A compiler and a linker
+//! that nobody has used yet are digested then, too: some hundreds of MB. Enters: objects that were
+//! put in place, by the directory where cargo was started; the sign that it was started there
+//! again. Leaves: digests in the memo. Must never happen here: anything that a hit depends on.
 
 use super::{Cache, Object, Pipeline};
 use crate::invocation::Invocation;
