@@ -186,34 +186,9 @@ async fn compile(
     node: &Arc<Node>,
     request: CompileRequest,
 ) -> Result<(), FrameError> {
-    let (umask, script, no_stdin) = (request.umask, request.script, request.no_stdin);
-    let wrapper = request
-        .wrapper
-        .clone()
-        .map(|path| PathBuf::from(OsString::from_vec(path)));
-    let around = request.surroundings.clone();
-    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
-    let above = pid.and_then(started::above);
-    let (above, directories) = above.map(|a| (a.pid, a.directories)).unzip();
-    let inv = Arc::new(match same_view(&request) && view::same_mounts(stream) {
-        true => invocation(request, directories.unwrap_or_default()),
-        false => {
-            let cwd = OsString::from_vec(request.cwd)
-                .to_string_lossy()
-                .into_owned();
-            node.worker.declined("other-filesystem", cwd);
-            return write(stream, &FromNode::Untouched).await;
-        }
-    });
-    let caller = Asker {
-        umask,
-        script,
-        wrapper,
-        pid,
-        above,
-        no_stdin,
-    };
-    match begin(stream, node, &inv, caller).await? {
+    let (umask, around) = (request.umask, request.surroundings.clone());
+    let (inv, answer) = begin(stream, node, request).await?;
+    match answer {
         Answer::Replay(replay) => write(stream, &FromNode::Replay(replay)).await,
         Answer::Untouched => write(stream, &FromNode::Untouched).await,
         Answer::Run(plan, started) => match around.filter(confined_alike) {
@@ -239,44 +214,45 @@ async fn compile(
     }
 }
 
-/// What is known of the caller beside its command.
-struct Asker {
-    umask: u32,
-    /// Whether it is the launcher of a build script.
-    script: bool,
-    wrapper: Option<PathBuf>,
-    pid: Option<i32>,
-    above: Option<u32>,
-    no_stdin: bool,
-}
-
 /// Looks, and has the caller told meanwhile that we do.
 async fn begin(
     stream: &mut UnixStream,
     node: &Arc<Node>,
-    inv: &Arc<Invocation>,
-    asker: Asker,
-) -> Result<Answer, FrameError> {
+    request: CompileRequest,
+) -> Result<(Arc<Invocation>, Answer), FrameError> {
     let line = stream.as_fd().try_clone_to_owned()?;
     let told = stream.as_fd().try_clone_to_owned()?;
-    let (here, inv) = (node.clone(), inv.clone());
+    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+    let here = node.clone();
     let look = move || {
         let place = here.waiting.begin(told);
+        let same = same_view(&request) && pid.is_some_and(view::same_mounts);
+        let above = pid.and_then(started::above);
+        let (above, directories) = above.map(|a| (a.pid, a.directories)).unzip();
+        let wrapper = request.wrapper.as_deref();
+        let wrapper = wrapper.map(|path| PathBuf::from(OsStr::from_bytes(path)));
+        let script = request.script;
         let caller = Caller {
-            umask: asker.umask,
+            umask: request.umask,
             waits: &|| waits(&line),
             queued: &|queued| place.queue(queued),
-            wrapper: asker.wrapper.as_deref(),
-            pid: asker.pid,
-            above: asker.above,
-            no_stdin: asker.no_stdin,
+            wrapper: wrapper.as_deref(),
+            pid,
+            above,
+            no_stdin: request.no_stdin,
             ask: &|child| place.ask(child),
         };
-        if asker.script {
-            here.worker.begin_script(&inv, &caller)
-        } else {
-            here.worker.begin(&inv, &caller)
-        }
+        let inv = Arc::new(invocation(request, directories.unwrap_or_default()));
+        let answer = match (same, script) {
+            (false, _) => {
+                let cwd = inv.cwd.to_string_lossy().into_owned();
+                here.worker.declined("other-filesystem", cwd);
+                Answer::Untouched
+            }
+            (true, true) => here.worker.begin_script(&inv, &caller),
+            (true, false) => here.worker.begin(&inv, &caller),
+        };
+        (inv, answer)
     };
     // On this very thread, which costs no change to another one and back; where many are looked up
     // already, the rest wait for a thread, so that some are left for everything else.

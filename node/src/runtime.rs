@@ -338,12 +338,12 @@ async fn run_on(config: Config, home: Home) -> Result<bool, RuntimeError> {
     }
     let again = node.again.load(Ordering::Relaxed);
     tokio::task::spawn_blocking(move || {
-        node.worker.flush();
+        let flushed = node.worker.flush();
         node.joining.close();
         node.joining.remember();
         node.swarm.shutdown();
         node.keep_counters();
-        node.store.flush()
+        flushed.and(node.store.flush())
     })
     .await
     .map_err(|e| io_error("ending", io::Error::other(e)))??;
@@ -469,6 +469,7 @@ async fn tick(node: Arc<Node>, socket: Option<(u64, u64)>) {
         let settles = ticks.is_multiple_of(SETTLE_TICKS) && node.idle();
         let (busy, sweep) = (node.clone(), sweep.clone());
         let ticked = tokio::task::spawn_blocking(move || {
+            busy.worker.let_go();
             sweep.tick(&busy.team, busy.store.as_ref(), busy.swarm.as_ref());
             busy.keep_counters();
             busy.keep_limit();

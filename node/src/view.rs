@@ -1,22 +1,17 @@
 //! Whether a caller's mounts are ours.
 //!
-//! Device and inode of the working directory do not tell of a mount below it. Enters: a connection
-//! from qwrap. Leaves: whether what lies under a path there lies under it here. Must never happen
-//! here: yes by default where it cannot be told.
-
-use tokio::net::UnixStream;
+//! Device and inode of the working directory do not tell of a mount below it. Enters: a process,
+//! qwrap. Leaves: whether what lies under a path there lies under it here. Must never happen here:
+//! yes by default where it cannot be told.
 
 /// Mounts below these are not compared: they hold no compiler's inputs, and a network namespace
 /// (`ip netns exec`) has a `/sys` and an `/etc/resolv.conf` of its own.
 const ASIDE: [&str; 5] = ["/dev", "/etc", "/proc", "/run", "/sys"];
 
-/// Whether the process at the other end sees the same mounts: it shares our mount namespace, or
-/// its own holds the same filesystems in the same places.
+/// Whether a process sees the same mounts: it shares our mount namespace, or its own holds the same
+/// filesystems in the same places.
 #[cfg(target_os = "linux")]
-pub fn same_mounts(stream: &UnixStream) -> bool {
-    let Some(pid) = stream.peer_cred().ok().and_then(|peer| peer.pid()) else {
-        return false;
-    };
+pub fn same_mounts(pid: i32) -> bool {
     let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/mnt"));
     let theirs = pid.to_string();
     if let (Ok(ours), Ok(theirs)) = (namespace("self"), namespace(&theirs))
@@ -33,7 +28,7 @@ pub fn same_mounts(stream: &UnixStream) -> bool {
 
 /// There is one view of files for every process. Unverified.
 #[cfg(not(target_os = "linux"))]
-pub fn same_mounts(_stream: &UnixStream) -> bool {
+pub fn same_mounts(_pid: i32) -> bool {
     true
 }
 

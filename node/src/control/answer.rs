@@ -167,8 +167,7 @@ fn answer(node: &Arc<Node>, request: Request, say: &mut dyn FnMut(Progress)) -> 
         Request::Blast { builder } => done(&blast::blast(node, find_builder(node, &builder)?)?),
         Request::Flush => flush(node),
         Request::Stop => {
-            node.worker.flush();
-            node.store.flush().map_err(text)?;
+            node.worker.flush().map_err(text)?;
             done(&std::process::id())
         }
     }
@@ -186,8 +185,7 @@ fn leave(node: &Node, say: &mut dyn FnMut(Progress)) -> Answer {
 
 fn flush(node: &Node) -> Answer {
     node.worker.wait_loosened();
-    node.worker.flush();
-    node.store.flush().map_err(text)?;
+    node.worker.flush().map_err(text)?;
     node.swarm.publish();
     done(&node.store.counts().map_err(text)?.entries)
 }
@@ -272,10 +270,12 @@ fn find_builder(node: &Node, wanted: &str) -> Result<BuilderId, String> {
     if wanted.len() >= 4 && own.to_hex().starts_with(wanted) {
         return Ok(own);
     }
-    if let Some(Some(builder)) = node.team.roster(|r| former(r, wanted)) {
-        return Ok(builder);
-    }
-    match node.team.roster(|r| r.find(wanted).map(|m| m.builder)) {
+    // One look at the roster: between two of them a member may be revoked, and be found by neither.
+    let found = node.team.roster(|r| match former(r, wanted) {
+        Some(builder) => Ok(builder),
+        None => r.find(wanted).map(|m| m.builder),
+    });
+    match found {
         Some(found) => found.map_err(text),
         None => Err(format!(
             "no builder is called {wanted:?}: give the whole key, as `qnode show` prints it"

@@ -477,6 +477,7 @@ fn admit(
         joined: team::now(),
     }))?;
     // The newcomer dials us once it has the roster; dialling it before would turn us away there.
+    swarm.expect(&candidate.peer, &candidate.addresses);
     swarm.roster_changed();
     Ok(())
 }

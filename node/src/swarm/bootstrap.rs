@@ -48,6 +48,14 @@ pub(super) fn is_loopback(address: &Multiaddr) -> bool {
     }
 }
 
+/// Those of the addresses that a member says it listens at which may be of use to others. Loopback
+/// means something only on this machine: to who is `here` as well.
+pub(super) fn usable(addresses: &[Multiaddr], here: bool) -> Vec<Multiaddr> {
+    let dialed = addresses.iter().filter_map(dialable);
+    let some = dialed.filter(|address| here || !is_loopback(address));
+    some.take(MAX_ADDRESSES / 2).collect()
+}
+
 #[derive(Debug)]
 struct Known {
     addresses: VecDeque<Multiaddr>,

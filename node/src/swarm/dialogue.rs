@@ -11,7 +11,7 @@ use super::driver::{Driver, MAX_JOBS};
 use super::filter::KeyFilter;
 use super::handoff::Done;
 use super::identity::{NetId, net_id, peer_id};
-use super::link::Asked;
+use super::link::{Asked, Exchange};
 use super::wire::{Answer, MAX_ROSTER_BYTES, Request, WireError, fit_offers};
 use super::{Ask, SwarmError, Taken};
 use crate::store::Offer;
@@ -28,11 +28,6 @@ const FILTER_EVERY: Duration = Duration::from_secs(1);
 const MAX_FILTERS: u32 = 4;
 /// Announcements taken of one peer within one second: 25,000 keys a second.
 const MAX_BATCHES: u32 = 50;
-/// Tries of the roster exchange before the connection is given up.
-const ROSTER_TRIES: u8 = 3;
-/// Exchanges in a row that were lost with one of several connections, or came when the peer was
-/// busy: half a minute of ticks.
-const ROSTER_AGAINS: u8 = 60;
 
 impl Driver {
     pub(super) fn request(&mut self, peer: &PeerId, request: Request, asked: Asked) {
@@ -101,16 +96,9 @@ impl Driver {
         for peer in wanted {
             self.ask_filter(&peer, now);
         }
-        let again: Vec<_> = self
-            .links
-            .iter()
-            .filter(|(_, l)| l.roster_wanted)
-            .map(|(p, _)| *p)
-            .collect();
-        for peer in again {
-            if let Some(link) = self.links.get_mut(&peer) {
-                link.roster_wanted = false;
-            }
+        let links = self.links.iter_mut();
+        let again = links.filter_map(|(peer, link)| link.rosters.take_wanted().then_some(*peer));
+        for peer in again.collect::<Vec<_>>() {
             self.send_roster(&peer);
         }
     }
@@ -345,14 +333,14 @@ impl Driver {
         }
         let Some(channel) = channel else {
             if taken == Taken::Refused {
-                return self.roster_failed(peer);
+                return self.without_roster(peer, Exchange::failed);
             }
             // The answer to our own roster: the peer took it before it gave its own.
             self.shared.index.accepted(&peer);
             self.book.settled(&peer);
             if let Some(link) = self.links.get_mut(&peer) {
                 let first = !std::mem::replace(&mut link.accepted, true);
-                (link.roster_tries, link.roster_agains) = (0, 0);
+                link.rosters.done();
                 if first {
                     self.ask_filter(&peer, Instant::now());
                 }
@@ -373,8 +361,10 @@ impl Driver {
         }
         match (asked, answer) {
             (Asked::Roster, Answer::Roster(wire)) => self.merge(peer, wire, None, None),
-            (Asked::Roster, Answer::Busy) if self.has_accepted(&peer) => self.roster_again(peer),
-            (Asked::Roster, Answer::Busy) => self.roster_failed(peer),
+            (Asked::Roster, Answer::Busy) if self.has_accepted(&peer) => {
+                self.without_roster(peer, Exchange::lost)
+            }
+            (Asked::Roster, Answer::Busy) => self.without_roster(peer, Exchange::failed),
             (Asked::Filter, Answer::Filter(bytes)) => {
                 self.jobs.spawn_blocking(move || Done::Decoded {
                     peer,
@@ -403,7 +393,7 @@ impl Driver {
         tracing::debug!(?peer, %error, "a question failed");
         // One of several connections, most likely: who is alone would not be linked any more.
         if let (Asked::Roster, OutboundFailure::ConnectionClosed) = (&asked, error) {
-            return self.roster_again(peer);
+            return self.without_roster(peer, Exchange::lost);
         }
         let error = match error {
             OutboundFailure::Timeout => {
@@ -434,7 +424,7 @@ impl Driver {
 
     fn failed(&mut self, peer: PeerId, asked: Asked, error: SwarmError) {
         match asked {
-            Asked::Roster => self.roster_failed(peer),
+            Asked::Roster => self.without_roster(peer, Exchange::failed),
             Asked::Filter => self.filter_failed(&peer),
             Asked::Question(reply) => drop(reply.try_send(Err(error))),
             Asked::Restored(reply) => drop(reply.try_send(Err(error))),
@@ -452,28 +442,14 @@ impl Driver {
         self.links.get(peer).is_some_and(|link| link.accepted)
     }
 
-    /// The exchange is tried again at the next tick, for some time, and does not count until then.
-    fn roster_again(&mut self, peer: PeerId) {
+    /// An exchange of rosters did not come about; `tried` says whether it is tried again.
+    fn without_roster(&mut self, peer: PeerId, tried: impl FnOnce(&mut Exchange) -> bool) {
         let Some(link) = self.links.get_mut(&peer) else {
             return;
         };
-        link.roster_agains = link.roster_agains.saturating_add(1);
-        if link.roster_agains < ROSTER_AGAINS {
-            link.roster_wanted = true;
-        } else {
-            self.roster_failed(peer);
-        }
-    }
-
-    /// Without an exchange of rosters a connection is worth nothing: tried again, then closed.
-    fn roster_failed(&mut self, peer: PeerId) {
-        let Some(link) = self.links.get_mut(&peer) else {
-            return;
-        };
-        link.roster_tries += 1;
-        if link.roster_tries < ROSTER_TRIES {
-            link.roster_wanted = true;
-        } else if let Some(net) = net_id(&peer) {
+        if !tried(&mut link.rosters)
+            && let Some(net) = net_id(&peer)
+        {
             tracing::info!(
                 ?peer,
                 "rosters could not be exchanged: the connection is closed"

@@ -7,7 +7,7 @@
 
 use super::announce::Announcer;
 use super::behaviour::{self, Net, NetEvent};
-use super::bootstrap::{Book, MAX_ADDRESSES, dialable, is_loopback};
+use super::bootstrap::{Book, dialable, is_loopback, usable};
 use super::fetch::Fetcher;
 use super::gate::{self, MAX_MEMBERS};
 use super::handoff::{Command, Done, RosterRead, Shared};
@@ -192,6 +192,9 @@ impl Driver {
             Command::Addresses { peer, addresses } => {
                 self.book.learn(peer, addresses, Instant::now());
                 self.dial_due();
+            }
+            Command::Expect { peer, addresses } => {
+                Providers::expect(&mut self.swarm.behaviour_mut().kad, &peer, &addresses);
             }
             Command::Publish { done } => {
                 self.take_queued();
@@ -404,7 +407,7 @@ impl Driver {
         });
     }
 
-    /// A member said where it listens. Loopback means something only on this machine.
+    /// A member said where it listens.
     fn on_identified(&mut self, net: &NetId, connection: ConnectionId, addresses: Vec<Multiaddr>) {
         let Some(peer) = peer_id(net) else { return };
         let Some(remote) = self
@@ -414,13 +417,7 @@ impl Driver {
         else {
             return;
         };
-        let here = is_loopback(remote);
-        let usable: Vec<Multiaddr> = addresses
-            .iter()
-            .filter_map(dialable)
-            .filter(|address| here || !is_loopback(address))
-            .take(MAX_ADDRESSES / 2)
-            .collect();
+        let usable = usable(&addresses, is_loopback(remote));
         if let Some(best) = usable
             .iter()
             .find(|a| a.iter().next() == remote.iter().next())
@@ -500,9 +497,12 @@ impl Driver {
             Ok(done) => self.on_answered(done),
             Err(error) => {
                 tracing::error!(%error, "a call of the node failed; the roster is read again");
+                // Which call it was is not known.
                 self.filter.building = false;
-                self.reading_roster = false;
-                self.read_again = false;
+                let links = self.links.values_mut();
+                links.for_each(|l| l.filter_wanted |= std::mem::take(&mut l.filter_asked));
+                (self.reading_roster, self.read_again) = (false, false);
+                self.read_roster();
             }
         }
     }
@@ -524,6 +524,7 @@ impl Driver {
         self.shared.index.keep(&self.members);
         for peer in &change.added {
             self.book.retry(peer, Instant::now());
+            self.providers.hurry();
         }
         let news = self.roster != read.wire;
         self.roster = read.wire;

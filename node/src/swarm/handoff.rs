@@ -38,6 +38,11 @@ pub(super) enum Command {
         peer: PeerId,
         addresses: Vec<Multiaddr>,
     },
+    /// Addresses of a newcomer, for who looks for it.
+    Expect {
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+    },
     /// What was queued so far is to be published now; says when that is done.
     Publish { done: SyncSender<()> },
 }

@@ -10,10 +10,6 @@ use quarry_trust::PeerId;
 /// libp2p's name for a peer.
 pub(super) type NetId = libp2p::PeerId;
 
-/// The multihash code under which an ed25519 peer id holds its public key in the clear
-/// (libp2p peer-ids specification: keys of at most 42 bytes are not hashed).
-const IDENTITY_CODE: u64 = 0;
-
 /// The key pair of a peer identity.
 pub(super) fn keypair(seed: &[u8; 32]) -> Result<Keypair, SwarmError> {
     let mut secret = zeroize::Zeroizing::new(*seed);
@@ -26,14 +22,12 @@ pub(super) fn net_id(peer: &PeerId) -> Option<NetId> {
     Some(PublicKey::from(key).to_peer_id())
 }
 
-/// Quarry's name for a libp2p peer; `None` for keys of another kind than ed25519.
+/// Quarry's name for a libp2p peer; `None` for keys of another kind than ed25519. A key of at most
+/// 42 bytes stands in the id itself ("libp2p/specs/peer-ids"), and in one way only.
 pub(super) fn peer_id(net: &NetId) -> Option<PeerId> {
-    let hash = net.as_ref();
-    if hash.code() != IDENTITY_CODE {
-        return None;
-    }
-    let key = PublicKey::try_decode_protobuf(hash.digest()).ok()?;
-    Some(PeerId(key.try_into_ed25519().ok()?.to_bytes()))
+    let key = PublicKey::try_decode_protobuf(net.as_ref().digest()).ok()?;
+    let peer = PeerId(key.try_into_ed25519().ok()?.to_bytes());
+    (net_id(&peer).as_ref() == Some(net)).then_some(peer)
 }
 
 /// A peer as libp2p prints it; hexadecimal where the key is no point on the curve.

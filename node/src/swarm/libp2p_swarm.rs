@@ -244,18 +244,13 @@ impl Swarm for Libp2pSwarm {
     }
 
     fn add_addresses(&self, peer: &PeerId, addresses: &[String]) {
-        let addresses = parse(addresses);
-        // Addresses are hints: where the queue is full, mDNS and the peer's own dial remain.
-        if self
-            .commands
-            .try_send(Command::Addresses {
-                peer: *peer,
-                addresses,
-            })
-            .is_err()
-        {
-            tracing::debug!(?peer, "addresses were not taken: the queue is full");
-        }
+        let (peer, addresses) = (*peer, parse(addresses));
+        self.hint(Command::Addresses { peer, addresses });
+    }
+
+    fn expect(&self, peer: &PeerId, addresses: &[String]) {
+        let (peer, addresses) = (*peer, parse(addresses));
+        self.hint(Command::Expect { peer, addresses });
     }
 
     fn shutdown(&self) {
@@ -263,6 +258,15 @@ impl Swarm for Libp2pSwarm {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         // An error means that it ended before.
         let _ = ended.recv_timeout(SHUTDOWN_WITHIN);
+    }
+}
+
+impl Libp2pSwarm {
+    /// Addresses are hints: where the queue is full, mDNS and the peer's own dial remain.
+    fn hint(&self, command: Command) {
+        if self.commands.try_send(command).is_err() {
+            tracing::debug!("addresses were not taken: the queue is full");
+        }
     }
 }
 

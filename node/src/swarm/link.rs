@@ -20,6 +20,12 @@ use tokio::sync::Semaphore;
 const MAX_JOBS_EACH: usize = 8;
 /// The window in which a peer's pace is counted.
 const WINDOW: Duration = Duration::from_secs(1);
+/// Tries of the roster exchange before the connection is given up.
+const TRIES: u8 = 3;
+/// Exchanges in a row that were lost with one of several connections, or came when the peer was
+/// busy: half a minute of ticks.
+const AGAINS: u8 = 60;
+
 /// How much a peer did within the current window.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -50,6 +56,45 @@ impl Pace {
     }
 }
 
+/// The exchange of rosters with one peer, without which a connection is worth nothing.
+#[derive(Debug, Default)]
+pub(super) struct Exchange {
+    /// Those that failed in a row.
+    failed: u8,
+    /// Those in a row that are tried again without being counted.
+    lost: u8,
+    wanted: bool,
+}
+
+impl Exchange {
+    /// The peer took ours and gave its own.
+    pub(super) fn done(&mut self) {
+        (self.failed, self.lost) = (0, 0);
+    }
+
+    /// It failed. `true` where it is tried again, with the next tick.
+    pub(super) fn failed(&mut self) -> bool {
+        self.failed = self.failed.saturating_add(1);
+        self.wanted |= self.failed < TRIES;
+        self.failed < TRIES
+    }
+
+    /// It was lost, which says nothing of the peer: it does not count, for some time.
+    pub(super) fn lost(&mut self) -> bool {
+        self.lost = self.lost.saturating_add(1);
+        if self.lost >= AGAINS {
+            return self.failed();
+        }
+        self.wanted = true;
+        true
+    }
+
+    /// Whether it is to be tried again; once for each time.
+    pub(super) fn take_wanted(&mut self) -> bool {
+        std::mem::take(&mut self.wanted)
+    }
+}
+
 /// One connected member.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -57,12 +102,8 @@ pub(super) struct Link {
     pub(super) connections: HashMap<ConnectionId, Multiaddr>,
     /// What is worked on for it.
     pub(super) jobs: Arc<Semaphore>,
-    /// Exchanges of rosters that failed in a row.
-    pub(super) roster_tries: u8,
-    /// Those that are tried again without being counted.
-    pub(super) roster_agains: u8,
-    /// Whether the exchange is to be tried again.
-    pub(super) roster_wanted: bool,
+    /// Our roster for its own.
+    pub(super) rosters: Exchange,
     /// Whether its filter was asked for and has not come.
     pub(super) filter_asked: bool,
     /// Whether its filter is to be asked for when it may be.
@@ -80,9 +121,7 @@ impl Default for Link {
         Self {
             connections: HashMap::new(),
             jobs: Arc::new(Semaphore::new(MAX_JOBS_EACH)),
-            roster_tries: 0,
-            roster_agains: 0,
-            roster_wanted: false,
+            rosters: Exchange::default(),
             filter_asked: false,
             filter_wanted: false,
             filter_next: Instant::now(),
@@ -113,4 +152,35 @@ pub(super) struct FilterCache {
     pub(super) building: bool,
     /// Who asked meanwhile.
     pub(super) waiting: Vec<(PeerId, ResponseChannel<Answer>)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_three_times_in_a_row_is_given_up() {
+        let mut rosters = Exchange::default();
+        assert!(!rosters.take_wanted());
+        assert!(rosters.failed() && rosters.take_wanted() && !rosters.take_wanted());
+        rosters.done();
+        assert!(rosters.failed() && rosters.failed() && rosters.take_wanted());
+        assert!(!rosters.failed() && !rosters.take_wanted());
+    }
+
+    /// Connections that come and go take their exchanges with them, whoever the peer is.
+    #[test]
+    fn what_is_lost_is_tried_again_for_half_a_minute() {
+        let mut rosters = Exchange::default();
+        for _ in 1..AGAINS {
+            assert!(rosters.lost() && rosters.take_wanted());
+        }
+        assert!(rosters.lost() && rosters.lost(), "counted from now on");
+        assert!(!rosters.lost());
+        let mut rosters = Exchange::default();
+        for _ in 0..2 * AGAINS {
+            assert!(rosters.lost());
+            rosters.done();
+        }
+    }
 }

@@ -253,6 +253,8 @@ impl Swarm for MemorySwarm {
 
     fn add_addresses(&self, _: &PeerId, _: &[String]) {}
 
+    fn expect(&self, _: &PeerId, _: &[String]) {}
+
     fn shutdown(&self) {
         self.net.lock().remove(&self.own);
     }

@@ -193,6 +193,9 @@ pub trait Swarm: Send + Sync + 'static {
     fn listening(&self) -> Vec<String>;
     /// Remembers addresses (multiaddrs) of a member and dials them.
     fn add_addresses(&self, peer: &PeerId, addresses: &[String]);
+    /// Where a newcomer says that it listens, for the members that will look for it. It is not
+    /// dialed from here: it dials us once it has the roster.
+    fn expect(&self, peer: &PeerId, addresses: &[String]);
     /// Says goodbye and ends; bounded by a second.
     fn shutdown(&self);
 }
@@ -227,7 +230,7 @@ pub trait Host: Send + Sync + 'static {
     fn restored(&self, to: &PeerId, builder: &BuilderId) -> Restored;
     /// Opens an object that the entry under `action` names, if that member may see the entry.
     fn open(&self, to: &PeerId, action: &ActionKey, digest: &Digest) -> Option<(Object, u64)>;
-    /// Tags of every lookup key and action key that may be announced.
+    /// Tags of every lookup key, action key and opening that may be announced.
     fn keys(&self) -> Vec<Digest>;
     /// Something from a peer was refused: count it under its name, with one line in the log.
     fn refused(&self, from: &PeerId, why: Refusal, what: &str);

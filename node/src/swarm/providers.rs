@@ -5,6 +5,7 @@
 //! of records, ours and others'), and off every critical path. Must never happen here: a record
 //! that is believed; it only says whom to dial, and the gate decides whether.
 
+use super::bootstrap::{is_loopback, usable};
 use super::identity::{NetId, net_id, peer_id};
 use libp2p::kad::store::{MemoryStore, MemoryStoreConfig, RecordStore};
 use libp2p::kad::{
@@ -106,6 +107,22 @@ impl Providers {
         self.sought.extend(keys);
         let excess = self.sought.len().saturating_sub(MAX_SOUGHT);
         self.sought.drain(..excess);
+    }
+
+    /// Has members without a connection looked for with the next tick: one of them is new.
+    pub(super) const fn hurry(&mut self) {
+        self.next_find = None;
+    }
+
+    /// Tells who looks for a newcomer where it says that it listens, though it should have left us
+    /// before it said so here.
+    pub(super) fn expect(kad: &mut Behaviour<MemoryStore>, peer: &PeerId, addresses: &[Multiaddr]) {
+        let Some(net) = net_id(peer) else { return };
+        // Where there is nothing else, it listens on this machine.
+        let here = addresses.iter().all(is_loopback);
+        for address in usable(addresses, here) {
+            kad.add_address(&net, address);
+        }
     }
 
     /// Starts what is due, within the bounds. `lost` are members without a connection; without

@@ -1,9 +1,10 @@
 //! Announces what was stored once it is durable: announced means that `kill -9` does not lose it.
 //!
 //! Enters: tags of entries that were just put. Leaves: the same tags to the swarm, in batches,
-//! each after a flush of the store. Where the node is in no team nothing enters.
+//! each after a flush of the store. Where the node is in no team nothing enters. Must never happen
+//! here: a flush that failed and that nobody who asks for one hears of.
 
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::swarm::Swarm;
 use quarry_trust::Digest;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ struct News {
 enum Message {
     News(News),
     /// Everything before this is to be durable and announced, then the sender hears of it.
-    Flush(SyncSender<()>),
+    Flush(SyncSender<Result<(), StoreError>>),
 }
 
 /// The queue to the announcing thread, which ends when the last queue is dropped.
@@ -48,15 +49,19 @@ impl Announcer {
     }
 
     /// Returns when all that was queued is durable and announced.
-    pub fn flush(&self) {
+    ///
+    /// # Errors
+    /// Why something that was queued since the last call is not; it is not announced either.
+    pub fn flush(&self) -> Result<(), StoreError> {
         let (done, heard) = sync_channel(1);
-        if self.0.send(Message::Flush(done)).is_ok() {
-            let _ = heard.recv();
-        }
+        // The thread ends only after us.
+        let _ = self.0.send(Message::Flush(done));
+        heard.recv().unwrap_or(Ok(()))
     }
 }
 
 fn announce(queue: &Receiver<Message>, store: &dyn Store, swarm: &dyn Swarm) {
+    let mut untold = None;
     while let Ok(first) = queue.recv() {
         let until = Instant::now() + COLLECT;
         let mut news = Vec::new();
@@ -74,21 +79,21 @@ fn announce(queue: &Receiver<Message>, store: &dyn Store, swarm: &dyn Swarm) {
                 .recv_timeout(until.saturating_duration_since(Instant::now()))
                 .ok();
         }
-        tell(&news, store, swarm);
+        if let Err(error) = tell(&news, store, swarm) {
+            tracing::warn!(%error, "new entries are not announced: they could not be made durable");
+            untold = Some(error);
+        }
         if let Some(done) = waiting {
-            let _ = done.send(());
+            let _ = done.send(untold.take().map_or(Ok(()), Err));
         }
     }
 }
 
-fn tell(news: &[News], store: &dyn Store, swarm: &dyn Swarm) {
+fn tell(news: &[News], store: &dyn Store, swarm: &dyn Swarm) -> Result<(), StoreError> {
     if news.is_empty() {
-        return;
+        return Ok(());
     }
-    if let Err(error) = store.flush() {
-        tracing::warn!(%error, "new entries are not announced: they could not be made durable");
-        return;
-    }
+    store.flush()?;
     let tags: Vec<Digest> = news.iter().flat_map(|n| n.tags.clone()).collect();
     swarm.announce(&tags);
     let costly = news.iter().filter(|n| n.provide);
@@ -96,4 +101,5 @@ fn tell(news: &[News], store: &dyn Store, swarm: &dyn Swarm) {
     if !costly.is_empty() {
         swarm.provide(&costly);
     }
+    Ok(())
 }

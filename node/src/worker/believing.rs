@@ -12,9 +12,7 @@ use crate::project::FILE;
 use crate::service::policy::{ASK_WITHIN, Reach};
 use crate::swarm::Ask;
 use crate::team::{Audience, Team, Whom};
-use quarry_trust::{
-    ActionKey, Digest, Entry, LookupKey, ObjectRef, PeerId, Roster, Scope, Verified,
-};
+use quarry_trust::{ActionKey, Digest, Entry, LookupKey, ObjectRef, Roster, Scope, Verified};
 use quarry_wrapper::pipeline::{Cache, Candidate, Object, Staged, Tier, UnsignedEntry};
 use std::fs::File;
 use std::io;
@@ -112,13 +110,13 @@ impl Believing {
     pub(super) fn open(&self, opening: &Digest) {
         let peers = self.cache.candidates(&self.audience, opening);
         let action = ActionKey::from_digest(*opening);
-        let knows = |peer: &PeerId| {
+        for peer in self.reach.order(peers) {
             let deadline = Instant::now() + ASK_WITHIN;
-            let asked = self.cache.swarm.ask(peer, Ask::Next(action), deadline);
-            asked.is_ok_and(|offers| !offers.is_empty())
-        };
-        if let Some(peer) = self.reach.order(peers).into_iter().find(knows) {
-            gather::after(self, peer, action);
+            let asked = self.cache.swarm.ask(&peer, Ask::Next(action), deadline);
+            match asked {
+                Ok(next) if !next.is_empty() => return gather::after(self, peer, action, next),
+                _ => {}
+            }
         }
     }
 
@@ -189,7 +187,7 @@ impl Cache for Believing {
 
     fn bring(&self, candidate: &Candidate, believed: &[&Candidate]) -> bool {
         if let Some(peer) = candidate.from {
-            gather::after(self, peer, candidate.entry.action);
+            gather::after(self, peer, candidate.entry.action, Vec::new());
         }
         self.cache.bring(candidate, believed)
     }

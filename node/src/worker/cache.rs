@@ -7,7 +7,7 @@
 use crate::chunks;
 use crate::service::counters::Counters;
 use crate::service::policy::{self, Reach};
-use crate::store::{self, Offer, Placed, Store};
+use crate::store::{self, Offer, Placed, Store, StoreError};
 use crate::swarm::{Ask, Swarm, SwarmError};
 use crate::team::{self, Audience, Team};
 use crate::turns::Turns;
@@ -283,8 +283,11 @@ impl NodeCache {
     }
 
     /// Returns when everything that was put is durable and announced.
-    pub fn flush(&self) {
-        self.announcer.flush();
+    ///
+    /// # Errors
+    /// Why something is not.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.announcer.flush()
     }
 
     /// Signs an unsigned entry as ours.
@@ -413,9 +416,19 @@ impl NodeCache {
         }
     }
 
+    fn is_revoked(&self, builder: &BuilderId) -> bool {
+        let standing = self.team.roster(|r| r.standing(builder));
+        standing == Some(Standing::Revoked)
+    }
+
+    /// Lets go what was fetched ahead and that nobody will use any more.
+    pub(super) fn let_go(&self) {
+        let revoked = |builder: &BuilderId| self.is_revoked(builder);
+        self.gathered.let_go(Instant::now(), revoked);
+    }
+
     pub(super) fn stands(&self, entry: &Verified<Entry>) -> bool {
-        let standing = self.team.roster(|r| r.standing(&entry.builder));
-        let revoked = standing == Some(Standing::Revoked);
+        let revoked = self.is_revoked(&entry.builder);
         if revoked {
             self.refuse(None, Refusal::Revoked, "an entry that was on its way");
         }

@@ -68,12 +68,13 @@ struct State {
 
 impl State {
     /// Lets go what nobody has used for long.
-    fn forget(&mut self) {
-        self.unused.retain(|_, entry| entry.at.elapsed() < IN_VAIN);
+    fn forget(&mut self, now: Instant) {
+        let waited = |entry: &Unused| now.saturating_duration_since(entry.at);
+        self.unused.retain(|_, entry| waited(entry) < IN_VAIN);
     }
 
     fn has_room(&mut self) -> bool {
-        self.forget();
+        self.forget(Instant::now());
         self.broken = self.broken.filter(|(_, since)| since.elapsed() < IN_VAIN);
         let all = self.unused.values();
         let broken = self.broken.map_or(0, |(bytes, _)| bytes);
@@ -102,7 +103,7 @@ impl Gathered {
     /// whom.
     pub(super) fn offers(&self, ask: &Ask) -> Vec<(PeerId, Scope, Offer)> {
         let mut state = self.lock();
-        state.forget();
+        state.forget(Instant::now());
         let fits = |(key, entry): &(&Key, &Unused)| match ask {
             Ask::Lookup(lookup) => entry.lookup == *lookup,
             Ask::Action(action) => key.0 == *action,
@@ -112,6 +113,13 @@ impl Gathered {
         found
             .map(|(_, entry)| (entry.from, entry.scope, entry.offer.clone()))
             .collect()
+    }
+
+    /// Lets go what nobody has used for long, and what is of builders that are `gone`.
+    pub(super) fn let_go(&self, now: Instant, gone: impl Fn(&BuilderId) -> bool) {
+        let mut state = self.lock();
+        state.forget(now);
+        state.unused.retain(|(_, builder), _| !gone(builder));
     }
 
     /// A build has it in its store now.
@@ -213,8 +221,8 @@ impl Drop for Worker {
 }
 
 /// An entry is on its way from a teammate, or a build opens as one of the teammate's did: what that
-/// put in place after it is fetched, too.
-pub(super) fn after(cache: &Believing, peer: PeerId, action: ActionKey) {
+/// put in place after it is fetched, too. `next` are those that it has named already.
+pub(super) fn after(cache: &Believing, peer: PeerId, action: ActionKey, next: Vec<Offer>) {
     if !cache.node().gathered.begins() {
         return;
     }
@@ -231,6 +239,9 @@ pub(super) fn after(cache: &Believing, peer: PeerId, action: ActionKey) {
         until: Instant::now() + RUN_WITHIN,
         source: Mutex::new(source),
     });
+    if !next.is_empty() {
+        run.take(&mut run.lock(), next);
+    }
     for _ in 0..WORKERS {
         let worker = Worker(run.clone());
         let spawned = std::thread::Builder::new()
@@ -284,7 +295,12 @@ impl Run {
             tracing::debug!(%error, "what comes next is not known");
             Vec::new()
         });
-        let offered = offers.len();
+        self.take(source, offers);
+    }
+
+    /// What the teammate says comes next.
+    fn take(&self, source: &mut Source, offers: Vec<Offer>) {
+        let (node, offered) = (self.cache.node(), offers.len());
         let believed = node.believe(offers, Some(self.peer), None, None);
         // Who sends what is refused is asked no more.
         source.ended = believed.len() < offered;

@@ -116,6 +116,21 @@ fn runs_in_vain_come_to_an_end() {
     assert!(!gathered.room(), "what broke off counts as well");
 }
 
+/// Its objects are kept from gc, whoever revoked their builder, until it is let go.
+#[test]
+fn what_nobody_will_use_is_let_go_though_nothing_is_built() {
+    let gathered = Gathered::default();
+    let now = Instant::now();
+    kept(&gathered, 1, 10);
+    gathered.let_go(now, |_| false);
+    assert!(gathered.has(&entry(1)));
+    gathered.let_go(now, |builder| *builder == entry(1).builder);
+    assert!(!gathered.has(&entry(1)));
+    kept(&gathered, 2, 10);
+    gathered.let_go(Instant::now() + IN_VAIN, |_| false);
+    assert!(!gathered.has(&entry(2)));
+}
+
 #[test]
 fn nothing_is_fetched_twice_at_once_and_nobody_waits_beyond_the_deadline() {
     let turns = Turns::default();

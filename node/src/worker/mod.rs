@@ -23,7 +23,7 @@ use crate::belief::{Beliefs, Refused};
 use crate::control::RecentReport;
 use crate::rules::TrustSettings;
 use crate::service::counters::{Counters, Kind, Outcome};
-use crate::store::{How, Placed, Store};
+use crate::store::{How, Placed, Store, StoreError};
 use crate::swarm::Swarm;
 use crate::team::Team;
 use believing::{Believing, Heard};
@@ -257,8 +257,16 @@ impl Worker {
     }
 
     /// Returns when everything that was stored is durable and announced. Blocks.
-    pub fn flush(&self) {
-        self.cache.flush();
+    ///
+    /// # Errors
+    /// Why something is not.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.cache.flush().and_then(|()| self.cache.store.flush())
+    }
+
+    /// Lets go what nobody will use any more; to be called now and then.
+    pub fn let_go(&self) {
+        self.cache.let_go();
     }
 
     /// Classifies, looks up, restores; or says what to run. Blocks.

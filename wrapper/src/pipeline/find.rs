@@ -470,7 +470,12 @@ impl Trip<'_> {
         absent.into_iter().for_each(|name| file(name, None));
         // Each list is in this order by itself, and what is there is not absent.
         files.sort_by(|one, other| one.name.cmp(&other.name));
-        let looked = observed::predicted(&looks, tier, |name| self.locate(name, tier))?;
+        let looked = observed::predicted(
+            &looks,
+            tier,
+            |name| self.locate(name, tier),
+            observed::sight,
+        )?;
         let secret = self.cache.value_secret();
         let variables = variables(self.inv, self.roots, self.base, &read, &secret);
         Some(self.base.with(files, looked, variables, Vec::new()))

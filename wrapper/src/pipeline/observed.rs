@@ -351,7 +351,7 @@ impl Observed {
             if !rested(path).map_err(|_| Bypass::UnreadableInput)? {
                 return Err(Bypass::ChangedWhileCompiling);
             }
-            let seen = sight(path, *look, LISTING_MAX).ok_or(Bypass::MacroSpecialFile)?;
+            let seen = sight(path, *look).ok_or(Bypass::MacroSpecialFile)?;
             let name = super::find::named(&r.roots, path)?;
             all.insert((name, *look), seen);
         }
@@ -390,9 +390,9 @@ pub(super) fn lexical(path: &Path) -> PathBuf {
 
 /// What is to be seen at a path; `None` for links, for what is neither file nor directory, and
 /// for a directory of more than `most` entries.
-pub(super) fn sight(path: &Path, look: Look, most: usize) -> Option<Sight> {
+pub(super) fn sight(path: &Path, look: Look) -> Option<Sight> {
     match look {
-        Look::List => listing(path, most).map(Sight::Listing),
+        Look::List => listing(path, LISTING_MAX).map(Sight::Listing),
         Look::Kind => {
             let m = fs::symlink_metadata(path).ok()?;
             if m.is_dir() {
@@ -433,11 +433,12 @@ fn listing(path: &Path, most: usize) -> Option<Digest> {
     Some(hasher.finish())
 }
 
-/// What a prediction's looks show now. A peer's reach only what lies under the roots.
+/// What a prediction's looks show now, where `locate` says that they may lead.
 pub(super) fn predicted(
     looks: &[(String, Look)],
     tier: Tier,
     locate: impl Fn(&str) -> Option<PathBuf>,
+    sight: impl Fn(&Path, Look) -> Option<Sight>,
 ) -> Option<Vec<Looked>> {
     let mut left = LISTING_MAX;
     let mut all = Vec::with_capacity(looks.len());
@@ -449,7 +450,7 @@ pub(super) fn predicted(
         }
         all.push(Looked {
             name: name.clone(),
-            sight: sight(&path, *look, LISTING_MAX)?,
+            sight: sight(&path, *look)?,
         });
     }
     Some(all)

@@ -7,24 +7,16 @@ fn a_listing_is_its_names_and_what_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
     fs::write(at.join("a"), "1").unwrap();
-    let one = sight(at, Look::List, 10).unwrap();
+    let one = sight(at, Look::List).unwrap();
     fs::write(at.join("a"), "2").unwrap();
-    assert_eq!(
-        sight(at, Look::List, 10),
-        Some(one),
-        "contents are not listed"
-    );
+    assert_eq!(sight(at, Look::List), Some(one), "contents are not listed");
     fs::write(at.join("b"), "").unwrap();
-    let two = sight(at, Look::List, 10).unwrap();
+    let two = sight(at, Look::List).unwrap();
     assert_ne!(one, two);
     fs::remove_file(at.join("b")).unwrap();
     fs::create_dir(at.join("b")).unwrap();
-    assert_ne!(
-        sight(at, Look::List, 10),
-        Some(two),
-        "a directory is no file"
-    );
-    assert_eq!(sight(at, Look::List, 1), None, "more than may be listed");
+    assert_ne!(sight(at, Look::List), Some(two), "a directory is no file");
+    assert_eq!(listing(at, 1), None, "more than may be listed");
 }
 
 #[test]
@@ -32,7 +24,7 @@ fn a_link_is_nothing_to_see() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("d")).unwrap();
     std::os::unix::fs::symlink("d", dir.path().join("l")).unwrap();
-    let see = |name: &str| sight(&dir.path().join(name), Look::Kind, 10);
+    let see = |name: &str| sight(&dir.path().join(name), Look::Kind);
     assert_eq!(see("d"), Some(Sight::Directory));
     assert_eq!(see("l"), None);
     assert_eq!(see("none"), None);
@@ -48,7 +40,7 @@ fn a_peer_lists_so_much_and_no_more() {
         let looks = (0..count).map(|n| (n.to_string(), Look::List));
         looks.collect()
     };
-    let ask = |count, tier| predicted(&looks(count), tier, |_| Some(dir.path().to_owned()));
+    let ask = |count, tier| predicted(&looks(count), tier, |_| Some(dir.path().to_owned()), sight);
     assert!(ask(3, Tier::Peers).is_some());
     assert!(ask(4, Tier::Peers).is_none());
     assert!(ask(4, Tier::Local).is_some());

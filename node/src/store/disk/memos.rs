@@ -2,8 +2,8 @@
 //! a whole.
 //!
 //! Enters: keys and values, up to a length. Leaves: the value put last. A memo waits in memory for
-//! the next commit and is read there: whoever writes one never waits for the disk. Must never
-//! happen here: a memo that was put and is not found while the node lives.
+//! the next commit and is read there: whoever writes one waits for the disk only where many wait
+//! already. Must never happen here: a memo that was put and is not found while the node lives.
 
 use super::super::{MAX_MEMO_BYTES, MEMOS_PER_GENERATION, StoreError};
 use super::Inner;
@@ -95,7 +95,7 @@ impl Inner {
     pub(super) fn set_memo(&self, memos: &[(Vec<u8>, Vec<u8>)]) -> Result<(), StoreError> {
         for some in memos.chunks(WAITING_MAX / 2) {
             if !self.engine.remember(some) {
-                self.engine.flush()?;
+                self.engine.commit()?;
                 self.engine.remember(some);
             }
         }

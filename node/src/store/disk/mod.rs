@@ -46,6 +46,8 @@ struct Inner {
     pins: Pins,
     /// Held while an object gets its name and row, and while gc takes both away.
     placing: Mutex<()>,
+    /// Held while a piece of state is written, and waits for the disk.
+    stating: Mutex<()>,
     /// One gc, purge or fsck at a time.
     upkeep: Mutex<()>,
     /// While gc runs: the objects that entries named since it looked.
@@ -101,6 +103,7 @@ impl RedbStore {
             state,
             pins: Pins::default(),
             placing: Mutex::default(),
+            stating: Mutex::default(),
             upkeep: Mutex::default(),
             named: Mutex::default(),
             thawed: Mutex::default(),

@@ -1,12 +1,12 @@
-//! The node's own small state: roster, counters, addresses.
+//! The node's own small state: counters, addresses, and what is compiled without teammates.
 //!
 //! It lies in one file per name, outside the database: the cache may be set aside or purged at any
 //! moment, the membership may not.
 //! Must never happen here: half a state, or state of which a byte changed, given out.
 
 use super::super::{MAX_STATE_BYTES, StoreError, is_state_name};
-use super::Inner;
 use super::tables::{TOTALS, Totals};
+use super::{Inner, lock};
 use quarry_trust::Digest;
 use quarry_trust::digest::DIGEST_LEN;
 use std::fs::{self, File, OpenOptions};
@@ -52,7 +52,7 @@ impl Inner {
             });
         }
         // One writer at a time, so that the later of two calls is the one that stays.
-        let _placing = self.placing();
+        let _one = lock(&self.stating);
         let new = path.with_extension("new");
         let written = write_state(&new, bytes)
             .and_then(|()| fs::rename(&new, &path))

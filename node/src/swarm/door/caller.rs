@@ -4,9 +4,9 @@
 //! bounded and not believed; or why there was none, in words for people. Must never happen here:
 //! a request on another connection than the one that was dialled last, a wait without an end.
 
-use super::claim::own_id;
 use super::wire::{Answer, Incoming, Request};
 use super::{Limits, OneProtocol, OneProtocolEvent, swarm};
+use crate::swarm::identity;
 use futures::StreamExt;
 use libp2p::request_response::{Event, Message, OutboundFailure, ProtocolSupport};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
@@ -57,7 +57,7 @@ impl Caller {
 
     /// Our own peer.
     pub(super) fn own(&self) -> Option<PeerId> {
-        own_id(self.swarm.local_peer_id())
+        identity::peer_id(self.swarm.local_peer_id())
     }
 
     /// Dials the addresses, the next one when one has failed or is slow, and keeps the first
@@ -123,7 +123,8 @@ impl Caller {
                 connection_id,
                 ..
             } => {
-                let door = own_id(&peer_id).filter(|_| dialling.contains_key(&connection_id));
+                let door =
+                    identity::peer_id(&peer_id).filter(|_| dialling.contains_key(&connection_id));
                 if door.is_none() {
                     dialling.remove(&connection_id);
                     self.swarm.close_connection(connection_id);

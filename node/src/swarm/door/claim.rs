@@ -12,7 +12,6 @@
 //! can know the other, and gets one try in 2^40 for each string that a person reads.
 
 use crate::ticket::{MAX_TEAM_NAME, read_addresses, showable};
-use libp2p::identity;
 use quarry_trust::canon::{CanonError, Canonical, Reader, Writer};
 use quarry_trust::digest::Domain;
 use quarry_trust::key::SIGNATURE_LEN;
@@ -292,19 +291,4 @@ fn read_shown(r: &mut Reader<'_>, max: usize) -> Result<String, CanonError> {
         return Err(CanonError::Value("a name that cannot be shown"));
     }
     Ok(text)
-}
-
-/// Our name of a peer as libp2p writes it. `None` where the 32 bytes are no point of the curve.
-pub(super) fn libp2p_id(peer: &PeerId) -> Option<libp2p::PeerId> {
-    let key = identity::ed25519::PublicKey::try_from_bytes(&peer.0).ok()?;
-    Some(identity::PublicKey::from(key).to_peer_id())
-}
-
-/// A peer as we write it. `None` for one whose key is not ed25519.
-pub(super) fn own_id(peer: &libp2p::PeerId) -> Option<PeerId> {
-    // An ed25519 key is short enough to stand in the peer id itself (identity multihash); see
-    // the peer id specification, "libp2p/specs/peer-ids".
-    let key = identity::PublicKey::try_decode_protobuf(peer.as_ref().digest()).ok()?;
-    let id = PeerId(key.try_into_ed25519().ok()?.to_bytes());
-    (libp2p_id(&id).as_ref() == Some(peer)).then_some(id)
 }

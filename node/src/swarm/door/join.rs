@@ -9,11 +9,11 @@
 
 use super::caller::{Caller, Missed};
 use super::claim::{
-    Candidate, JoinRefusal, NONCE_LEN, Proof, TeamClaim, Welcome, code, commitment, libp2p_id,
-    own_id,
+    Candidate, JoinRefusal, NONCE_LEN, Proof, TeamClaim, Welcome, code, commitment,
 };
 use super::listen::{Place, place};
 use super::wire::{Answer, Request};
+use crate::swarm::identity;
 use crate::ticket::{Ticket, TicketError};
 use libp2p::Multiaddr;
 use quarry_trust::{BuilderKey, PeerId};
@@ -116,7 +116,7 @@ pub fn join_with_ticket(
         if caller.own() == Some(ticket.issuer) {
             return Err(JoinError::OwnTicket);
         }
-        let issuer = libp2p_id(&ticket.issuer).ok_or(TicketError::Damaged)?;
+        let issuer = identity::net_id(&ticket.issuer).ok_or(TicketError::Damaged)?;
         let addresses: Vec<Multiaddr> = ticket
             .addresses
             .iter()
@@ -297,7 +297,7 @@ async fn knock(
     let dialled = caller
         .dial(std::slice::from_ref(address), pinned, deadline)
         .await;
-    let door = match (dialled, pinned.as_ref().and_then(own_id)) {
+    let door = match (dialled, pinned.as_ref().and_then(identity::peer_id)) {
         (Ok(door), _) => door,
         (Err(missed), Some(expected)) => {
             return Err(match identity_error(&missed, &expected) {
@@ -357,7 +357,7 @@ async fn await_verdict(
     address: &Multiaddr,
     deadline: Instant,
 ) -> Result<Welcome, JoinError> {
-    let admin = libp2p_id(&claim.admin_peer).ok_or(JoinError::Nonsense)?;
+    let admin = identity::net_id(&claim.admin_peer).ok_or(JoinError::Nonsense)?;
     let team = || claim.team_name.clone();
     loop {
         let next = Instant::now() + POLL_EVERY;
@@ -390,7 +390,7 @@ fn identity_error(missed: &Missed, expected: &PeerId) -> Result<JoinError, Strin
     Ok(JoinError::WrongIdentity {
         address: address.to_string(),
         expected: expected.to_hex(),
-        found: own_id(found).map_or_else(|| found.to_string(), |id| id.to_hex()),
+        found: identity::peer_id(found).map_or_else(|| found.to_string(), |id| id.to_hex()),
     })
 }
 

@@ -5,9 +5,10 @@
 //! enough, or when it sends what is no request. Must never happen here: an answer to a peer
 //! that is not the one noise vouched for.
 
-use super::claim::{JoinRefusal, own_id};
+use super::claim::JoinRefusal;
 use super::wire::{Answer, Incoming, MAX_ROSTER, Request};
 use super::{DoorError, DoorHost, Limits, OneProtocol, OneProtocolEvent, Verdict, listen, swarm};
+use crate::swarm::identity;
 use crate::ticket::{MAX_ADDRESSES, is_address, secret_digest};
 use futures::StreamExt;
 use libp2p::core::transport::ListenerId;
@@ -67,7 +68,7 @@ impl Room {
         addresses: Arc<Mutex<Vec<String>>>,
     ) -> Result<Self, DoorError> {
         let mut swarm = swarm(&limits, seed, ProtocolSupport::Inbound).map_err(DoorError::Swarm)?;
-        let own = own_id(swarm.local_peer_id())
+        let own = identity::peer_id(swarm.local_peer_id())
             .ok_or_else(|| DoorError::Swarm("the peer key is not ed25519".to_owned()))?;
         let mut silent = HashSet::new();
         // All are looked at before one is taken: our own IPv4 listener must not make its IPv6
@@ -164,7 +165,7 @@ impl Room {
                 let budget = self.budgets.remove(&connection_id);
                 if budget.is_some_and(|b| b.requests == self.limits.requests) && !self.closing {
                     self.host
-                        .refused(own_id(&peer_id), "a peer that asked nothing");
+                        .refused(identity::peer_id(&peer_id), "a peer that asked nothing");
                 }
             }
             SwarmEvent::IncomingConnectionError { peer_id, error, .. } => {
@@ -172,7 +173,8 @@ impl Room {
                     ListenError::Denied { .. } => "too many connections at once".to_owned(),
                     other => format!("no handshake: {other}"),
                 };
-                self.host.refused(peer_id.as_ref().and_then(own_id), &what);
+                self.host
+                    .refused(peer_id.as_ref().and_then(identity::peer_id), &what);
             }
             SwarmEvent::Behaviour(OneProtocolEvent::Exchange(event)) => self.on_exchange(event),
             _ => {}
@@ -191,7 +193,7 @@ impl Room {
                         channel,
                     },
             } => {
-                let Some(peer) = own_id(&peer).filter(|_| !self.closing) else {
+                let Some(peer) = identity::peer_id(&peer).filter(|_| !self.closing) else {
                     self.swarm.close_connection(connection_id);
                     return;
                 };

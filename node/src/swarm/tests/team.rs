@@ -257,6 +257,24 @@ fn a_member_added_later_is_learnt_through_a_third_and_found() {
     });
 }
 
+/// As who joins on a new machine and retires the old one from there, which alone it knows.
+#[test]
+fn a_newcomer_that_cuts_off_who_let_it_in_is_found_by_the_others() {
+    let runtime = runtime();
+    let (alice, bob) = two_desks(&runtime);
+    let without_alice = roster(3, &[peer(2), peer(3)]);
+    let carol = desk(&runtime, 3, Some(without_alice), &[]);
+    alice.swarm.expect(&carol.peer, &carol.swarm.listening());
+    alice
+        .host
+        .set_roster(roster(2, &[peer(1), peer(2), peer(3)]));
+    alice.swarm.roster_changed();
+    until("Bob meets Carol", || {
+        carol.sees(bob.peer) && bob.sees(carol.peer)
+    });
+    assert!(!carol.sees(alice.peer));
+}
+
 #[test]
 fn a_revoked_member_is_cut_off_within_a_second() {
     let runtime = runtime();

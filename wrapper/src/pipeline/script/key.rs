@@ -12,7 +12,7 @@ use crate::compiler::KEYED_VARIABLES;
 use crate::digests::{FileDigests, Identity};
 use crate::invocation::Invocation;
 use crate::paths::{Named, RootKind, Roots, real_path};
-use crate::pipeline::find::{PEER_BYTES_MAX, PEER_FILES_MAX, is_public, value};
+use crate::pipeline::find::{is_public, value};
 use crate::pipeline::{Pipeline, Tier, observed};
 use quarry_trust::Digest;
 use quarry_trust::digest::Hasher;
@@ -44,11 +44,9 @@ const OUR_WRAPPER: &str = "=qwrap";
 const TREE: &str = "=tree ";
 /// The same for a package: without the packages below it.
 const PACKAGE: &str = "=package ";
-/// Files of one tree, and their bytes.
-const TREE_FILES_MAX: usize = 20_000;
-const TREE_BYTES_MAX: u64 = 1 << 30;
-/// Entries of one listed directory.
-const LISTING_MAX: usize = 20_000;
+/// Files of one tree, and their bytes; of all that a peer's prediction names together.
+const FILES_MAX: usize = 20_000;
+const BYTES_MAX: u64 = 1 << 30;
 /// Directories of the system's own, which nobody writes while building.
 const SYSTEM: [&str; 6] = ["/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin"];
 
@@ -185,6 +183,26 @@ pub(super) struct Keying<'a> {
     pub secret: [u8; 32],
 }
 
+/// What was looked at so far.
+#[derive(Debug, Default)]
+pub(super) struct Spent {
+    files: usize,
+    bytes: u64,
+}
+
+impl Spent {
+    /// Counts one more; `None` where that is more than may be.
+    fn file(&mut self) -> Option<()> {
+        self.files += 1;
+        (self.files <= FILES_MAX).then_some(())
+    }
+
+    fn bytes(&mut self, more: u64) -> Option<()> {
+        self.bytes = self.bytes.saturating_add(more);
+        (self.bytes <= BYTES_MAX).then_some(())
+    }
+}
+
 /// A tree's content, and the newest change in it, nanoseconds since 1970.
 pub(super) struct Grown {
     pub digest: Digest,
@@ -218,24 +236,27 @@ impl Keying<'_> {
     /// Digests what a prediction names; `None` where things are not as it says.
     pub(super) fn describe(&self, prediction: &Prediction, tier: Tier) -> Option<Description> {
         let named = prediction.files.len() + prediction.absent.len() + prediction.looks.len();
-        if tier == Tier::Peers && named > PEER_FILES_MAX {
+        if tier == Tier::Peers && named > FILES_MAX {
             return None;
         }
         let mut files = BTreeMap::new();
-        let mut bytes = 0;
+        let mut spent = Spent::default();
         for name in &prediction.files {
+            if tier == Tier::Local {
+                // We wrote it ourselves: each tree was within bounds.
+                spent = Spent::default();
+            }
             let digest = match Extent::of(name) {
                 Some((extent, directory)) => {
-                    self.grown(&self.locate(directory, tier)?, extent)?.digest
+                    let directory = self.locate(directory, tier)?;
+                    self.grown(&directory, extent, &mut spent)?.digest
                 }
                 None => {
                     let path = self.locate(name, tier)?;
-                    bytes += fs::metadata(&path)
-                        .ok()
-                        .filter(fs::Metadata::is_file)?
-                        .len();
-                    if tier == Tier::Peers && bytes > PEER_BYTES_MAX {
-                        return None;
+                    if tier == Tier::Peers {
+                        let file = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+                        spent.file()?;
+                        spent.bytes(file.len())?;
                     }
                     self.pipeline.digests.digest(&path).ok()?
                 }
@@ -248,13 +269,9 @@ impl Keying<'_> {
             }
             files.insert(name.clone(), None);
         }
-        let mut looked = Vec::with_capacity(prediction.looks.len());
-        for (name, look) in &prediction.looks {
-            looked.push(Looked {
-                name: name.clone(),
-                sight: self.sight(&self.locate(name, tier)?, *look)?,
-            });
-        }
+        let locate = |name: &str| self.locate(name, tier);
+        let sight = |path: &Path, look| self.sight(path, look);
+        let looked = observed::predicted(&prediction.looks, tier, locate, sight)?;
         let read = prediction.variables.iter().map(|(name, _)| name.as_str());
         Some(self.with(files, looked, self.variables(read)?))
     }
@@ -262,7 +279,7 @@ impl Keying<'_> {
     /// What is to be seen at a path; `None` where that is nothing of its kind.
     pub(super) fn sight(&self, path: &Path, look: Look) -> Option<Sight> {
         if look != Look::Link {
-            return observed::sight(path, look, LISTING_MAX);
+            return observed::sight(path, look);
         }
         let to = fs::read_link(path).ok()?;
         let to = self.roots.normalise(to.as_os_str().as_bytes());
@@ -408,15 +425,19 @@ impl Keying<'_> {
     /// All that lies in a directory, by name, kind and content, without what is built, git's
     /// metadata and, for a package, the packages below it. `None` where it is not to be read, or
     /// too large.
-    pub(super) fn grown(&self, directory: &Path, extent: Extent) -> Option<Grown> {
+    pub(super) fn grown(
+        &self,
+        directory: &Path,
+        extent: Extent,
+        spent: &mut Spent,
+    ) -> Option<Grown> {
         let mut growing = Growing {
             digests: self.pipeline.digests.as_ref(),
             target: inode(&fs::metadata(self.roots.root(RootKind::Target)?).ok()?),
             extent,
             hasher: Hasher::new(),
             newest: 0,
-            files: 0,
-            bytes: 0,
+            spent,
         };
         growing.directory(directory, Path::new(""))?;
         Some(Grown {
@@ -437,8 +458,7 @@ struct Growing<'a> {
     extent: Extent,
     hasher: Hasher,
     newest: i128,
-    files: usize,
-    bytes: u64,
+    spent: &'a mut Spent,
 }
 
 impl Growing<'_> {
@@ -448,7 +468,7 @@ impl Growing<'_> {
         let mut names = Vec::new();
         for entry in fs::read_dir(dir).ok()? {
             names.push(entry.ok()?.file_name());
-            if self.files + names.len() > TREE_FILES_MAX {
+            if self.spent.files + names.len() > FILES_MAX {
                 return None;
             }
         }
@@ -459,10 +479,7 @@ impl Growing<'_> {
             if name == ".git" || inode(&m) == self.target {
                 continue;
             }
-            self.files += 1;
-            if self.files > TREE_FILES_MAX {
-                return None;
-            }
+            self.spent.file()?;
             if m.is_dir() {
                 if self.extent == Extent::Package && path.join("Cargo.toml").is_file() {
                     continue;
@@ -479,10 +496,7 @@ impl Growing<'_> {
             // Also what a link leads to; a directory behind one counts by the link's text alone.
             match fs::metadata(&path) {
                 Ok(behind) if behind.is_file() => {
-                    self.bytes += behind.len();
-                    if self.bytes > TREE_BYTES_MAX {
-                        return None;
-                    }
+                    self.spent.bytes(behind.len())?;
                     self.newest = self.newest.max(Identity::of(&behind).newest());
                     let digest = self.digests.digest(&path).ok()?;
                     self.entry(b'f', &below, digest.as_bytes());
@@ -504,3 +518,7 @@ impl Growing<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "key_tests.rs"]
+mod tests;

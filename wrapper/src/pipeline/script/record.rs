@@ -1,6 +1,6 @@
 //! Record: from a finished run to an entry, if all of it is known and nothing moved under it.
 
-use super::key::{ALONE, ENVIRONMENT, Extent, Keying, ROOTS};
+use super::key::{ALONE, ENVIRONMENT, Extent, Keying, ROOTS, Spent};
 use super::programs::Programs;
 use super::pwd::{PWD_IS_ABOVE, Pwd};
 use super::said::Declared;
@@ -376,7 +376,9 @@ impl Inputs {
         path: &Path,
         extent: Extent,
     ) -> Result<(), Bypass> {
-        let grown = keying.grown(path, extent).ok_or(Bypass::ScriptInput)?;
+        let grown = keying
+            .grown(path, extent, &mut Spent::default())
+            .ok_or(Bypass::ScriptInput)?;
         if grown.newest >= r.started {
             return Err(Bypass::ScriptInputChanged);
         }

@@ -51,7 +51,7 @@ impl Stranger {
     }
 
     fn peer(&self) -> PeerId {
-        claim::own_id(self.swarm.local_peer_id()).unwrap()
+        crate::swarm::identity::peer_id(self.swarm.local_peer_id()).unwrap()
     }
 
     async fn opens(
@@ -416,7 +416,7 @@ fn an_address_with_a_peer_id_pins_it() {
     );
     let door = mallory.opens(&runtime);
     mallory.awaits_knocks();
-    let pin = claim::libp2p_id(&alice.person.peer()).unwrap();
+    let pin = crate::swarm::identity::net_id(&alice.person.peer()).unwrap();
     let address = format!("{}/p2p/{pin}", door.addresses()[0]);
     let error = bob
         .knock(&address, soon(), &mut |_, _, _| panic!("not Alice"))

@@ -26,7 +26,7 @@ fn an_address_is_read_as_people_write_it() {
     assert_eq!(place("/ip4/192.0.2.7/tcp/3"), at("192.0.2.7", Some(3)));
     assert_eq!(place("/dns4/alice.lan/tcp/3"), at("alice.lan", Some(3)));
     assert_eq!(place("/ip6/2001:db8::1"), at("2001:db8::1", None));
-    let id = claim::libp2p_id(&Person::new("alice").peer()).unwrap();
+    let id = crate::swarm::identity::net_id(&Person::new("alice").peer()).unwrap();
     let pinned = place(&format!("/ip4/192.0.2.7/tcp/3/p2p/{id}")).unwrap();
     assert_eq!(pinned.peer, Some(id));
     for nonsense in [
@@ -56,10 +56,13 @@ fn the_port_above_is_tried_where_one_was_given() {
 #[test]
 fn a_peer_has_one_name_here_and_one_in_libp2p() {
     let peer = Person::new("alice").peer();
-    let theirs = claim::libp2p_id(&peer).unwrap();
-    assert_eq!(claim::own_id(&theirs), Some(peer));
+    let theirs = crate::swarm::identity::net_id(&peer).unwrap();
+    assert_eq!(crate::swarm::identity::peer_id(&theirs), Some(peer));
     // A peer id that holds no key at all.
-    assert_eq!(claim::own_id(&libp2p::PeerId::random()), None);
+    assert_eq!(
+        crate::swarm::identity::peer_id(&libp2p::PeerId::random()),
+        None
+    );
 }
 
 #[test]
