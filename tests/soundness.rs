@@ -5,6 +5,7 @@ mod asking_cargo;
 mod asking_scripts;
 mod blocks;
 mod bound_scripts;
+mod calls;
 mod checks;
 mod clocks;
 mod command;

@@ -110,6 +110,83 @@ fn a_directory_further_up_swapped_during_the_compile_is_not_kept() {
     assert_eq!(how, "1 changed-while-compiling");
 }
 
+/// What is written into it afterwards hides that it was moved there.
+#[test]
+fn a_directory_outside_swapped_and_written_to_during_the_compile_is_not_kept() {
+    let alice = Dev::new("alice");
+    let outside = tempfile::tempdir().unwrap();
+    let at = |name: &str| outside.path().join(name);
+    for (dir, text) in [("words", "one"), ("others", "two")] {
+        fs::create_dir(at(dir)).unwrap();
+        fs::write(at(dir).join("word.txt"), text).unwrap();
+    }
+    let lib = format!(
+        "const W: &str = include_str!({:?}); gate::wait!(); pub fn said() -> &'static str {{ W }}",
+        at("words/word.txt")
+    );
+    let here = Place::gated(&alice, "here", &[("src/lib.rs", &lib)]);
+    let how = here.counted(|| {
+        let said = here.while_compiling(|| {
+            fs::rename(at("words"), at("old")).unwrap();
+            fs::rename(at("others"), at("words")).unwrap();
+            // Another tick of the clock.
+            std::thread::sleep(Duration::from_millis(20));
+            fs::write(at("words/more.txt"), "").unwrap();
+        });
+        drop(said.succeeded());
+    });
+    assert_eq!(
+        (here.run().as_str(), how.as_str()),
+        ("one", "1 changed-while-compiling")
+    );
+    assert_eq!(here.fresh(), led("two", "1 miss"));
+}
+
+/// Its root file and its cargo files are the same ones, by another name.
+#[test]
+fn a_workspace_in_whose_place_another_came_during_the_compile_is_not_kept() {
+    let alice = Dev::new("alice");
+    let mut here = Place::gated(&alice, "here", GATED);
+    let target = alice.path("elsewhere");
+    here.set("CARGO_TARGET_DIR", target.to_str());
+    // Cargo writes its lock file before, and builds what the compile needs.
+    here.while_compiling(|| {}).succeeded();
+    fs::remove_dir_all(&target).unwrap();
+    let (other, old) = (alice.path("other"), alice.path("old"));
+    let copied = std::process::Command::new("cp")
+        .arg("-al")
+        .args([&here.at, &other])
+        .status();
+    assert!(copied.unwrap().success());
+    fs::remove_file(other.join("l/src/word.rs")).unwrap();
+    fs::write(other.join("l/src/word.rs"), TWO).unwrap();
+    here.write(&[("src/word.rs", "pub const IT: &str = \"three\";")]);
+    let how = here.counted(|| {
+        let said = here.while_compiling(|| {
+            fs::rename(&here.at, &old).unwrap();
+            fs::rename(&other, &here.at).unwrap();
+        });
+        drop(said.succeeded());
+    });
+    assert_eq!(how, "1 changed-while-compiling");
+    let _ = fs::remove_dir_all(&target);
+    let how = here.counted(|| drop(here.build().succeeded()));
+    let program = std::process::Command::new(target.join("debug/app")).output();
+    let said = String::from_utf8(program.unwrap().stdout).unwrap();
+    assert_eq!((said.trim(), how.as_str()), ("two", "1 miss"));
+}
+
+#[test]
+fn what_the_kernel_makes_up_is_read_each_time() {
+    let alice = Dev::new("alice");
+    let lib = "pub fn said() -> &'static str { include_str!(\"/proc/uptime\") }";
+    let here = Place::lib(&alice, "here", lib);
+    let first = here.fresh();
+    assert_eq!(first.1, "1 foreign-clock");
+    std::thread::sleep(Duration::from_millis(50));
+    assert_ne!(here.fresh().0, first.0);
+}
+
 #[test]
 fn a_link_turned_elsewhere_during_the_compile_is_not_kept() {
     let alice = Dev::new("alice");

@@ -367,16 +367,39 @@ fn what_earlier_runs_left_in_out_dir_is_not_taken_for_this_run_s() {
 
 #[test]
 fn an_input_saved_during_the_run_keeps_it_from_being_kept() {
+    changed_meanwhile(|here| here.write(&[("words/word.txt", "two")]));
+}
+
+#[test]
+fn a_directory_swapped_during_the_run_keeps_it_from_being_kept() {
+    changed_meanwhile(|here| {
+        fs::rename(here.l("words"), here.l("old")).unwrap();
+        fs::rename(here.l("others"), here.l("words")).unwrap();
+    });
+    // And back: all is as it was, but what was read in between.
+    changed_meanwhile(|here| {
+        fs::rename(here.l("words"), here.l("old")).unwrap();
+        fs::rename(here.l("others"), here.l("words")).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::rename(here.l("words"), here.l("others")).unwrap();
+        fs::rename(here.l("old"), here.l("words")).unwrap();
+    });
+}
+
+/// A script has read its word, and is held while this happens.
+#[track_caller]
+fn changed_meanwhile(change: impl FnOnce(&Place<'_>)) {
     let alice = Dev::new("alice");
     let main = r#"
-        println!("cargo::rerun-if-changed=word.txt");
-        note(&fs::read_to_string("word.txt").unwrap());
+        println!("cargo::rerun-if-changed=words/word.txt");
+        note(&fs::read_to_string("words/word.txt").unwrap());
         if env::var_os("GATE").is_some() {
             fs::write(out().join("begun"), "").unwrap();
             while !out().join("go").exists() { std::thread::sleep(std::time::Duration::from_millis(2)); }
         }
     "#;
-    let mut here = place(&alice, "here", main, &[("word.txt", "one")]);
+    let words = [("words/word.txt", "one"), ("others/word.txt", "two")];
+    let mut here = place(&alice, "here", main, &words);
     here.set("GATE", Some("shut"));
     here.clean();
     let ended = scripts(&alice, || {
@@ -386,7 +409,7 @@ fn an_input_saved_during_the_run_keeps_it_from_being_kept() {
             let mut outs = build.map(|e| e.unwrap().path().join("out"));
             outs.find(|out| out.join("begun").exists())
         });
-        here.write(&[("word.txt", "two")]);
+        change(&here);
         fs::write(out.join("go"), "").unwrap();
         assert!(build.wait().unwrap().success());
     });

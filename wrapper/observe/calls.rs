@@ -1,108 +1,16 @@
 //! The functions of the C library that the observer stands in front of, and what it makes of each.
 //!
 //! Enters: a call, with the address that it returns to. Leaves: the real function's answer, and a
-//! note of the question where a macro asked. Must never happen here: a function whose sixth
-//! argument is lost (see [`watched`]), a call that is not passed on.
+//! note of the question where a macro asked. Must never happen here: a call that is not passed on.
 
 use super::{
     __errno_location, ACTIVE, AT_FDCWD, EEXIST, EINVAL, Kind, O_CREAT, O_TRUNC, O_WRONLY_RDWR,
     Outcome, RUN, TEXT_MAX, absolute, foreign, missing, note, note_path, originals, real, run, say,
 };
-use core::arch::naked_asm;
 use core::ffi::{CStr, c_char, c_int};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 type Five = extern "C" fn(usize, usize, usize, usize, usize) -> usize;
-
-/// Functions of at most five arguments: the return address is handed on as the sixth, the real
-/// function is called, and the handler sees arguments and answer.
-macro_rules! watched {
-    ($($name:ident, $real:ident, $entry:ident => $handler:expr;)*) => {$(
-        pub(crate) fn $real() -> usize {
-            static REAL: AtomicUsize = AtomicUsize::new(0);
-            // The name is a literal with a null at its end.
-            match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
-                Ok(name) => real(&REAL, name),
-                Err(_) => missing as *const () as usize,
-            }
-        }
-
-        extern "C" fn $entry(
-            a: usize, b: usize, c: usize, d: usize, e: usize, caller: usize,
-        ) -> usize {
-            // SAFETY: a function of the C library, called with the caller's own arguments.
-            let real: Five = unsafe { core::mem::transmute($real()) };
-            let answer = real(a, b, c, d, e);
-            if foreign(caller) {
-                let handler: fn([usize; 5], usize, usize) = $handler;
-                handler([a, b, c, d, e], answer, caller);
-            }
-            answer
-        }
-
-        /// # Safety
-        /// As the C library's function of this name.
-        #[unsafe(no_mangle)]
-        #[unsafe(naked)]
-        pub unsafe extern "C" fn $name() {
-            #[cfg(target_arch = "x86_64")]
-            naked_asm!("mov r9, [rsp]", "jmp {}", sym $entry);
-            #[cfg(target_arch = "aarch64")]
-            naked_asm!("mov x5, x30", "b {}", sym $entry);
-        }
-    )*};
-}
-
-/// Functions that must be entered with registers and stack as the caller left them: noted before,
-/// then jumped to.
-macro_rules! passed {
-    ($($name:ident, $real:ident, $entry:ident => $handler:expr;)*) => {$(
-        pub(crate) fn $real() -> usize {
-            static REAL: AtomicUsize = AtomicUsize::new(0);
-            match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
-                Ok(name) => real(&REAL, name),
-                Err(_) => missing as *const () as usize,
-            }
-        }
-
-        extern "C" fn $entry(a: usize, caller: usize) -> usize {
-            if ACTIVE.load(Ordering::Acquire) {
-                let handler: fn(usize, usize) = $handler;
-                handler(a, caller);
-            }
-            $real()
-        }
-
-        /// # Safety
-        /// As the C library's function of this name.
-        #[unsafe(no_mangle)]
-        #[unsafe(naked)]
-        pub unsafe extern "C" fn $name() {
-            #[cfg(target_arch = "x86_64")]
-            naked_asm!(
-                "push rdi", "push rsi", "push rdx", "push rcx", "push r8", "push r9", "push rax",
-                "mov rsi, [rsp + 56]",
-                "call {}",
-                "mov r11, rax",
-                "pop rax", "pop r9", "pop r8", "pop rcx", "pop rdx", "pop rsi", "pop rdi",
-                "jmp r11",
-                sym $entry,
-            );
-            #[cfg(target_arch = "aarch64")]
-            naked_asm!(
-                "stp x0, x1, [sp, #-80]!", "stp x2, x3, [sp, #16]", "stp x4, x5, [sp, #32]",
-                "stp x6, x7, [sp, #48]", "stp x8, x30, [sp, #64]",
-                "mov x1, x30",
-                "bl {}",
-                "mov x16, x0",
-                "ldp x8, x30, [sp, #64]", "ldp x6, x7, [sp, #48]", "ldp x4, x5, [sp, #32]",
-                "ldp x2, x3, [sp, #16]", "ldp x0, x1, [sp], #80",
-                "br x16",
-                sym $entry,
-            );
-        }
-    )*};
-}
 
 /// A C `int` answer below zero, in the low half of the register.
 fn negative(answer: usize) -> bool {
@@ -362,6 +270,26 @@ fn on_scandirat(a: [usize; 5], answer: usize, caller: usize) {
     note_path(Kind::List, negative(answer), caller, fd(a[0]), a[1]);
 }
 
+/// What a program that is started later will have open. Where that is looked for from is not known
+/// yet, so a name that does not say it is as good as unseen.
+fn on_open_of_another(a: [usize; 5], _: usize, caller: usize) {
+    if a[2] == 0 {
+        return;
+    }
+    // SAFETY: a string that the real function has copied.
+    let name = unsafe { CStr::from_ptr(a[2] as *const c_char) }.to_bytes();
+    match (name.first() == Some(&b'/'), opened(a[3])) {
+        (true, Kind::Write) => note_path(Kind::Write, false, caller, AT_FDCWD, a[2]),
+        (true, kind) => drop(look_now(kind, a[2], 0, caller)),
+        (false, _) => note(Kind::Raw, Outcome::Done, caller, b"addopen"),
+    }
+}
+
+/// By a number that stands for a file: its name is not known.
+fn on_handle(_: [usize; 5], _: usize, caller: usize) {
+    note(Kind::Raw, Outcome::Done, caller, b"handle");
+}
+
 /// A build script may change its own environment; what it then starts is seen to begin.
 fn on_setting(_: [usize; 5], _: usize, caller: usize) {
     if !RUN.load(Ordering::Acquire) {
@@ -462,12 +390,17 @@ watched! {
     fchownat, fchownat_real, fchownat_entry => on_write_at;
     utimensat, utimensat_real, utimensat_entry => on_write_at;
     mkfifo, mkfifo_real, mkfifo_entry => on_write;
+    mkfifoat, mkfifoat_real, mkfifoat_entry => on_write_at;
     mknod, mknod_real, mknod_entry => on_write;
+    mknodat, mknodat_real, mknodat_entry => on_write_at;
     mkstemp, mkstemp_real, mkstemp_entry => on_write;
     mkstemp64, mkstemp64_real, mkstemp64_entry => on_write;
     mkostemp, mkostemp_real, mkostemp_entry => on_write;
     mkostemp64, mkostemp64_real, mkostemp64_entry => on_write;
     mkstemps, mkstemps_real, mkstemps_entry => on_write;
+    mkstemps64, mkstemps64_real, mkstemps64_entry => on_write;
+    mkostemps, mkostemps_real, mkostemps_entry => on_write;
+    mkostemps64, mkostemps64_real, mkostemps64_entry => on_write;
     mkdtemp, mkdtemp_real, mkdtemp_entry => on_write;
     freopen, freopen_real, freopen_entry => on_fopen;
     freopen64, freopen64_real, freopen64_entry => on_fopen;
@@ -484,6 +417,9 @@ watched! {
     scandirat64, scandirat64_real, scandirat64_entry => on_scandirat;
     posix_spawn_file_actions_addchdir_np, addchdir_np_real, addchdir_np_entry => on_chdir_of_another;
     posix_spawn_file_actions_addchdir, addchdir_real, addchdir_entry => on_chdir_of_another;
+    posix_spawn_file_actions_addopen, addopen_real, addopen_entry => on_open_of_another;
+    setmntent, setmntent_real, setmntent_entry => on_fopen;
+    open_by_handle_at, open_handle_real, open_handle_entry => on_handle;
     glob, glob_real, glob_entry => on_walk;
     glob64, glob64_real, glob64_entry => on_walk;
     wordexp, wordexp_real, wordexp_entry => on_walk;
@@ -496,6 +432,8 @@ watched! {
     truncate, truncate_real, truncate_entry => on_write;
     truncate64, truncate64_real, truncate64_entry => on_write;
     utimes, utimes_real, utimes_entry => on_write;
+    lutimes, lutimes_real, lutimes_entry => on_write;
+    futimesat, futimesat_real, futimesat_entry => on_write_at;
     setxattr, setxattr_real, setxattr_entry => on_write;
     lsetxattr, lsetxattr_real, lsetxattr_entry => on_write;
     removexattr, removexattr_real, removexattr_entry => on_write;

@@ -17,6 +17,9 @@
 
 #![no_std]
 
+#[macro_use]
+mod entries;
+
 mod calls;
 mod drivers;
 mod originals;

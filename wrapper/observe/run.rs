@@ -11,8 +11,8 @@
 use super::calls::{is_there, look_now, may_be_run, readlink_real};
 use super::drivers::{self, Arguments};
 use super::{
-    ACTIVE, COMPILER, Kind, LOG, Outcome, PLACED, RUN, Strings, TEXT_MAX, contains, environ, foreign,
-    look_around, missing, note, open_log, real, say, witness,
+    ACTIVE, COMPILER, Kind, LOG, Outcome, PLACED, RUN, Strings, TEXT_MAX, contains, environ,
+    foreign, look_around, missing, note, open_log, real, say, witness,
 };
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
@@ -241,7 +241,11 @@ pub(super) fn begin(arguments: Strings) -> bool {
         given(own_environment());
         told(arguments);
         // By this name it was started; that of what runs a script stands in its first line.
-        let name = if arguments.is_null() { core::ptr::null() } else { *arguments };
+        let name = if arguments.is_null() {
+            core::ptr::null()
+        } else {
+            *arguments
+        };
         if !name.is_null() && CStr::from_ptr(name).to_bytes().contains(&b'/') {
             sought(name as usize);
         }

@@ -23,7 +23,11 @@ const FIRST: usize = 4;
 /// What a file begins with, and its program headers and their texts as a rule.
 const HEAD: usize = 4096;
 /// `e_machine` of what runs here, and `PT_INTERP`.
-const MACHINE: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
+const MACHINE: u16 = if cfg!(target_arch = "x86_64") {
+    62
+} else {
+    183
+};
 const INTERPRETER: u32 = 3;
 
 /// The witness's path and the log's, strings that are never freed; 0 for none.
@@ -70,7 +74,10 @@ impl Call<'_> {
     /// # Safety
     /// As [`Self::begin`].
     unsafe fn led(&self) -> Option<usize> {
-        let (witness, log) = (WITNESS.load(Ordering::Acquire), LOG_PATH.load(Ordering::Acquire));
+        let (witness, log) = (
+            WITNESS.load(Ordering::Acquire),
+            LOG_PATH.load(Ordering::Acquire),
+        );
         // Another environment than the compiler's own could be any other one next time.
         // SAFETY: the C library's own variable.
         let own = unsafe { environ };
@@ -145,7 +152,9 @@ fn begins(path: usize, text: bool) -> bool {
         [0x7f, b'E', b'L', b'F', 2, 1, ..] => elf_begins(head).unwrap_or(false),
         [b'#', b'!', rest @ ..] if text => {
             let line = rest.split(|b| *b == b'\n').next().unwrap_or(b"");
-            let mut words = line.split(|b| *b == b' ' || *b == b'\t').filter(|w| !w.is_empty());
+            let mut words = line
+                .split(|b| *b == b' ' || *b == b'\t')
+                .filter(|w| !w.is_empty());
             let name = words.next().unwrap_or(b"");
             let mut at = [0_u8; TEXT_MAX];
             match at.get_mut(..name.len()) {

@@ -4,7 +4,7 @@
 //! file had not changed for [`SETTLED`] when it was read, on a filesystem whose clock is this
 //! machine's, and only if the identity was the same before and after the read: a write in the
 //! same tick as the read could otherwise go unseen. Where a filesystem keeps time of its own
-//! (NFS, 9p and the like) nothing is remembered.
+//! (NFS, 9p and the like), or none (`/proc`), nothing is remembered.
 
 use crate::nearby::Nearby;
 use quarry_trust::{Digest, ObjectRef, digest};
@@ -182,7 +182,8 @@ pub fn clock_mark(dir: &Path) -> io::Result<i128> {
     mark
 }
 
-/// Whether the filesystem of an open file stamps times by this machine's clock.
+/// Whether the filesystem of an open file stamps times by this machine's clock, whenever its content
+/// changes.
 #[cfg(target_os = "linux")]
 #[must_use]
 pub fn local_clock(file: impl std::os::fd::AsFd) -> bool {
@@ -191,8 +192,11 @@ pub fn local_clock(file: impl std::os::fd::AsFd) -> bool {
 
 #[cfg(target_os = "linux")]
 fn is_local(found: &rustix::fs::StatFs) -> bool {
-    // From linux/magic.h: NFS, 9p, SMB, CIFS, SMB2, CODA, AFS, CEPH, FUSE.
-    const FOREIGN: [i64; 9] = [
+    // From linux/magic.h and statfs(2): NFS, 9p, SMB, CIFS, SMB2, CODA, AFS, CEPH, FUSE; then
+    // those in which the kernel makes up what a file holds, whose time stands still while that
+    // changes: proc, sysfs, debugfs, tracefs, securityfs, configfs, cgroup, cgroup2, resctrl,
+    // selinuxfs, efivarfs, pstore, bpf.
+    const FOREIGN: [i64; 22] = [
         0x6969,
         0x0102_1997,
         0x517B,
@@ -202,6 +206,19 @@ fn is_local(found: &rustix::fs::StatFs) -> bool {
         0x5346_414F,
         0x00C3_6400,
         0x6573_5546,
+        0x9FA0,
+        0x6265_6572,
+        0x6462_6720,
+        0x7472_6163,
+        0x7363_6673,
+        0x6265_6570,
+        0x0027_E0EB,
+        0x6367_7270,
+        0x0765_5821,
+        0xF97C_FF8C,
+        0xDE5E_81E4,
+        0x6165_676C,
+        0xCAFE_4A11,
     ];
     #[expect(
         clippy::unnecessary_cast,

@@ -6,8 +6,8 @@
 //! since anybody could write to them.
 //!
 //! *Lent* is the object's own file under a second name. Whoever writes into the one then writes
-//! into the other, so a lent object's bytes are digested anew each time before they are used:
-//! what a file's times say of it is known to the last change, and lending is one.
+//! into the other, so a lent object's bytes are digested anew before they are used wherever its
+//! times are others than when that was done last, and lending changes one.
 
 use super::find::Trip;
 use super::restore::damaged;
@@ -71,10 +71,13 @@ pub(super) fn lend(
     use rustix::fs::{AtFlags, CWD, linkat};
     use std::os::fd::AsRawFd;
     use std::os::unix::fs::MetadataExt;
-    if from.metadata()?.nlink() != 1 {
+    let metadata = from.metadata()?;
+    // Whoever was lent it may have given it away.
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    if metadata.nlink() != 1 || !ours {
         return Ok(false);
     }
-    let before = Identity::of(&from.metadata()?);
+    let before = Identity::of(&metadata);
     match digests.is(from, object) {
         Ok(true) => {}
         Ok(false) => return Err(damaged()),

@@ -163,8 +163,8 @@ struct Recording {
     watch: Watch,
     /// Identities of the files that were digested before the compile began.
     seen: HashMap<PathBuf, Identity>,
-    /// The directory in which git keeps what it knows of the workspace, as it was then.
-    git: Option<Identity>,
+    /// Where the compile began.
+    place: moved::Place,
     /// Where the observer of macros writes; `None` where none is needed or to be had.
     log: Option<Log>,
     /// How the linker was run, where it is.
@@ -426,7 +426,7 @@ impl Pipeline {
             started: self.begins(inv, &inv.cwd.join(&unit.out_dir), found.looked),
             watch: Watch::begin(),
             seen: found.seen,
-            git: moved::git(inv),
+            place: moved::Place::of(inv),
             log,
             witness,
             private,

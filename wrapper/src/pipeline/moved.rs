@@ -1,31 +1,69 @@
-//! Whether the ways to the inputs led elsewhere while a compile ran.
+//! Whether the ways to the inputs led elsewhere while a compile, or a script's run, went on.
 //!
 //! A file under a directory that was swapped for another has times as old as ever. Enters: the
 //! paths of a recording's inputs and when its compile began. Leaves: a reason not to store it.
 //! Must never happen here: a directory that changes in every build taken for a moved one, or no
-//! directory would ever rest.
+//! directory would ever rest. (A mount that comes or goes meanwhile moves no time, and is not seen.)
 
 use super::Recording;
 use crate::compiler::Bypass;
 use crate::digests::Identity;
 use crate::invocation::Invocation;
-use crate::paths::{Named, RootKind};
+use crate::paths::{Named, RootKind, Roots};
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 /// Where git keeps what it knows.
 const GIT: &str = ".git";
 
-/// The identity of git's directory in the workspace, where it is one.
-pub(super) fn git(inv: &Invocation) -> Option<Identity> {
-    let m = fs::symlink_metadata(inv.cwd.join(GIT)).ok()?;
-    m.is_dir().then(|| Identity::of(&m))
+/// Which directories those are that are written to all the time, as device and inode.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The working directory.
+    directory: Option<(u64, u64)>,
+    /// Git's in it, where that is one.
+    git: Option<(u64, u64)>,
+}
+
+impl Place {
+    /// As they are now.
+    pub(super) fn of(inv: &Invocation) -> Self {
+        let inode = |m: Metadata| (m.dev(), m.ino());
+        let git = fs::symlink_metadata(inv.cwd.join(GIT)).ok();
+        Self {
+            directory: fs::metadata(&inv.cwd).ok().map(inode),
+            git: git.filter(Metadata::is_dir).map(inode),
+        }
+    }
+}
+
+/// What began, where and when.
+#[derive(Clone, Copy)]
+pub(super) struct Began<'r> {
+    pub inv: &'r Invocation,
+    pub roots: &'r Roots,
+    pub place: &'r Place,
+    /// Nanoseconds since 1970.
+    pub started: i128,
+}
+
+impl<'r> Began<'r> {
+    /// What a compile's recording says of it.
+    pub(super) fn of(r: &'r Recording) -> Self {
+        Self {
+            inv: &r.inv,
+            roots: &r.roots,
+            place: &r.place,
+            started: r.started,
+        }
+    }
 }
 
 /// What has been looked at already.
 pub(super) struct Ways<'r> {
-    recording: &'r Recording,
+    began: Began<'r>,
     /// Directories that everybody shares: the roots, where the outputs go, and what is above.
     shared: Vec<PathBuf>,
     seen: HashSet<PathBuf>,
@@ -33,18 +71,23 @@ pub(super) struct Ways<'r> {
 
 impl<'r> Ways<'r> {
     /// Nothing looked at yet; `out_dir` is where the outputs went.
-    pub(super) fn new(recording: &'r Recording, out_dir: &Path) -> Self {
-        let mut shared: Vec<PathBuf> = recording.roots.dirs().collect();
-        shared.push(recording.inv.cwd.clone());
-        for dir in [out_dir.to_owned(), recording.inv.cwd.clone()] {
+    ///
+    /// # Errors
+    /// That another directory lies where the working directory did.
+    pub(super) fn new(began: Began<'r>, out_dir: &Path) -> Result<Self, Bypass> {
+        if Place::of(began.inv).directory != began.place.directory {
+            return Err(Bypass::ChangedWhileCompiling);
+        }
+        let mut shared: Vec<PathBuf> = began.roots.dirs().collect();
+        for dir in [out_dir.to_owned(), began.inv.cwd.clone()] {
             shared.extend(fs::canonicalize(&dir));
             shared.push(dir);
         }
-        Self {
-            recording,
+        Ok(Self {
+            began,
             shared,
             seen: HashSet::new(),
-        }
+        })
     }
 
     /// Whether every directory and link on the way to `path` rested since the compile began, by
@@ -71,24 +114,25 @@ impl<'r> Ways<'r> {
     /// Whether it is git's directory, the one that was there: whoever asks git something, a macro
     /// or an editor, has it put a lock there and take it away.
     fn is_git(&self, now: &Identity) -> bool {
-        let then = self.recording.git.as_ref();
-        then.is_some_and(|g| (g.device, g.inode) == (now.device, now.inode))
+        self.began.place.git == Some((now.device, now.inode))
     }
 
     fn one(&self, at: &Path) -> Result<(), Bypass> {
         let m = fs::symlink_metadata(at).map_err(|_| Bypass::ChangedWhileCompiling)?;
         let now = Identity::of(&m);
-        let started = self.recording.started;
+        let started = self.began.started;
         let moved = if m.is_symlink() {
             now.newest() >= started
         } else if m.is_dir() {
-            // Moved to this place, only ctime says so; another file in it moves both times. In
-            // the workspace nothing else writes, so there an entry that came or went counts too.
-            let rests_otherwise = !matches!(
-                self.recording.roots.name(at),
+            // Moved to this place, only ctime says so; another file in it moves both times, and
+            // hides that. It counts as well but where a build writes, and directly below the top
+            // (`/tmp`), where everybody does and nothing is moved.
+            let built = matches!(
+                self.began.roots.name(at),
                 Named::Rooted(RootKind::Target | RootKind::Cargo, _)
-            ) && at.starts_with(&self.recording.inv.cwd)
-                && !self.is_git(&now);
+            );
+            let top = at.components().count() <= 2;
+            let rests_otherwise = !built && !top && !self.is_git(&now);
             now.changed >= started && (now.modified < started || rests_otherwise)
         } else {
             // The file itself is the caller's to judge.

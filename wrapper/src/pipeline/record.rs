@@ -5,7 +5,7 @@
 //! that the key does not hold are not stored either.
 
 use super::find::{LAYOUT, named, variables};
-use super::moved::Ways;
+use super::moved::{Began, Ways};
 use super::observed::{self, Observed};
 use super::{
     Cache, Pipeline, Recording, StagedOutput, UnsignedEntry, editing, links, output_paths,
@@ -90,7 +90,7 @@ fn try_record(
     unchanged_seen(pipeline, r)?;
     same_archives(unit, r)?;
     same_lints(pipeline, r, &inputs)?;
-    let mut ways = Ways::new(r, &r.inv.cwd.join(&unit.out_dir));
+    let mut ways = Ways::new(Began::of(r), &r.inv.cwd.join(&unit.out_dir))?;
     let observed = observed::observed(pipeline, r)?;
     let mut uses = uses(r, &inputs, &observed);
     inputs.files.extend(observed.files.iter().cloned());

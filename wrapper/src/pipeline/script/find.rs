@@ -148,7 +148,7 @@ impl Trip<'_> {
         let place = &self.facts.out_dir;
         let above = place.parent().ok_or(io::ErrorKind::NotFound)?;
         let fresh = Beside(temporary(above, "out"));
-        fs::create_dir(&fresh.0)?;
+        out::directory(&fresh.0, caller.umask)?;
         self.unpack(&entry.outputs[0].object, &fresh.0, caller.umask)?;
         if !(caller.waits)() || !self.cache.stands(entry) {
             return Err(io::Error::from(io::ErrorKind::BrokenPipe));

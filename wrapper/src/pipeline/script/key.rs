@@ -464,7 +464,8 @@ struct Growing<'a> {
 impl Growing<'_> {
     fn directory(&mut self, dir: &Path, below: &Path) -> Option<()> {
         let identity = Identity::of(&fs::metadata(dir).ok()?);
-        self.newest = self.newest.max(identity.modified);
+        // Moved to this place, only ctime says so.
+        self.newest = self.newest.max(identity.newest());
         let mut names = Vec::new();
         for entry in fs::read_dir(dir).ok()? {
             names.push(entry.ok()?.file_name());

@@ -18,6 +18,7 @@ mod said;
 mod seen;
 
 use super::alike::Running;
+use super::moved::Place;
 use super::{Cache, Caller, Hit, Pipeline};
 use crate::action::{Description, FileInput, Known, Observer};
 use crate::compiler::Bypass;
@@ -184,6 +185,7 @@ impl Pipeline {
                 known,
                 program: (program, Identity::of(&metadata)),
                 started,
+                place: Place::of(inv),
                 watch: Watch::begin(),
                 was_empty,
                 wrapper: caller.wrapper.map(Path::to_owned),
@@ -270,6 +272,8 @@ struct Recording {
     /// The script's program, and what it was when it was digested.
     program: (PathBuf, Identity),
     started: i128,
+    /// Where the run began.
+    place: Place,
     /// When the run began.
     watch: Watch,
     /// Whether OUT_DIR was empty.

@@ -203,6 +203,13 @@ fn invalid() -> io::Error {
     )
 }
 
+/// Makes a directory as the caller would have.
+pub(super) fn directory(at: &Path, umask: u32) -> io::Result<()> {
+    // Ours may allow less.
+    fs::create_dir(at)?;
+    fs::set_permissions(at, fs::Permissions::from_mode(0o777 & !umask))
+}
+
 /// Fills an empty directory with what was packed. Everything is checked by itself; whether the
 /// bytes are those that they should be is for the caller, who read them through a digest.
 pub(super) fn unpack(from: &mut dyn Read, dir: &Path, umask: u32) -> io::Result<()> {
@@ -233,7 +240,7 @@ pub(super) fn unpack(from: &mut dyn Read, dir: &Path, umask: u32) -> io::Result<
         let at = dir.join(&below);
         match kind {
             DIRECTORY => {
-                fs::create_dir(&at)?;
+                directory(&at, umask)?;
                 made.insert(below);
             }
             LINK => {

@@ -15,6 +15,7 @@ use crate::ipc::protocol::Finished;
 use crate::observer::log;
 use crate::paths::{RootKind, Scanner};
 use crate::pipeline::find::{LAYOUT, named, reads_a_secret};
+use crate::pipeline::moved::{Began, Ways};
 use crate::pipeline::record::{absent_throughout, undisturbed};
 use crate::pipeline::{Cache, Pipeline, Staged, StagedOutput, Tier, UnsignedEntry, temporary};
 use quarry_trust::canon::Canonical;
@@ -259,14 +260,23 @@ impl Inputs {
             names: BTreeSet::new(),
             beside: false,
         };
+        let began = Began {
+            inv: &r.inv,
+            roots: &r.roots,
+            place: &r.place,
+            started: r.started,
+        };
+        let moved = |_| Bypass::ScriptInputChanged;
+        let mut ways = Ways::new(began, &r.facts.out_dir).map_err(moved)?;
         for path in &declared.paths {
-            all.declared(keying, r, path)?;
+            all.declared(keying, r, &mut ways, path)?;
         }
         if declared.is_nothing() {
-            all.tree(keying, r, &r.facts.directory.clone(), Extent::Package)?;
+            let package = r.facts.directory.clone();
+            all.tree(keying, r, &mut ways, &package, Extent::Package)?;
         }
         for path in &seen.files {
-            all.file(keying, r, path)?;
+            all.file(keying, r, &mut ways, path)?;
         }
         for path in &seen.absent {
             let restless = keying.is_built(path) || r.facts.comes_and_goes(path);
@@ -281,6 +291,21 @@ impl Inputs {
             }
             all.insert(r, path, None)?;
         }
+        all.looks(keying, r, &mut ways, seen)?;
+        if all.files.len() + all.looked.len() > MAX_FILES {
+            return Err(Bypass::ScriptInput);
+        }
+        Ok(all)
+    }
+
+    /// What was looked at, and rested.
+    fn looks(
+        &mut self,
+        keying: &Keying<'_>,
+        r: &Recording,
+        ways: &mut Ways<'_>,
+        seen: &Seen,
+    ) -> Result<(), Bypass> {
         let mut looked = BTreeMap::new();
         for (path, look) in &seen.looks {
             let m = match look {
@@ -298,22 +323,22 @@ impl Inputs {
             if changed {
                 return Err(Bypass::ScriptInputChanged);
             }
+            if *look == Look::List {
+                ways.rested(path).map_err(|_| Bypass::ScriptInputChanged)?;
+            }
             let sight = keying.sight(path, *look).ok_or(Bypass::ScriptInput)?;
             if *look == Look::List || !r.roots.is_above(path) {
-                all.place(r, path);
+                self.place(r, path);
             }
             let name = named(&r.roots, path)?;
-            all.names.insert(name.clone());
+            self.names.insert(name.clone());
             looked.insert((name, *look), sight);
         }
         let looked = looked.into_iter();
-        all.looked = looked
+        self.looked = looked
             .map(|((name, _), sight)| Looked { name, sight })
             .collect();
-        if all.files.len() + all.looked.len() > MAX_FILES {
-            return Err(Bypass::ScriptInput);
-        }
-        Ok(all)
+        Ok(())
     }
 
     fn insert(&mut self, r: &Recording, path: &Path, digest: Option<Digest>) -> Result<(), Bypass> {
@@ -333,7 +358,13 @@ impl Inputs {
 
     /// What the script names by itself. Cargo runs it each time where nothing is there, and where
     /// it is newer than the run.
-    fn declared(&mut self, keying: &Keying<'_>, r: &Recording, path: &Path) -> Result<(), Bypass> {
+    fn declared(
+        &mut self,
+        keying: &Keying<'_>,
+        r: &Recording,
+        ways: &mut Ways<'_>,
+        path: &Path,
+    ) -> Result<(), Bypass> {
         let path: PathBuf = r.facts.directory.join(path).components().collect();
         if is_git(&path) {
             return Err(Bypass::ScriptGit);
@@ -347,15 +378,21 @@ impl Inputs {
                 if target.is_some_and(|target| target.starts_with(&path)) {
                     return Err(Bypass::ScriptAlways);
                 }
-                self.tree(keying, r, &path, Extent::Tree)
+                self.tree(keying, r, ways, &path, Extent::Tree)
             }
-            Ok(m) if m.is_file() => self.file(keying, r, &path),
+            Ok(m) if m.is_file() => self.file(keying, r, ways, &path),
             Ok(_) => Err(Bypass::ScriptInput),
             Err(_) => Err(Bypass::ScriptAlways),
         }
     }
 
-    fn file(&mut self, keying: &Keying<'_>, r: &Recording, path: &Path) -> Result<(), Bypass> {
+    fn file(
+        &mut self,
+        keying: &Keying<'_>,
+        r: &Recording,
+        ways: &mut Ways<'_>,
+        path: &Path,
+    ) -> Result<(), Bypass> {
         let unreadable = |_| Bypass::ScriptInput;
         let file = open_regular(path).map_err(unreadable)?;
         if !local_clock(&file) {
@@ -365,6 +402,8 @@ impl Inputs {
         if identity.newest() >= r.started {
             return Err(Bypass::ScriptInputChanged);
         }
+        let moved = |_| Bypass::ScriptInputChanged;
+        ways.rested(path).map_err(moved)?;
         let digest = keying.pipeline.digests.digest(path).map_err(unreadable)?;
         self.insert(r, path, Some(digest))
     }
@@ -373,9 +412,12 @@ impl Inputs {
         &mut self,
         keying: &Keying<'_>,
         r: &Recording,
+        ways: &mut Ways<'_>,
         path: &Path,
         extent: Extent,
     ) -> Result<(), Bypass> {
+        let moved = |_| Bypass::ScriptInputChanged;
+        ways.rested(path).map_err(moved)?;
         let grown = keying
             .grown(path, extent, &mut Spent::default())
             .ok_or(Bypass::ScriptInput)?;
