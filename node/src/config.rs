@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use toml::{Spanned, Value};
 
-/// The port of the main swarm: free of registered services, and the documented default of
-/// `qnode join HOST`'s neighbour, [`DOOR_PORT`].
+/// The port on which nodes listen for teammates, unless a setting says otherwise: free of registered
+/// services, and the neighbour of [`DOOR_PORT`].
 pub const PORT: u16 = 4746;
-/// The port of the joining swarm, assumed by `qnode join HOST`.
+/// The port on which a door listens, where it is free; assumed by `qnode join HOST`.
 pub const DOOR_PORT: u16 = 4747;
 /// The store's size limit where none is set, bytes: some twenty large projects.
 pub const STORE_LIMIT: u64 = 20 << 30;

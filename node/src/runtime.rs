@@ -384,6 +384,7 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
         listen: config.listen.clone(),
         mdns: config.mdns,
         remembered: crate::joining::remembered(store.as_ref(), &config),
+        scratch: Some(home.path().to_owned()),
     };
     let swarm = start_swarm(swarm_config, host).await?;
     let worker = Worker::new(

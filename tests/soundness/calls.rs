@@ -112,7 +112,10 @@ fn a_directory_that_a_script_made_may_be_used_by_whom_the_caller_allows() {
             let mut shell = Command::new("sh");
             let build = here.command("build");
             shell.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"]);
-            shell.arg(build.get_program()).args(build.get_args());
+            shell
+                .arg(build.get_program())
+                .args(build.get_args())
+                .env_clear();
             shell.current_dir(build.get_current_dir().unwrap());
             for (name, value) in build.get_envs() {
                 match value {

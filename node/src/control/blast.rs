@@ -286,8 +286,8 @@ fn each_entry(
     store: &dyn Store,
     each: &mut dyn FnMut(Entry),
 ) -> Result<(), crate::store::StoreError> {
-    store.each_offer(&mut |offer| {
-        if let Ok(entry) = Entry::from_canon(&offer.signed.bytes) {
+    store.each_signed(&mut |signed| {
+        if let Ok(entry) = Entry::from_canon(&signed.bytes) {
             each(entry);
         }
     })

@@ -53,13 +53,6 @@ pub const fn mark_due(last: u64, now: u64) -> bool {
     now.saturating_sub(last) >= MARK_EVERY
 }
 
-/// The peers to ask, in order: candidates as the index ranks them, cut to [`ASK_PEERS`].
-#[must_use]
-pub fn ask_order(mut candidates: Vec<PeerId>) -> Vec<PeerId> {
-    candidates.truncate(ASK_PEERS);
-    candidates
-}
-
 /// Whom one lookup asks.
 #[derive(Debug, Clone, Default)]
 pub struct Reach {

@@ -466,6 +466,10 @@ fn each_offer_sees_all(store: &dyn Store) {
     seen.sort_by_key(order);
     expected.sort_by_key(order);
     assert_eq!(seen, expected);
+    let mut signed = Vec::new();
+    store.each_signed(&mut |one| signed.push(one)).unwrap();
+    signed.sort_by_key(|one| Digest::of(&one.bytes));
+    assert!(signed.iter().eq(expected.iter().map(|offer| &offer.signed)));
 }
 
 fn state_is_kept_by_plain_names(store: &dyn Store) {

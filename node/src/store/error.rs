@@ -68,7 +68,7 @@ pub enum StoreError {
     Mismatch,
     /// A piece of state does not have the digest that was written with it.
     #[error(
-        "{} is damaged: restore it from a backup, or move it away and set up again what it held (a roster comes back with the next contact to a teammate)", .0.display()
+        "{} is damaged: restore it from a backup, or move it away: what it held (counters, addresses) is gathered again", .0.display()
     )]
     State(PathBuf),
     /// A name of a piece of state that cannot be a file name.

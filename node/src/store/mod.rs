@@ -40,8 +40,6 @@ pub use report::{Counts, Fault, FsckReport, GcReport, MAX_FAULTS, Purge, Select,
 
 /// Objects up to this size lie inside the database; larger ones are files beside it. Bytes.
 pub const INLINE_MAX: u64 = 64 * 1024;
-/// Predictions that one answer to a lookup key carries: what callers pass as `max`.
-pub const MAX_PREDICTIONS: usize = 8;
 /// Entries kept within reach of one lookup key; the least recently used loses its place there
 /// first, and is then found by its action key alone. A branch has a few; edits leave many.
 pub const KEPT_PREDICTIONS: usize = 64;
@@ -56,7 +54,7 @@ pub const MAX_ENTRIES_PER_ACTION: usize = 64;
 pub const MEMOS_PER_GENERATION: u64 = 100_000;
 /// Length of a memo's key, and of its value, in bytes. Longer ones are not kept.
 pub const MAX_MEMO_BYTES: usize = 4096;
-/// Size of one piece of state, in bytes: a roster with its chain is the largest.
+/// Size of one piece of state, in bytes.
 pub const MAX_STATE_BYTES: u64 = 16 << 20;
 
 /// A signed entry and the prediction that leads to it: what an answer to a lookup key carries.
@@ -193,7 +191,11 @@ pub trait Store: Send + Sync + 'static {
     fn has(&self, digest: &Digest) -> Result<bool, StoreError>;
     /// Calls `each` with every entry, in pages: what is put meanwhile may or may not be seen.
     fn each_offer(&self, each: &mut dyn FnMut(Offer)) -> Result<(), StoreError>;
-    /// The node's own small state (roster, counters, addresses), by name: 1 to 64 of
+    /// The same without the predictions, which take most of the time.
+    fn each_signed(&self, each: &mut dyn FnMut(SignedEntry)) -> Result<(), StoreError> {
+        self.each_offer(&mut |offer| each(offer.signed))
+    }
+    /// The node's own small state (counters, addresses), by name: 1 to 64 of
     /// `a-z 0-9 - _`. Kept apart from the cache, which may be thrown away at any time.
     fn state(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Replaces one piece of state; durable on return.

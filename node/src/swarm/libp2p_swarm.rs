@@ -8,6 +8,7 @@
 use super::driver::Driver;
 use super::fetch::Fetcher;
 use super::handoff::{Command, Shared};
+use super::packed::Packed;
 use super::serve::Server;
 use super::{
     Ask, Host, MAX_OFFERS, PeerStatus, Restored, Swarm, SwarmError, behaviour, identity, objects,
@@ -16,6 +17,7 @@ use crate::store::Offer;
 use libp2p::Multiaddr;
 use quarry_trust::{ActionKey, BuilderId, Digest, ObjectRef, PeerId};
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -47,6 +49,8 @@ pub struct SwarmConfig {
     pub mdns: bool,
     /// Addresses of members from earlier runs and from tickets, as multiaddrs.
     pub remembered: Vec<(PeerId, Vec<String>)>,
+    /// Where what was packed for one member is kept for the next; it is not where there is none.
+    pub scratch: Option<PathBuf>,
 }
 
 /// The swarm on libp2p: TCP, noise, yamux.
@@ -88,7 +92,7 @@ impl Libp2pSwarm {
             host.clone(),
         ));
         let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
-        let server = Server::new(host.clone(), index);
+        let server = Server::new(host.clone(), index, Packed::new(config.scratch));
         let mut driver = Driver::new(
             swarm,
             host,

@@ -29,6 +29,7 @@ mod link;
 mod listen;
 pub mod memory;
 mod objects;
+mod packed;
 mod providers;
 mod restored;
 mod serve;

@@ -1,15 +1,16 @@
 //! Serving objects to members.
 //!
 //! Enters: streams that libp2p accepted from peers inside the gate. Leaves: the bytes that the
-//! host opens for them, in compressed chunks. The host decides who may see what; nothing is
+//! host opens for them, in compressed chunks, which are kept for who asks next. The host decides who may see what; nothing is
 //! checked here but bounds: streams of one peer, replies under way, and two batches of chunks in
 //! memory for each. Disk and zstd are worked on blocking threads, a slow reader holds none of them. Must
 //! never happen here: a wait without end for a peer that does not read.
 
 use super::Host;
-use super::identity::peer_id;
+use super::identity::{NetId, peer_id};
 use super::index::{Index, Traffic};
 use super::objects::{self, CHUNK, CHUNK_HEAD, ChunkHead, Head, PROGRESS, REQUEST};
+use super::packed::{Keeping, Kept, Packed};
 use super::wire::WireError;
 use crate::store::Object;
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
@@ -20,7 +21,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -37,47 +38,62 @@ const BATCH: usize = CHUNK;
 const BATCH_RAW: u64 = 4 << 20;
 /// After a chunk that did not shrink, this many go raw before zstd is tried again.
 const RAW_RUN: u8 = 8;
+/// How often it is looked whether anybody still asks for what is kept packed.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(super) struct Server {
     host: Arc<dyn Host>,
     index: Arc<Index>,
+    packed: Arc<Packed>,
     replies: Semaphore,
     streams: Mutex<HashMap<PeerId, Arc<Semaphore>>>,
 }
 
 impl Server {
     /// A server that serves nobody yet.
-    pub(super) fn new(host: Arc<dyn Host>, index: Arc<Index>) -> Arc<Self> {
+    pub(super) fn new(host: Arc<dyn Host>, index: Arc<Index>, packed: Arc<Packed>) -> Arc<Self> {
         let replies = Semaphore::new(MAX_REPLIES);
         Arc::new(Self {
             host,
             index,
+            packed,
             replies,
             streams: Mutex::default(),
         })
     }
 
     /// Accepts streams until the swarm ends. Accepting must keep up: what it misses is dropped
-    /// silently by libp2p-stream; so nothing is awaited here but the next stream.
+    /// silently by libp2p-stream; so nothing is awaited here but the next stream, and the clock.
     pub(super) async fn accept(self: Arc<Self>, mut incoming: IncomingStreams) {
-        while let Some((net, stream)) = incoming.next().await {
-            let Some(peer) = peer_id(&net) else { continue };
-            let Some(traffic) = self.index.served(&peer) else {
-                continue;
-            };
-            let Some(slot) = self.slot(peer) else {
-                tracing::debug!(?peer, "too many object streams; one was closed");
-                continue;
-            };
-            let server = self.clone();
-            tokio::spawn(async move {
-                let _slot = slot;
-                if let Err(error) = server.stream(peer, stream, &traffic).await {
-                    tracing::debug!(?peer, %error, "an object stream ended");
-                }
-            });
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                next = incoming.next() => match next {
+                    Some((net, stream)) => self.accepted(&net, stream),
+                    None => return,
+                },
+                _ = looks.tick() => self.packed.forget(Instant::now()),
+            }
         }
+    }
+
+    fn accepted(self: &Arc<Self>, net: &NetId, stream: Stream) {
+        let Some(peer) = peer_id(net) else { return };
+        let Some(traffic) = self.index.served(&peer) else {
+            return;
+        };
+        let Some(slot) = self.slot(peer) else {
+            tracing::debug!(?peer, "too many object streams; one was closed");
+            return;
+        };
+        let server = self.clone();
+        tokio::spawn(async move {
+            let _slot = slot;
+            if let Err(error) = server.stream(peer, stream, &traffic).await {
+                tracing::debug!(?peer, %error, "an object stream ended");
+            }
+        });
     }
 
     fn slot(&self, peer: PeerId) -> Option<OwnedSemaphorePermit> {
@@ -124,9 +140,9 @@ impl Server {
             let Some((object, size)) = server.host.open(&peer, &action, &digest) else {
                 return Ok(None);
             };
-            let mut source = Source::new(object, size);
+            let mut source = Source::new(object, (digest, size), &server.packed);
             let mut out = Head::Here(source.left).encode().to_vec();
-            source.chunk(&mut out)?;
+            source.batch(0, &mut out)?;
             Ok(Some((source, out)))
         })
         .await
@@ -143,10 +159,7 @@ async fn reply(
     while source.left > 0 {
         let next = blocking(move || {
             let mut out = Vec::with_capacity(BATCH + CHUNK + CHUNK_HEAD);
-            let stop = source.left.saturating_sub(BATCH_RAW);
-            while source.left > stop && out.len() < BATCH {
-                source.chunk(&mut out)?;
-            }
+            source.batch(BATCH, &mut out)?;
             Ok((source, out))
         });
         let (sent, next) = futures::join!(send(stream, &ready, traffic), next);
@@ -180,6 +193,8 @@ struct Source {
     left: u64,
     raw_run: u8,
     buffer: Vec<u8>,
+    /// Where it is kept packed for who asks next.
+    keeping: Option<Keeping>,
 }
 
 enum Bytes {
@@ -187,24 +202,61 @@ enum Bytes {
     File(File),
     /// Chunks as they travel.
     Settled(File),
+    /// The same, as they travelled before.
+    Kept(Kept),
 }
 
 impl Source {
-    fn new(object: Object, size: u64) -> Self {
-        let (bytes, left) = match object {
+    fn new(object: Object, (digest, size): (Digest, u64), packed: &Arc<Packed>) -> Self {
+        let doubted = object.was_lent();
+        let (mut keeping, mut left) = (None, size);
+        let bytes = match object {
             Object::Bytes(bytes) => {
-                let left = bytes.len() as u64;
-                (Bytes::Memory(Cursor::new(bytes)), left)
+                left = bytes.len() as u64;
+                Bytes::Memory(Cursor::new(bytes))
             }
-            Object::File(file) => (Bytes::File(file), size),
-            Object::Settled(file) => (Bytes::Settled(file), size),
+            Object::Settled(file) => Bytes::Settled(file),
+            Object::File(file) => match packed.get(&digest) {
+                Some(kept) => Bytes::Kept(kept),
+                None => {
+                    keeping = packed.keep(digest, doubted);
+                    Bytes::File(file)
+                }
+            },
         };
         Self {
             bytes,
             left,
             raw_run: 0,
             buffer: Vec::new(),
+            keeping,
         }
+    }
+
+    /// Appends one chunk's frame, if anything is left, and further ones up to so many bytes.
+    fn batch(&mut self, most: usize, out: &mut Vec<u8>) -> io::Result<()> {
+        if let Bytes::Kept(kept) = &mut self.bytes {
+            if self.left > 0 {
+                self.left = self.left.saturating_sub(kept.read(out)?);
+            }
+            return Ok(());
+        }
+        let (from, before) = (out.len(), self.left);
+        let stop = before.saturating_sub(BATCH_RAW);
+        loop {
+            self.chunk(out)?;
+            if self.left <= stop || out.len() - from >= most {
+                break;
+            }
+        }
+        let keeping = self.keeping.take();
+        self.keeping = keeping.and_then(|k| k.add(&out[from..], before - self.left));
+        if self.left == 0
+            && let Some(keeping) = self.keeping.take()
+        {
+            keeping.done();
+        }
+        Ok(())
     }
 
     /// Appends the next chunk's frame, if anything is left.
@@ -221,7 +273,9 @@ impl Source {
             Bytes::File(file) => {
                 self.buffer.resize(size, 0);
                 file.read_exact(&mut self.buffer)?;
+                self.keeping.iter_mut().for_each(|k| k.saw(&self.buffer));
             }
+            Bytes::Kept(_) => return Ok(()),
             Bytes::Settled(file) => {
                 let mut head = [0; CHUNK_HEAD];
                 file.read_exact(&mut head)?;
@@ -242,5 +296,38 @@ impl Source {
             (false, run) => run - 1,
         };
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_was_sent_to_one_is_sent_to_the_next_as_it_was_packed() {
+        let dir = tempfile::tempdir().unwrap();
+        let packed = Packed::new(Some(dir.path().to_owned()));
+        let path = dir.path().join("object");
+        let bytes = b"words and words and ".repeat(60_000);
+        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+        let sent = |content: &[u8]| {
+            fs::write(&path, content).unwrap();
+            let object = Object::File(File::open(&path).unwrap());
+            let mut source = Source::new(object, (digest, size), &packed);
+            let (mut all, mut most) = (Vec::new(), 0);
+            while source.left > 0 {
+                source.batch(most, &mut all).unwrap();
+                most = BATCH;
+            }
+            all
+        };
+        let first = sent(&bytes);
+        let mut read = Vec::new();
+        let mut unpacked = crate::chunks::Unpacked::new(&first[..], size);
+        unpacked.read_to_end(&mut read).unwrap();
+        assert!(read == bytes);
+        // Not from the file: what it holds by now would be packed to something else.
+        assert!(sent(&vec![7; bytes.len()]) == first);
     }
 }

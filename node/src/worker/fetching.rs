@@ -71,15 +71,16 @@ impl NodeCache {
         let others = tags.iter().flat_map(|tag| self.swarm.candidates(tag));
         let others = others.filter(|p| self.team.peer_sees(p, &entry.scope));
         peers.extend(others.filter(|p| *p != first));
+        peers.truncate(policy::ASK_PEERS);
         let (mut pins, mut bytes) = (Vec::new(), 0);
         for object in entry.objects().filter(|o| o.size > 0) {
             if let Ok(Some(pin)) = self.store.pin(&object) {
                 pins.push(pin);
                 continue;
             }
-            let fetched = policy::ask_order(peers.clone())
-                .iter()
-                .find_map(|peer| self.fetch_one(peer, &entry.action, &object, deadline));
+            let mut all = peers.iter();
+            let fetched =
+                all.find_map(|peer| self.fetch_one(peer, &entry.action, &object, deadline));
             pins.push(fetched.ok_or(StoreError::of_stage(io::ErrorKind::NotFound.into()))?);
             bytes += object.size;
         }

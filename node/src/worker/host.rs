@@ -235,8 +235,8 @@ impl Host for NodeHost {
 
     fn keys(&self) -> Vec<Digest> {
         let mut keys = Vec::new();
-        let walked = self.store.each_offer(&mut |offer| {
-            let Ok(entry) = Entry::from_canon(&offer.signed.bytes) else {
+        let walked = self.store.each_signed(&mut |signed| {
+            let Ok(entry) = Entry::from_canon(&signed.bytes) else {
                 return;
             };
             // Whoever asks for what a filter names is given what is verified then.

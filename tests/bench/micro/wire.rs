@@ -88,6 +88,8 @@ impl Wire {
                 listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
                 mdns: false,
                 remembered: Vec::new(),
+                // Packed each time.
+                scratch: None,
             };
             let host = Arc::new(Desk { mate, file });
             Libp2pSwarm::start(config, host, runtime.handle().clone()).unwrap()

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// stdout and stderr of one compile, at most; what was captured is smaller.
-const MESSAGES_MAX: u64 = 64 << 20;
+pub(super) const MESSAGES_MAX: u64 = 64 << 20;
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// A name in `dir` that nobody else uses, for what is renamed or removed soon.

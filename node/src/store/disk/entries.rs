@@ -13,18 +13,19 @@ use super::super::{
 use super::Inner;
 use super::engine::Stop;
 use super::tables::{
-    ENTRIES, EntryRow, LOOKUP_ROW_LEN, LOOKUPS, OBJECTS, ObjectRow, PREDICTIONS, Totals, USES,
-    entry_of_lookup_row, lookup_row, oversize, pack, prediction_key, unpack,
+    ENTRIES, EntryRow, LOOKUP_ROW_LEN, LOOKUPS, OBJECTS, ObjectRow, PREDICTION_KEY_LEN,
+    PREDICTIONS, Totals, USES, entry_of_lookup_row, lookup_row, oversize, pack, prediction_key,
+    unpack,
 };
 use quarry_trust::canon::Canonical;
 use quarry_trust::digest::DIGEST_LEN;
-use quarry_trust::{ActionKey, BuilderId, Digest, Entry, LookupKey, Verified};
+use quarry_trust::{ActionKey, BuilderId, Digest, Entry, LookupKey, SignedEntry, Verified};
 use redb::{ReadTransaction, ReadableTable, Table, WriteTransaction};
 use std::ops::Bound;
 
-/// Offers read in one transaction by `each_offer`, and the bytes after which a page ends: a
+/// Entries read in one transaction by a walk, and the bytes after which a page ends: a
 /// reader that pauses must not keep the database from reusing its pages.
-const PAGE_OFFERS: usize = 256;
+const PAGE_ENTRIES: usize = 256;
 const PAGE_BYTES: usize = 4 << 20;
 
 impl Inner {
@@ -182,25 +183,60 @@ impl Inner {
     }
 
     pub(super) fn each_offer(&self, each: &mut dyn FnMut(Offer)) -> Result<(), StoreError> {
+        self.pages(load, each)
+    }
+
+    pub(super) fn each_signed(&self, each: &mut dyn FnMut(SignedEntry)) -> Result<(), StoreError> {
+        let signed = |txn: &ReadTransaction, key: &EntryKey| {
+            let read = row(txn, key)?;
+            Ok(read.map(|(_, signed)| signed))
+        };
+        self.pages(signed, each)
+    }
+
+    /// Calls `each` with what is read of each entry, in pages.
+    fn pages<T: Sized + Weighed>(
+        &self,
+        read: impl Fn(&ReadTransaction, &EntryKey) -> Result<Option<T>, Stop>,
+        each: &mut dyn FnMut(T),
+    ) -> Result<(), StoreError> {
         let mut after: Option<EntryKey> = None;
         loop {
-            let page = self
-                .engine
-                .read(|txn| page_of_offers(txn, after.as_ref()))?;
+            let page = self.engine.read(|txn| page(txn, after.as_ref(), &read))?;
             let Some((last, _)) = page.last() else {
                 return Ok(());
             };
             after = Some(*last);
-            for (_, offer) in page {
-                offer.into_iter().for_each(&mut *each);
+            for (_, one) in page {
+                one.into_iter().for_each(&mut *each);
             }
         }
     }
 }
 
-type Page = Vec<(EntryKey, Option<Offer>)>;
+/// What a page ends by.
+trait Weighed {
+    /// Bytes, about.
+    fn weight(&self) -> usize;
+}
 
-fn page_of_offers(txn: &ReadTransaction, after: Option<&EntryKey>) -> Result<Page, Stop> {
+impl Weighed for Offer {
+    fn weight(&self) -> usize {
+        self.prediction.len()
+    }
+}
+
+impl Weighed for SignedEntry {
+    fn weight(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+fn page<T: Weighed>(
+    txn: &ReadTransaction,
+    after: Option<&EntryKey>,
+    read: impl Fn(&ReadTransaction, &EntryKey) -> Result<Option<T>, Stop>,
+) -> Result<Vec<(EntryKey, Option<T>)>, Stop> {
     let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(&key.0));
     let mut page = Vec::new();
     let mut bytes = 0;
@@ -209,10 +245,10 @@ fn page_of_offers(txn: &ReadTransaction, after: Option<&EntryKey>) -> Result<Pag
         .range::<&[u8; ENTRY_KEY_LEN]>((from, Bound::Unbounded))?
     {
         let key = EntryKey(*item?.0.value());
-        let offer = load(txn, &key)?;
-        bytes += offer.as_ref().map_or(0, |offer| offer.prediction.len());
-        page.push((key, offer));
-        if page.len() == PAGE_OFFERS || bytes >= PAGE_BYTES {
+        let one = read(txn, &key)?;
+        bytes += one.as_ref().map_or(0, Weighed::weight);
+        page.push((key, one));
+        if page.len() == PAGE_ENTRIES || bytes >= PAGE_BYTES {
             break;
         }
     }
@@ -221,22 +257,31 @@ fn page_of_offers(txn: &ReadTransaction, after: Option<&EntryKey>) -> Result<Pag
 
 /// An entry with its prediction (an empty one where it has none within reach).
 fn load(txn: &ReadTransaction, key: &EntryKey) -> Result<Option<Offer>, Stop> {
-    let entries = txn.open_table(ENTRIES)?;
-    let Some(guard) = entries.get(&key.0)? else {
+    let Some((at, signed)) = row(txn, key)? else {
         return Ok(None);
     };
-    let Some((row, signed)) =
-        EntryRow::from_row(guard.value()).and_then(|row| row.signed().map(|signed| (row, signed)))
-    else {
-        return Ok(None);
-    };
-    let at = prediction_key(&row.lookup, &row.prediction);
     let prediction = txn.open_table(PREDICTIONS)?.get(&at)?;
     let prediction = prediction.and_then(|packed| unpack(packed.value(), MAX_PREDICTION_BYTES));
     Ok(Some(Offer {
         prediction: prediction.unwrap_or_default(),
         signed,
     }))
+}
+
+/// An entry, and under which key its prediction lies; `None` where it is not here, or is none.
+fn row(
+    txn: &ReadTransaction,
+    key: &EntryKey,
+) -> Result<Option<([u8; PREDICTION_KEY_LEN], SignedEntry)>, Stop> {
+    let entries = txn.open_table(ENTRIES)?;
+    let Some(guard) = entries.get(&key.0)? else {
+        return Ok(None);
+    };
+    let read = |row: EntryRow<'_>| {
+        let at = prediction_key(&row.lookup, &row.prediction);
+        Some((at, row.signed()?))
+    };
+    Ok(EntryRow::from_row(guard.value()).and_then(read))
 }
 
 /// The entries within reach of a lookup key, with the digests of their predictions.

@@ -31,7 +31,9 @@ use engine::Engine;
 pub use engine::Opened;
 pub(super) use files::OBJECT_MODE;
 use files::{Files, make_folder};
-use quarry_trust::{ActionKey, BuilderId, Digest, Entry, LookupKey, ObjectRef, Verified};
+use quarry_trust::{
+    ActionKey, BuilderId, Digest, Entry, LookupKey, ObjectRef, SignedEntry, Verified,
+};
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -181,6 +183,10 @@ impl Store for RedbStore {
 
     fn each_offer(&self, each: &mut dyn FnMut(Offer)) -> Result<(), StoreError> {
         self.inner.each_offer(each)
+    }
+
+    fn each_signed(&self, each: &mut dyn FnMut(SignedEntry)) -> Result<(), StoreError> {
+        self.inner.each_signed(each)
     }
 
     fn state(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -3,7 +3,8 @@
 //! Text enters; multiaddrs with an IP address and a TCP port leave. Names are resolved by the
 //! system's own resolver. Must never happen here: a connection.
 
-use super::{DOOR_PORT, DoorError};
+use super::DoorError;
+use crate::config::DOOR_PORT;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use std::io;

@@ -24,6 +24,7 @@ pub use claim::{
 pub use join::{Approved, JoinError, JoinNews, join_by_address, join_with_ticket};
 pub use wire::{MAX_REQUEST, MAX_ROSTER};
 
+use crate::config::DOOR_PORT;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{connection_limits, identity, noise, request_response, tcp, yamux};
 use quarry_trust::{Digest, PeerId};
@@ -34,10 +35,6 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// The port on which nodes listen for teammates, unless a setting says otherwise.
-pub const MAIN_PORT: u16 = 4746;
-/// The port on which a door listens, where it is free.
-pub const DOOR_PORT: u16 = 4747;
 /// How long a door may take to open: binding is immediate, interfaces are listed in between.
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
 /// How long a door may take to close: answers under way are finished first.

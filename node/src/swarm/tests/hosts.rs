@@ -240,6 +240,7 @@ pub(super) fn desk_at(
         listen: vec![listen.to_owned()],
         mdns: false,
         remembered,
+        scratch: None,
     };
     let swarm =
         Libp2pSwarm::start(config, host.clone(), runtime.handle().clone()).expect("it starts");

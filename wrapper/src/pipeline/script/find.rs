@@ -14,6 +14,7 @@ use crate::ipc::protocol::Replay;
 use crate::paths::Roots;
 use crate::pipeline::believed::{Want, executes};
 use crate::pipeline::find::offers;
+use crate::pipeline::restore::{MESSAGES_MAX, damaged, read_checked};
 use crate::pipeline::{
     Cache, Caller, Candidate, Hit, Object, Pipeline, Tier, read_prediction, temporary,
 };
@@ -23,9 +24,6 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
-
-/// What a script said, each stream, at most; what was captured is smaller.
-const MESSAGES_MAX: u64 = 64 << 20;
 
 /// One lookup.
 pub(super) struct Trip<'a> {
@@ -165,15 +163,10 @@ impl Trip<'_> {
     }
 
     fn message(&self, object: &ObjectRef) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        if object.size > 0 {
-            if object.size > MESSAGES_MAX {
-                return Err(damaged());
-            }
-            let mut from = self.open(object)?;
-            from.read_to_end(&mut bytes)?;
-            from.checked(object)?;
+        if object.size == 0 {
+            return Ok(Vec::new());
         }
+        let bytes = read_checked(self.cache, object, MESSAGES_MAX)?;
         Ok(self.roots.localise(&bytes))
     }
 
@@ -196,13 +189,6 @@ impl Trip<'_> {
             read: 0,
         })
     }
-}
-
-fn damaged() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        "an object is not what its digest says",
-    )
 }
 
 /// Bytes that are digested as they are read.

@@ -2,6 +2,7 @@
 
 use super::wire::{Answer, Request};
 use super::*;
+use crate::config::{DOOR_PORT, PORT};
 use listen::{Place, place};
 use proptest::prelude::*;
 use quarry_trust::canon::Canonical;
@@ -49,7 +50,7 @@ fn an_address_is_read_as_people_write_it() {
 fn the_port_above_is_tried_where_one_was_given() {
     let ports = |text| place(text).unwrap().ports();
     assert_eq!(ports("alice.lan"), [DOOR_PORT]);
-    assert_eq!(ports("alice.lan:4746"), [MAIN_PORT, DOOR_PORT]);
+    assert_eq!(ports("alice.lan:4746"), [PORT, DOOR_PORT]);
     assert_eq!(ports("alice.lan:65535"), [65535]);
 }
 
