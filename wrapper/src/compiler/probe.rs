@@ -190,10 +190,25 @@ impl Compilers {
     ) -> Result<Arc<Compiler>, ProbeError> {
         let program = resolve(inv, named).ok_or_else(|| ProbeError::NotFound(named.to_owned()))?;
         let sysroot = self.sysroot(&program, inv)?;
-        let slot = slot(
-            &self.compilers,
-            (sysroot.clone(), target.map(str::to_owned)),
-        );
+        // For the system that it runs on it is the one that it is where no target is named.
+        if let Some(target) = target.filter(|target| self.ran_on(&sysroot, target)) {
+            let own = self.identify_in(&sysroot, inv, None, files)?;
+            if own.host == target {
+                return Ok(own);
+            }
+        }
+        self.identify_in(&sysroot, inv, target, files)
+    }
+
+    fn identify_in(
+        &self,
+        sysroot: &Path,
+        inv: &Invocation,
+        target: Option<&str>,
+        files: &dyn FileDigests,
+    ) -> Result<Arc<Compiler>, ProbeError> {
+        let toolchain = (sysroot.to_owned(), target.map(str::to_owned));
+        let slot = slot(&self.compilers, toolchain);
         if let Some(known) = unchanged(&slot) {
             return Ok(known);
         }
@@ -203,7 +218,7 @@ impl Compilers {
         }
         *memo = None;
         for _ in 0..ATTEMPTS {
-            let (compiler, watched) = identify(&sysroot, inv, target, files)?;
+            let (compiler, watched) = identify(sysroot, inv, target, files)?;
             // Every stamp was taken before the file was read: no change may have come since.
             if watched.unchanged() {
                 let what = Arc::new(compiler);
@@ -214,7 +229,19 @@ impl Compilers {
                 return Ok(what);
             }
         }
-        Err(ProbeError::Changing(sysroot))
+        Err(ProbeError::Changing(sysroot.to_owned()))
+    }
+
+    /// Whether what is remembered of a sysroot's compiler is that it runs on this target.
+    fn ran_on(&self, sysroot: &Path, target: &str) -> bool {
+        let own = (sysroot.to_owned(), None);
+        let compilers = self.compilers.lock();
+        let compilers = compilers.unwrap_or_else(PoisonError::into_inner);
+        let slot = compilers.get(&own).map(Arc::clone);
+        drop(compilers);
+        // Who asks it at this moment is not waited for.
+        let known = slot.and_then(|slot| slot.try_lock().ok()?.clone());
+        known.is_some_and(|memo| memo.what.host == target)
     }
 
     /// The CPU that `-C target-cpu=native` means here, and its features, as the compiler sees

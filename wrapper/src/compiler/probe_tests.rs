@@ -8,6 +8,7 @@ use quarry_trust::Digest;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Real digests, counted.
@@ -104,6 +105,28 @@ fn a_compiler_is_its_files_wherever_they_lie() {
         identify(sysroot().join("bin/rustc")).identity,
         real.identity
     );
+}
+
+#[test]
+fn the_system_that_a_compiler_runs_on_is_no_further_target() {
+    let checkout = Checkout::new("p", &[("src/lib.rs", "")]);
+    let (compilers, files) = (Compilers::new(), Counting::default());
+    let path = sysroot().join("bin/rustc");
+    let inv = invocation(&checkout, &path);
+    let identify = |compilers: &Compilers, target: Option<&str>| {
+        compilers.identify_named(&inv, path.as_os_str(), target, &files)
+    };
+    let own = identify(&compilers, None).unwrap();
+    let digested = files.0.load(Ordering::Relaxed);
+    let named = identify(&compilers, Some(&own.host)).unwrap();
+    assert!(
+        Arc::ptr_eq(&named, &own),
+        "it is the one that is remembered"
+    );
+    assert_eq!(files.0.load(Ordering::Relaxed), digested);
+    assert_eq!(*identify(&Compilers::new(), Some(&own.host)).unwrap(), *own);
+    let other = identify(&compilers, Some("none-unknown-none"));
+    assert!(matches!(other, Err(ProbeError::Files { .. })), "{other:?}");
 }
 
 #[test]

@@ -98,6 +98,9 @@ impl Pipeline {
         };
         // What cannot be identified is found out, and told, by who needs it.
         if let Ok(compiler) = self.compilers.identify_named(inv, named, None, digests) {
+            // By this path cargo names it where rustup has started cargo.
+            let path = compiler.path.as_os_str();
+            let _ = self.compilers.identify_named(inv, path, None, digests);
             let _ = self
                 .linkers
                 .identify_named(inv, Path::new("cc"), &compiler, digests);
