@@ -338,12 +338,14 @@ async fn run_on(config: Config, home: Home) -> Result<bool, RuntimeError> {
     }
     let again = node.again.load(Ordering::Relaxed);
     tokio::task::spawn_blocking(move || {
-        let flushed = node.worker.flush();
+        if let Err(error) = node.worker.flush() {
+            tracing::warn!(%error, "something that was compiled since the last flush is not stored");
+        }
         node.joining.close();
         node.joining.remember();
         node.swarm.shutdown();
         node.keep_counters();
-        flushed.and(node.store.flush())
+        node.store.flush()
     })
     .await
     .map_err(|e| io_error("ending", io::Error::other(e)))??;

@@ -52,7 +52,7 @@ pub(super) struct Driver {
     pub(super) members: HashSet<PeerId>,
     pub(super) roster: Option<Vec<u8>>,
     tags: Option<Digest>,
-    reading_roster: bool,
+    reading_roster: Option<tokio::task::Id>,
     read_again: bool,
     pub(super) links: HashMap<PeerId, Link>,
     pub(super) paces: HashMap<PeerId, Pace>,
@@ -91,7 +91,7 @@ impl Driver {
             members: HashSet::new(),
             roster: None,
             tags: None,
-            reading_roster: false,
+            reading_roster: None,
             read_again: false,
             links: HashMap::new(),
             paces: HashMap::new(),
@@ -221,6 +221,9 @@ impl Driver {
         let now = Instant::now();
         self.dial_due();
         self.ask_wanted(now);
+        if self.reading_roster.is_none() && std::mem::take(&mut self.read_again) {
+            self.read_roster();
+        }
         if self.links.is_empty() {
             return;
         }
@@ -466,20 +469,19 @@ impl Driver {
     /// Reads roster and members from the host, on a blocking thread; a change meanwhile makes
     /// it read again.
     pub(super) fn read_roster(&mut self) {
-        if self.reading_roster {
+        if self.reading_roster.is_some() {
             self.read_again = true;
             return;
         }
-        self.reading_roster = true;
         let host = self.host.clone();
-        self.jobs
-            .spawn_blocking(move || Done::Roster(read_roster(&*host)));
+        let job = move || Done::Roster(read_roster(&*host));
+        self.reading_roster = Some(self.jobs.spawn_blocking(job).id());
     }
 
     fn on_done(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
             Ok(Done::Roster(read)) => {
-                self.reading_roster = false;
+                self.reading_roster = None;
                 let tags = self.tags.replace(read.tags);
                 let other_tags = tags != self.tags;
                 let news = self.apply_roster(read);
@@ -496,13 +498,14 @@ impl Driver {
             }
             Ok(done) => self.on_answered(done),
             Err(error) => {
-                tracing::error!(%error, "a call of the node failed; the roster is read again");
-                // Which call it was is not known.
+                tracing::error!(%error, "a call of the node failed");
+                // Which call it was is known of the roster's alone, which the next tick repeats.
                 self.filter.building = false;
                 let links = self.links.values_mut();
                 links.for_each(|l| l.filter_wanted |= std::mem::take(&mut l.filter_asked));
-                (self.reading_roster, self.read_again) = (false, false);
-                self.read_roster();
+                if self.reading_roster == Some(error.id()) {
+                    (self.reading_roster, self.read_again) = (None, true);
+                }
             }
         }
     }

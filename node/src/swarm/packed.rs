@@ -8,12 +8,12 @@
 
 use quarry_trust::Digest;
 use quarry_trust::digest::Hasher;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Bytes that are kept; beyond it all are forgotten, and it begins anew.
@@ -34,32 +34,42 @@ struct Tape {
     file: Arc<File>,
     end: u64,
     kept: HashMap<Digest, Arc<[Batch]>>,
+    /// Objects that are being sent, and will be kept.
+    coming: HashSet<Digest>,
     used: Instant,
 }
 
-/// See the module.
 #[derive(Default)]
+struct State {
+    tape: Option<Tape>,
+    /// The file before this one, as long as somebody reads it.
+    before: Weak<File>,
+    /// When the disk was full.
+    full: Option<Instant>,
+}
+
+/// See the module.
 pub(super) struct Packed {
     /// Where the file lies; nothing is kept without one.
     dir: Option<PathBuf>,
-    tape: Mutex<Option<Tape>>,
+    state: Mutex<State>,
 }
 
 impl Packed {
     /// Nothing kept yet; the file will lie in this directory.
     pub(super) fn new(dir: Option<PathBuf>) -> Arc<Self> {
-        let tape = Mutex::default();
-        Arc::new(Self { dir, tape })
+        let state = Mutex::default();
+        Arc::new(Self { dir, state })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Tape>> {
-        self.tape.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An object's frames, if they are kept.
     pub(super) fn get(&self, digest: &Digest) -> Option<Kept> {
-        let mut tape = self.lock();
-        let tape = tape.as_mut()?;
+        let mut state = self.lock();
+        let tape = state.tape.as_mut()?;
         let batches = tape.kept.get(digest)?.clone();
         tape.used = Instant::now();
         Some(Kept {
@@ -69,24 +79,29 @@ impl Packed {
         })
     }
 
-    /// Begins to keep an object. `doubted` says that its bytes may not be those that its digest says:
-    /// they are digested, too.
-    pub(super) fn keep(self: &Arc<Self>, digest: Digest, doubted: bool) -> Option<Keeping> {
-        let mut tape = self.lock();
-        if tape.is_none() {
-            *tape = Some(Tape {
+    /// Begins to keep an object; `None` where that is done already, or cannot be.
+    pub(super) fn keep(self: &Arc<Self>, digest: Digest) -> Option<Keeping> {
+        let mut state = self.lock();
+        let full = |at: Instant| at.elapsed() < KEPT_FOR;
+        if state.before.upgrade().is_some() || state.full.is_some_and(full) {
+            return None;
+        }
+        if state.tape.is_none() {
+            state.tape = Some(Tape {
                 file: Arc::new(self.nameless().ok()?),
                 end: 0,
                 kept: HashMap::new(),
+                coming: HashSet::new(),
                 used: Instant::now(),
             });
         }
-        Some(Keeping {
+        let tape = state.tape.as_mut()?;
+        tape.coming.insert(digest).then(|| Keeping {
             packed: self.clone(),
             digest,
-            file: tape.as_ref()?.file.clone(),
+            file: tape.file.clone(),
             batches: Vec::new(),
-            hasher: doubted.then(Hasher::new),
+            hasher: Hasher::new(),
         })
     }
 
@@ -108,25 +123,35 @@ impl Packed {
     }
 
     /// Lets all go where nobody has asked for long.
+    /// Blocks, while the disk takes back what was kept.
     pub(super) fn forget(&self, now: Instant) {
-        let mut tape = self.lock();
-        let unused = |tape: &Tape| now.saturating_duration_since(tape.used) >= KEPT_FOR;
-        if tape.as_ref().is_some_and(unused) {
-            *tape = None;
-        }
+        let unused = |tape: &mut Tape| now.saturating_duration_since(tape.used) >= KEPT_FOR;
+        let tape = self.lock().tape.take_if(unused);
+        drop(tape);
     }
 
     /// A place for so many bytes in this file; `None` where it is another by now, or full.
     fn place(&self, file: &Arc<File>, length: usize) -> Option<u64> {
-        let mut slot = self.lock();
-        let tape = slot.as_mut().filter(|t| Arc::ptr_eq(&t.file, file))?;
+        let mut state = self.lock();
+        let of_file = |t: &&mut Tape| Arc::ptr_eq(&t.file, file);
+        let tape = state.tape.as_mut().filter(of_file)?;
         let at = tape.end;
         tape.end += length as u64;
         if tape.end > MOST {
-            *slot = None;
+            (state.tape, state.before) = (None, Arc::downgrade(file));
             return None;
         }
         Some(at)
+    }
+
+    /// The disk takes no more of this file: it gets back what it gave.
+    fn is_full(&self, file: &Arc<File>) {
+        let mut state = self.lock();
+        state.full = Some(Instant::now());
+        let of_file = |t: &mut Tape| Arc::ptr_eq(&t.file, file);
+        if state.tape.take_if(of_file).is_some() {
+            state.before = Arc::downgrade(file);
+        }
     }
 }
 
@@ -136,34 +161,47 @@ pub(super) struct Keeping {
     digest: Digest,
     file: Arc<File>,
     batches: Vec<Batch>,
-    hasher: Option<Hasher>,
+    hasher: Hasher,
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        let mut state = self.packed.lock();
+        let tape = state.tape.as_mut();
+        if let Some(tape) = tape.filter(|t| Arc::ptr_eq(&t.file, &self.file)) {
+            tape.coming.remove(&self.digest);
+        }
+    }
 }
 
 impl Keeping {
     /// Bytes of the object, before they are packed.
     pub(super) fn saw(&mut self, raw: &[u8]) {
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(raw);
-        }
+        self.hasher.update(raw);
     }
 
     /// Frames that hold so many bytes. `None` where no more can be kept.
     pub(super) fn add(mut self, frames: &[u8], raw: u64) -> Option<Self> {
         let length = frames.len();
         let at = self.packed.place(&self.file, length)?;
-        self.file.write_all_at(frames, at).ok()?;
+        if self.file.write_all_at(frames, at).is_err() {
+            self.packed.is_full(&self.file);
+            return None;
+        }
         self.batches.push(Batch { at, length, raw });
         Some(self)
     }
 
     /// These were all.
-    pub(super) fn done(self) {
-        let right = self.hasher.is_none_or(|h| h.finish() == self.digest);
-        let mut tape = self.packed.lock();
-        let tape = tape.as_mut().filter(|t| Arc::ptr_eq(&t.file, &self.file));
-        if let Some(tape) = tape.filter(|_| right) {
+    pub(super) fn done(mut self) {
+        let hasher = std::mem::replace(&mut self.hasher, Hasher::new());
+        let right = hasher.finish() == self.digest;
+        let batches = std::mem::take(&mut self.batches);
+        let mut state = self.packed.lock();
+        let tape = state.tape.as_mut();
+        if let Some(tape) = tape.filter(|t| right && Arc::ptr_eq(&t.file, &self.file)) {
             tape.used = Instant::now();
-            tape.kept.insert(self.digest, self.batches.into());
+            tape.kept.insert(self.digest, batches.into());
         }
     }
 }
@@ -198,9 +236,10 @@ mod tests {
         (dir, packed)
     }
 
-    fn keep(packed: &Arc<Packed>, object: &[u8], doubted: bool, says: &[u8]) -> Digest {
+    fn keep(packed: &Arc<Packed>, object: &[u8], says: &[u8]) -> Digest {
         let digest = Digest::of(says);
-        let mut keeping = packed.keep(digest, doubted).unwrap();
+        let mut keeping = packed.keep(digest).unwrap();
+        assert!(packed.keep(digest).is_none(), "it is on its way");
         for part in object.chunks(4) {
             keeping.saw(part);
             keeping = keeping
@@ -223,8 +262,8 @@ mod tests {
     #[test]
     fn what_was_sent_once_is_read_again_and_leaves_no_name() {
         let (dir, packed) = packed();
-        let one = keep(&packed, b"one object", false, b"one object");
-        let two = keep(&packed, b"another", true, b"another");
+        let one = keep(&packed, b"one object", b"one object");
+        let two = keep(&packed, b"another", b"another");
         assert_eq!(read(packed.get(&two).unwrap(), 7), b"anot!her!");
         assert_eq!(read(packed.get(&one).unwrap(), 10), b"one !obje!ct!");
         assert!(packed.get(&Digest::of(b"none")).is_none());
@@ -234,10 +273,10 @@ mod tests {
     #[test]
     fn what_is_not_what_it_says_is_not_kept_nor_what_was_not_sent_whole() {
         let (_dir, packed) = packed();
-        let changed = keep(&packed, b"changed", true, b"as it was");
+        let changed = keep(&packed, b"changed", b"as it was");
         assert!(packed.get(&changed).is_none());
         let half = Digest::of(b"half");
-        let keeping = packed.keep(half, false).unwrap();
+        let keeping = packed.keep(half).unwrap();
         drop(keeping.add(b"ha", 2));
         assert!(packed.get(&half).is_none());
     }
@@ -245,22 +284,27 @@ mod tests {
     #[test]
     fn it_is_forgotten_when_it_is_too_much_or_nobody_asks() {
         let (_dir, packed) = packed();
-        let one = keep(&packed, b"one", false, b"one");
+        let one = keep(&packed, b"one", b"one");
         packed.forget(Instant::now());
         assert!(packed.get(&one).is_some());
         packed.forget(Instant::now() + KEPT_FOR);
         assert!(packed.get(&one).is_none());
-        let one = keep(&packed, b"one", false, b"one");
-        let late = packed.keep(Digest::of(b"late"), false).unwrap();
-        packed.lock().as_mut().unwrap().end = MOST;
+        let one = keep(&packed, b"one", b"one");
+        let late = packed.keep(Digest::of(b"late")).unwrap();
+        packed.lock().tape.as_mut().unwrap().end = MOST;
         let reader = packed.get(&one).unwrap();
-        let large = packed.keep(Digest::of(b"large"), false).unwrap();
+        let large = packed.keep(Digest::of(b"large")).unwrap();
         assert!(large.add(b"one too many", 12).is_none());
         assert!(packed.get(&one).is_none(), "it begins anew");
+        assert!(packed.keep(one).is_none(), "while the old file is there");
         assert_eq!(read(reader, 3), b"one!", "who reads is not disturbed");
         assert!(late.add(b"of the old file", 15).is_none());
-        let again = keep(&packed, b"again", false, b"again");
+        let again = keep(&packed, b"again", b"again");
         assert!(packed.get(&again).is_some());
-        assert!(Packed::new(None).keep(again, false).is_none());
+        assert!(Packed::new(None).keep(again).is_none());
+        let file = packed.lock().tape.as_ref().unwrap().file.clone();
+        packed.is_full(&file);
+        drop(file);
+        assert!(packed.get(&again).is_none() && packed.keep(again).is_none());
     }
 }

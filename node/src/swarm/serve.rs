@@ -73,7 +73,10 @@ impl Server {
                     Some((net, stream)) => self.accepted(&net, stream),
                     None => return,
                 },
-                _ = looks.tick() => self.packed.forget(Instant::now()),
+                _ = looks.tick() => {
+                    let packed = self.packed.clone();
+                    drop(tokio::task::spawn_blocking(move || packed.forget(Instant::now())));
+                }
             }
         }
     }
@@ -208,7 +211,6 @@ enum Bytes {
 
 impl Source {
     fn new(object: Object, (digest, size): (Digest, u64), packed: &Arc<Packed>) -> Self {
-        let doubted = object.was_lent();
         let (mut keeping, mut left) = (None, size);
         let bytes = match object {
             Object::Bytes(bytes) => {
@@ -219,7 +221,7 @@ impl Source {
             Object::File(file) => match packed.get(&digest) {
                 Some(kept) => Bytes::Kept(kept),
                 None => {
-                    keeping = packed.keep(digest, doubted);
+                    keeping = packed.keep(digest);
                     Bytes::File(file)
                 }
             },

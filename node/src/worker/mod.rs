@@ -261,7 +261,8 @@ impl Worker {
     /// # Errors
     /// Why something is not.
     pub fn flush(&self) -> Result<(), StoreError> {
-        self.cache.flush().and_then(|()| self.cache.store.flush())
+        let announced = self.cache.flush();
+        announced.and(self.cache.store.flush())
     }
 
     /// Lets go what nobody will use any more; to be called now and then.

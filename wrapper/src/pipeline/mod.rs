@@ -145,6 +145,7 @@ struct Found {
     roots: Roots,
     base: Base,
     looked: i128,
+    place: moved::Place,
     seen: HashMap<PathBuf, Identity>,
     launcher: Option<script::Launcher>,
     private: Option<Bypass>,
@@ -324,7 +325,7 @@ impl Pipeline {
         let Ok(looked) = clock_mark(&inv.cwd.join(&unit.out_dir)) else {
             return Begin::Untouched(Bypass::OutputDirectory);
         };
-        let mut seen = HashMap::new();
+        let (place, mut seen) = (moved::Place::of(inv), HashMap::new());
         let base = match self.base(inv, &unit, &roots, &compiler, &mut seen) {
             Ok(base) => base,
             Err(reason) => {
@@ -372,6 +373,7 @@ impl Pipeline {
                 roots,
                 base,
                 looked,
+                place,
                 seen,
                 launcher,
                 private,
@@ -426,7 +428,7 @@ impl Pipeline {
             started: self.begins(inv, &inv.cwd.join(&unit.out_dir), found.looked),
             watch: Watch::begin(),
             seen: found.seen,
-            place: moved::Place::of(inv),
+            place: found.place,
             log,
             witness,
             private,

@@ -111,10 +111,29 @@ impl<'r> Ways<'r> {
         Ok(())
     }
 
-    /// Whether it is git's directory, the one that was there: whoever asks git something, a macro
-    /// or an editor, has it put a lock there and take it away.
-    fn is_git(&self, now: &Identity) -> bool {
+    /// Whether it is git's directory, in the workspace the one that was there: whoever asks git
+    /// something, a macro or an editor, has it put a lock there and take it away.
+    fn is_git(&self, at: &Path, now: &Identity) -> bool {
+        let elsewhere = !at.starts_with(&self.began.inv.cwd);
         self.began.place.git == Some((now.device, now.inode))
+            || (elsewhere && at.components().any(|c| c.as_os_str() == GIT))
+    }
+
+    /// Whether all that was looked at rests to this day: to be asked once everything was read, which
+    /// took its time.
+    ///
+    /// # Errors
+    /// That something was moved.
+    pub(super) fn still(&self) -> Result<(), Bypass> {
+        if Place::of(self.began.inv).directory != self.began.place.directory {
+            return Err(Bypass::ChangedWhileCompiling);
+        }
+        self.seen
+            .iter()
+            .try_for_each(|at| match at.components().next_back() {
+                Some(Component::ParentDir) => Ok(()),
+                _ => self.one(at),
+            })
     }
 
     fn one(&self, at: &Path) -> Result<(), Bypass> {
@@ -132,7 +151,7 @@ impl<'r> Ways<'r> {
                 Named::Rooted(RootKind::Target | RootKind::Cargo, _)
             );
             let top = at.components().count() <= 2;
-            let rests_otherwise = !built && !top && !self.is_git(&now);
+            let rests_otherwise = !built && !top && !self.is_git(at, &now);
             now.changed >= started && (now.modified < started || rests_otherwise)
         } else {
             // The file itself is the caller's to judge.

@@ -287,6 +287,7 @@ fn digest_files(
         absent_throughout(path, r.started)?;
         files.insert(name(path)?, None);
     }
+    ways.still()?;
     Ok(files
         .into_iter()
         .map(|(name, digest)| FileInput { name, digest })

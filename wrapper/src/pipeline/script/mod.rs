@@ -129,7 +129,7 @@ impl Pipeline {
         caller: &Caller<'_>,
         cache: &dyn Cache,
     ) -> Result<Begin, Bypass> {
-        let facts = Facts::of(inv)?;
+        let (facts, place) = (Facts::of(inv)?, Place::of(inv));
         let target = inv.var("TARGET").and_then(|t| t.to_str());
         let rustc = inv.var("RUSTC").ok_or(Bypass::ScriptSurroundings)?;
         let compiler = self
@@ -185,7 +185,7 @@ impl Pipeline {
                 known,
                 program: (program, Identity::of(&metadata)),
                 started,
-                place: Place::of(inv),
+                place,
                 watch: Watch::begin(),
                 was_empty,
                 wrapper: caller.wrapper.map(Path::to_owned),

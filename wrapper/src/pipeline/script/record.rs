@@ -292,6 +292,7 @@ impl Inputs {
             all.insert(r, path, None)?;
         }
         all.looks(keying, r, &mut ways, seen)?;
+        ways.still().map_err(moved)?;
         if all.files.len() + all.looked.len() > MAX_FILES {
             return Err(Bypass::ScriptInput);
         }
@@ -323,8 +324,14 @@ impl Inputs {
             if changed {
                 return Err(Bypass::ScriptInputChanged);
             }
-            if *look == Look::List {
-                ways.rested(path).map_err(|_| Bypass::ScriptInputChanged)?;
+            let way = match look {
+                Look::List => Some(path.as_path()),
+                // What a link leads to need not be there.
+                Look::Link => path.parent(),
+                Look::Kind => None,
+            };
+            if let Some(way) = way {
+                ways.rested(way).map_err(|_| Bypass::ScriptInputChanged)?;
             }
             let sight = keying.sight(path, *look).ok_or(Bypass::ScriptInput)?;
             if *look == Look::List || !r.roots.is_above(path) {
