@@ -194,8 +194,8 @@ pub trait Swarm: Send + Sync + 'static {
     fn listening(&self) -> Vec<String>;
     /// Remembers addresses (multiaddrs) of a member and dials them.
     fn add_addresses(&self, peer: &PeerId, addresses: &[String]);
-    /// Where a newcomer says that it listens, for the members that will look for it. It is not
-    /// dialed from here: it dials us once it has the roster.
+    /// Where a newcomer says that it listens, for the members that will look for it. It dials us once
+    /// it has the roster; a search for it may dial it before, and be turned away.
     fn expect(&self, peer: &PeerId, addresses: &[String]);
     /// Says goodbye and ends; bounded by a second.
     fn shutdown(&self);
