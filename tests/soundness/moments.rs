@@ -22,9 +22,12 @@ fn unseen(change: impl FnOnce(&Place<'_>)) {
     let alice = Dev::new("alice");
     let here = Place::gated(&alice, "here", GATED);
     here.write(&[("other/word.rs", TWO)]);
-    let how = here.counted(|| {
-        drop(here.while_compiling(|| change(&here)).succeeded());
-    });
+    not_kept(&here, || change(&here));
+}
+
+#[track_caller]
+fn not_kept(here: &Place<'_>, change: impl FnOnce()) {
+    let how = here.counted(|| drop(here.while_compiling(change).succeeded()));
     assert_eq!(here.run(), "one", "the compile had read its sources");
     assert_eq!(how, "1 changed-while-compiling");
     assert_eq!(here.fresh(), led("two", "1 miss"));
@@ -66,18 +69,10 @@ fn a_directory_swapped_for_another_during_the_compile_is_not_kept() {
             ("other/word.rs", TWO),
         ],
     );
-    let how = here.counted(|| {
-        let said = here.while_compiling(|| {
-            fs::rename(here.l("src/deep"), here.l("old")).unwrap();
-            fs::rename(here.l("other"), here.l("src/deep")).unwrap();
-        });
-        drop(said.succeeded());
+    not_kept(&here, || {
+        fs::rename(here.l("src/deep"), here.l("old")).unwrap();
+        fs::rename(here.l("other"), here.l("src/deep")).unwrap();
     });
-    assert_eq!(
-        (here.run().as_str(), how.as_str()),
-        ("one", "1 changed-while-compiling")
-    );
-    assert_eq!(here.fresh(), led("two", "1 miss"));
 }
 
 #[test]
@@ -125,21 +120,13 @@ fn a_directory_outside_swapped_and_written_to_during_the_compile_is_not_kept() {
         at("words/word.txt")
     );
     let here = Place::gated(&alice, "here", &[("src/lib.rs", &lib)]);
-    let how = here.counted(|| {
-        let said = here.while_compiling(|| {
-            fs::rename(at("words"), at("old")).unwrap();
-            fs::rename(at("others"), at("words")).unwrap();
-            // Another tick of the clock.
-            std::thread::sleep(Duration::from_millis(20));
-            fs::write(at("words/more.txt"), "").unwrap();
-        });
-        drop(said.succeeded());
+    not_kept(&here, || {
+        fs::rename(at("words"), at("old")).unwrap();
+        fs::rename(at("others"), at("words")).unwrap();
+        // Another tick of the clock.
+        std::thread::sleep(Duration::from_millis(20));
+        fs::write(at("words/more.txt"), "").unwrap();
     });
-    assert_eq!(
-        (here.run().as_str(), how.as_str()),
-        ("one", "1 changed-while-compiling")
-    );
-    assert_eq!(here.fresh(), led("two", "1 miss"));
 }
 
 /// Its root file and its cargo files are the same ones, by another name.
@@ -196,18 +183,10 @@ fn a_link_turned_elsewhere_during_the_compile_is_not_kept() {
         &[GATED[0], ("a/word.rs", GATED[1].1), ("b/word.rs", TWO)],
     );
     symlink("../a/word.rs", here.l("src/word.rs")).unwrap();
-    let how = here.counted(|| {
-        let said = here.while_compiling(|| {
-            fs::remove_file(here.l("src/word.rs")).unwrap();
-            symlink("../b/word.rs", here.l("src/word.rs")).unwrap();
-        });
-        drop(said.succeeded());
+    not_kept(&here, || {
+        fs::remove_file(here.l("src/word.rs")).unwrap();
+        symlink("../b/word.rs", here.l("src/word.rs")).unwrap();
     });
-    assert_eq!(
-        (here.run().as_str(), how.as_str()),
-        ("one", "1 changed-while-compiling")
-    );
-    assert_eq!(here.fresh(), led("two", "1 miss"));
 }
 
 #[test]

@@ -3,10 +3,9 @@
 //! Enters: names, and what is to be made of each call. Leaves: functions of these names. Must never
 //! happen here: a function whose sixth argument is lost (see `watched`).
 
-/// Functions of at most five arguments: the return address is handed on as the sixth, the real
-/// function is called, and the handler sees arguments and answer.
-macro_rules! watched {
-    ($($name:ident, $real:ident, $entry:ident => $handler:expr;)*) => {$(
+/// Where the C library's own function of a name lies.
+macro_rules! original {
+    ($name:ident, $real:ident) => {
         pub(crate) fn $real() -> usize {
             static REAL: AtomicUsize = AtomicUsize::new(0);
             // The name is a literal with a null at its end.
@@ -15,6 +14,14 @@ macro_rules! watched {
                 Err(_) => missing as *const () as usize,
             }
         }
+    };
+}
+
+/// Functions of at most five arguments: the return address is handed on as the sixth, the real
+/// function is called, and the handler sees arguments and answer.
+macro_rules! watched {
+    ($($name:ident, $real:ident, $entry:ident => $handler:expr;)*) => {$(
+        original! { $name, $real }
 
         extern "C" fn $entry(
             a: usize, b: usize, c: usize, d: usize, e: usize, caller: usize,
@@ -46,13 +53,7 @@ macro_rules! watched {
 /// then jumped to.
 macro_rules! passed {
     ($($name:ident, $real:ident, $entry:ident => $handler:expr;)*) => {$(
-        pub(crate) fn $real() -> usize {
-            static REAL: AtomicUsize = AtomicUsize::new(0);
-            match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
-                Ok(name) => real(&REAL, name),
-                Err(_) => missing as *const () as usize,
-            }
-        }
+        original! { $name, $real }
 
         extern "C" fn $entry(a: usize, caller: usize) -> usize {
             if ACTIVE.load(Ordering::Acquire) {

@@ -237,12 +237,6 @@ impl Source {
 
     /// Appends one chunk's frame, if anything is left, and further ones up to so many bytes.
     fn batch(&mut self, most: usize, out: &mut Vec<u8>) -> io::Result<()> {
-        if let Bytes::Kept(kept) = &mut self.bytes {
-            if self.left > 0 {
-                self.left = self.left.saturating_sub(kept.read(out)?);
-            }
-            return Ok(());
-        }
         let (from, before) = (out.len(), self.left);
         let stop = before.saturating_sub(BATCH_RAW);
         loop {
@@ -261,7 +255,7 @@ impl Source {
         Ok(())
     }
 
-    /// Appends the next chunk's frame, if anything is left.
+    /// Appends the next chunk's frame, or those that were kept together, if anything is left.
     fn chunk(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
         let size = usize::try_from(self.left).unwrap_or(CHUNK).min(CHUNK);
         if size == 0 {
@@ -277,7 +271,10 @@ impl Source {
                 file.read_exact(&mut self.buffer)?;
                 self.keeping.iter_mut().for_each(|k| k.saw(&self.buffer));
             }
-            Bytes::Kept(_) => return Ok(()),
+            Bytes::Kept(kept) => {
+                self.left = self.left.saturating_sub(kept.read(out)?);
+                return Ok(());
+            }
             Bytes::Settled(file) => {
                 let mut head = [0; CHUNK_HEAD];
                 file.read_exact(&mut head)?;

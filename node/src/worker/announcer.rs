@@ -4,7 +4,7 @@
 //! each after a flush of the store. Where the node is in no team nothing enters. Must never happen
 //! here: a flush that failed and that nobody who asks for one hears of.
 
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use crate::swarm::Swarm;
 use quarry_trust::Digest;
 use std::sync::Arc;
@@ -28,16 +28,21 @@ enum Message {
     Flush(SyncSender<Result<(), StoreError>>),
 }
 
+/// Makes what was stored durable.
+pub trait Flush: Fn() -> Result<(), StoreError> + Send + 'static {}
+
+impl<F: Fn() -> Result<(), StoreError> + Send + 'static> Flush for F {}
+
 /// The queue to the announcing thread, which ends when the last queue is dropped.
 #[derive(Clone)]
 pub struct Announcer(SyncSender<Message>);
 
 impl Announcer {
-    /// Starts the announcing thread.
+    /// Starts the announcing thread; `flush` makes what was stored durable.
     #[must_use]
-    pub fn start(store: Arc<dyn Store>, swarm: Arc<dyn Swarm>) -> Self {
+    pub fn start(flush: impl Flush, swarm: Arc<dyn Swarm>) -> Self {
         let (send, receive) = sync_channel(QUEUE);
-        std::thread::spawn(move || announce(&receive, store.as_ref(), swarm.as_ref()));
+        std::thread::spawn(move || announce(&receive, &flush, swarm.as_ref()));
         Self(send)
     }
 
@@ -60,7 +65,7 @@ impl Announcer {
     }
 }
 
-fn announce(queue: &Receiver<Message>, store: &dyn Store, swarm: &dyn Swarm) {
+fn announce(queue: &Receiver<Message>, flush: &impl Flush, swarm: &dyn Swarm) {
     let mut untold = None;
     while let Ok(first) = queue.recv() {
         let until = Instant::now() + COLLECT;
@@ -79,7 +84,7 @@ fn announce(queue: &Receiver<Message>, store: &dyn Store, swarm: &dyn Swarm) {
                 .recv_timeout(until.saturating_duration_since(Instant::now()))
                 .ok();
         }
-        if let Err(error) = tell(&news, store, swarm) {
+        if let Err(error) = tell(&news, flush, swarm) {
             tracing::warn!(%error, "new entries are not announced: they could not be made durable");
             untold = Some(error);
         }
@@ -89,11 +94,11 @@ fn announce(queue: &Receiver<Message>, store: &dyn Store, swarm: &dyn Swarm) {
     }
 }
 
-fn tell(news: &[News], store: &dyn Store, swarm: &dyn Swarm) -> Result<(), StoreError> {
+fn tell(news: &[News], flush: &impl Flush, swarm: &dyn Swarm) -> Result<(), StoreError> {
     if news.is_empty() {
         return Ok(());
     }
-    store.flush()?;
+    flush()?;
     let tags: Vec<Digest> = news.iter().flat_map(|n| n.tags.clone()).collect();
     swarm.announce(&tags);
     let costly = news.iter().filter(|n| n.provide);

@@ -78,7 +78,8 @@ impl NodeCache {
         hearing: Arc<Hearing>,
         digests: Arc<MemoDigests>,
     ) -> Self {
-        let announcer = Announcer::start(store.clone(), swarm.clone());
+        let kept = store.clone();
+        let announcer = Announcer::start(move || kept.flush(), swarm.clone());
         let aside = Mutex::new(read_aside(store.as_ref()));
         Self {
             aside,

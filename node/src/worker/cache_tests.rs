@@ -378,3 +378,20 @@ fn what_a_fetch_brings_after_the_revocation_is_not_kept() {
     assert!(!desk.cache.bring(&candidate, &[]));
     assert_eq!(desk.store.counts().unwrap().entries, 0);
 }
+
+/// The announcing thread flushes by itself; who asks later hears of what went wrong then, once.
+#[test]
+fn what_could_not_be_made_durable_is_told_to_who_flushes() {
+    let desk = Desk::new(false);
+    let fails = std::sync::atomic::AtomicBool::new(true);
+    let flush = move || match fails.swap(false, std::sync::atomic::Ordering::Relaxed) {
+        true => Err(StoreError::Lost("store.redb".into())),
+        false => Ok(()),
+    };
+    let announcer = Announcer::start(flush, desk.cache.swarm.clone());
+    announcer.stored(vec![Digest::of(b"tag")], false);
+    // Collected and tried, before anybody asks.
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(matches!(announcer.flush(), Err(StoreError::Lost(_))));
+    assert!(announcer.flush().is_ok());
+}

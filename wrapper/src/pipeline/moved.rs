@@ -47,6 +47,8 @@ pub(super) struct Began<'r> {
     pub place: &'r Place,
     /// Nanoseconds since 1970.
     pub started: i128,
+    /// Why it is not stored where something was moved.
+    pub reason: Bypass,
 }
 
 impl<'r> Began<'r> {
@@ -57,6 +59,7 @@ impl<'r> Began<'r> {
             roots: &r.roots,
             place: &r.place,
             started: r.started,
+            reason: Bypass::ChangedWhileCompiling,
         }
     }
 }
@@ -76,7 +79,7 @@ impl<'r> Ways<'r> {
     /// That another directory lies where the working directory did.
     pub(super) fn new(began: Began<'r>, out_dir: &Path) -> Result<Self, Bypass> {
         if Place::of(began.inv).directory != began.place.directory {
-            return Err(Bypass::ChangedWhileCompiling);
+            return Err(began.reason);
         }
         let mut shared: Vec<PathBuf> = began.roots.dirs().collect();
         for dir in [out_dir.to_owned(), began.inv.cwd.clone()] {
@@ -93,7 +96,7 @@ impl<'r> Ways<'r> {
     /// Whether every directory and link on the way to `path` rested since the compile began, by
     /// the name that the compile used and by the one that the filesystem has for it.
     pub(super) fn rested(&mut self, path: &Path) -> Result<(), Bypass> {
-        let real = fs::canonicalize(path).map_err(|_| Bypass::ChangedWhileCompiling)?;
+        let real = fs::canonicalize(path).map_err(|_| self.began.reason)?;
         let given: PathBuf = path.components().collect();
         for path in [given, real] {
             for at in path.ancestors() {
@@ -126,7 +129,7 @@ impl<'r> Ways<'r> {
     /// That something was moved.
     pub(super) fn still(&self) -> Result<(), Bypass> {
         if Place::of(self.began.inv).directory != self.began.place.directory {
-            return Err(Bypass::ChangedWhileCompiling);
+            return Err(self.began.reason);
         }
         self.seen
             .iter()
@@ -137,7 +140,7 @@ impl<'r> Ways<'r> {
     }
 
     fn one(&self, at: &Path) -> Result<(), Bypass> {
-        let m = fs::symlink_metadata(at).map_err(|_| Bypass::ChangedWhileCompiling)?;
+        let m = fs::symlink_metadata(at).map_err(|_| self.began.reason)?;
         let now = Identity::of(&m);
         let started = self.began.started;
         let moved = if m.is_symlink() {
@@ -158,7 +161,7 @@ impl<'r> Ways<'r> {
             false
         };
         if moved {
-            Err(Bypass::ChangedWhileCompiling)
+            Err(self.began.reason)
         } else {
             Ok(())
         }

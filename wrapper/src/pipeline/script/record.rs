@@ -265,9 +265,9 @@ impl Inputs {
             roots: &r.roots,
             place: &r.place,
             started: r.started,
+            reason: Bypass::ScriptInputChanged,
         };
-        let moved = |_| Bypass::ScriptInputChanged;
-        let mut ways = Ways::new(began, &r.facts.out_dir).map_err(moved)?;
+        let mut ways = Ways::new(began, &r.facts.out_dir)?;
         for path in &declared.paths {
             all.declared(keying, r, &mut ways, path)?;
         }
@@ -292,7 +292,7 @@ impl Inputs {
             all.insert(r, path, None)?;
         }
         all.looks(keying, r, &mut ways, seen)?;
-        ways.still().map_err(moved)?;
+        ways.still()?;
         if all.files.len() + all.looked.len() > MAX_FILES {
             return Err(Bypass::ScriptInput);
         }
@@ -331,7 +331,7 @@ impl Inputs {
                 Look::Kind => None,
             };
             if let Some(way) = way {
-                ways.rested(way).map_err(|_| Bypass::ScriptInputChanged)?;
+                ways.rested(way)?;
             }
             let sight = keying.sight(path, *look).ok_or(Bypass::ScriptInput)?;
             if *look == Look::List || !r.roots.is_above(path) {
@@ -409,8 +409,7 @@ impl Inputs {
         if identity.newest() >= r.started {
             return Err(Bypass::ScriptInputChanged);
         }
-        let moved = |_| Bypass::ScriptInputChanged;
-        ways.rested(path).map_err(moved)?;
+        ways.rested(path)?;
         let digest = keying.pipeline.digests.digest(path).map_err(unreadable)?;
         self.insert(r, path, Some(digest))
     }
@@ -423,8 +422,7 @@ impl Inputs {
         path: &Path,
         extent: Extent,
     ) -> Result<(), Bypass> {
-        let moved = |_| Bypass::ScriptInputChanged;
-        ways.rested(path).map_err(moved)?;
+        ways.rested(path)?;
         let grown = keying
             .grown(path, extent, &mut Spent::default())
             .ok_or(Bypass::ScriptInput)?;
