@@ -398,7 +398,8 @@ async fn assemble(config: Config, home: Home) -> Result<Arc<Node>, RuntimeError>
         (observer(&home), &config.pure_macros),
     )
     .believing(config.trust.clone())
-    .rechecking(config.verify, home.path().join("recheck"));
+    .rechecking(config.verify, home.path().join("recheck"))
+    .sparing(home.path().join("spare"));
     worker.expect_builds();
     let joining = Joining::new(
         &config,

@@ -196,6 +196,10 @@ impl Cache for Believing {
         self.cache.open_object(object)
     }
 
+    fn open_as_it_lies(&self, object: &ObjectRef) -> Option<Object> {
+        self.cache.open_as_it_lies(object)
+    }
+
     fn refused(&self, candidate: &Candidate, why: &'static str) {
         self.cache.refused(candidate, why);
     }

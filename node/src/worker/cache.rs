@@ -388,23 +388,30 @@ impl NodeCache {
         }
     }
 
+    pub(super) fn open_as_it_lies(&self, object: &ObjectRef) -> Option<Object> {
+        Some(match self.store.object(object).ok()?? {
+            store::Object::Bytes(bytes) => Object::Bytes(bytes),
+            store::Object::File(file) => Object::File(file),
+            store::Object::Settled(packed) => {
+                Object::Packed(Box::new(chunks::unpacked(packed, object.size)))
+            }
+        })
+    }
+
     pub(super) fn open_object(&self, object: &ObjectRef) -> Option<Object> {
-        match self.store.object(object).ok()?? {
-            store::Object::Bytes(bytes) => Some(Object::Bytes(bytes)),
-            store::Object::File(file) => Some(Object::File(file)),
-            store::Object::Settled(packed) => match self.store.thaw(object) {
-                Ok(Some((file, checked))) => {
-                    if checked {
-                        self.digests.was_written(&file, object.digest);
-                    }
-                    Some(Object::File(file))
+        let opened = self.open_as_it_lies(object)?;
+        if !matches!(opened, Object::Packed(_)) {
+            return Some(opened);
+        }
+        match self.store.thaw(object) {
+            Ok(Some((file, checked))) => {
+                if checked {
+                    self.digests.was_written(&file, object.digest);
                 }
-                // The disk may be full: it is read out of where it lies.
-                _ => {
-                    let unpacked = chunks::unpacked(packed, object.size);
-                    Some(Object::Packed(Box::new(unpacked)))
-                }
-            },
+                Some(Object::File(file))
+            }
+            // The disk may be full: it is read out of where it lies.
+            _ => Some(opened),
         }
     }
 

@@ -241,6 +241,13 @@ impl Worker {
         }
     }
 
+    /// The same, which has copies of what executes made before they are asked for, in a directory.
+    #[must_use]
+    pub fn sparing(self, dir: PathBuf) -> Self {
+        self.pipeline.spare_in(dir);
+        self
+    }
+
     /// Entries of a crate that teammates hold, each with its description: what a miss is compared
     /// with. `scope` says whom the latest compile of it here was for. Blocks, up to a deadline.
     #[must_use]
@@ -268,6 +275,7 @@ impl Worker {
     /// Lets go what nobody will use any more; to be called now and then.
     pub fn let_go(&self) {
         self.cache.let_go();
+        self.pipeline.let_go();
     }
 
     /// Classifies, looks up, restores; or says what to run. Blocks.

@@ -3,10 +3,11 @@
 //! Before a build compiles anything cargo asks the compiler what it is, and then thinks for a
 //! while, on one processor. Meanwhile the objects that the build before put in place here are
 //! unpacked, where they have settled, and digested again, where they were lent, so that none of
-//! its hits waits for that; what is not in memory is fetched from the disk. A compiler and a linker
-//! that nobody has used yet are digested then, too: some hundreds of MB. Enters: objects that were
-//! put in place, by the directory where cargo was started; the sign that it was started there
-//! again. Leaves: digests in the memo. Must never happen here: anything that a hit depends on.
+//! its hits waits for that; what is not in memory is fetched from the disk; of programs the copies
+//! are made that it will want. A compiler and a linker that nobody has used yet are digested then,
+//! too: some hundreds of MB. Enters: objects that were put in place, by the directory where cargo
+//! was started; the sign that it was started there again. Leaves: digests in the memo, copies. Must
+//! never happen here: anything that a hit depends on.
 
 use super::{Cache, Object, Pipeline};
 use crate::invocation::Invocation;
@@ -25,10 +26,18 @@ const LARGE: u64 = 16 << 20;
 /// Objects of one build that are remembered.
 const OBJECTS_MAX: usize = 20_000;
 
+/// What a build put in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    object: ObjectRef,
+    /// Whether the file there was its own, not lent.
+    copied: bool,
+}
+
 #[derive(Default)]
 struct Place {
     met: HashSet<Digest>,
-    objects: Vec<ObjectRef>,
+    objects: Vec<Expected>,
 }
 
 /// What builds put in place.
@@ -45,8 +54,8 @@ impl Ahead {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This object is a file of a target directory now.
-    pub(super) fn placed(&self, inv: &Invocation, object: &ObjectRef) {
+    /// This object is a file of a target directory now, lent or copied.
+    pub(super) fn placed(&self, inv: &Invocation, object: &ObjectRef, copied: bool) {
         let Some(started) = inv.started.first() else {
             return;
         };
@@ -61,7 +70,8 @@ impl Ahead {
             && place.objects.len() < OBJECTS_MAX
             && place.met.insert(object.digest)
         {
-            place.objects.push(*object);
+            let object = *object;
+            place.objects.push(Expected { object, copied });
         }
     }
 }
@@ -70,7 +80,7 @@ impl Pipeline {
     /// What the build before put in place, where a question of cargo's says that the next one
     /// begins; once for each build.
     #[must_use]
-    pub fn expected(&self, inv: &Invocation) -> Vec<ObjectRef> {
+    pub fn expected(&self, inv: &Invocation) -> Vec<Expected> {
         let started = inv.started.first();
         let place = started.and_then(|dir| self.ahead.lock().remove(dir));
         place.map(|place| place.objects).unwrap_or_default()
@@ -107,21 +117,40 @@ impl Pipeline {
         }
     }
 
-    /// Reads objects that will be asked for, and remembers what they are. Blocks; one at a time.
-    pub fn look_ahead(&self, objects: &[ObjectRef], cache: &dyn Cache) {
+    /// Reads objects that will be asked for, and remembers what they are; copies those that will be
+    /// copied. Blocks; one at a time.
+    pub fn look_ahead(&self, expected: &[Expected], cache: &dyn Cache) {
         let _one = match self.ahead.looking.try_lock() {
             Ok(one) => one,
             Err(TryLockError::Poisoned(one)) => one.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
         // What takes longest is begun first: in the end a build waits for its programs alone.
-        let (large, small): (Vec<_>, Vec<_>) = objects.iter().partition(|o| o.size >= LARGE);
-        for object in large.into_iter().chain(small) {
-            if let Some(Object::File(file)) = cache.open_object(object) {
-                // What is wrong with it is found out, and told, by who restores it.
-                let _ = self.digests.is(&file, object);
+        let is_large = |one: &&Expected| one.object.size >= LARGE;
+        let (large, small): (Vec<_>, Vec<_>) = expected.iter().partition(is_large);
+        for &Expected { object, copied } in large.into_iter().chain(small) {
+            // What is wrong with it is found out, and told, by who restores it.
+            if copied
+                && let Some(from) = cache.open_as_it_lies(&object)
+                && self.spares.make(&self.digests, from, &object)
+            {
+                continue;
+            }
+            if let Some(Object::File(file)) = cache.open_object(&object) {
+                let _ = self.digests.is(&file, &object);
             }
         }
+    }
+
+    /// Has copies that are made before they are asked for lie in a directory, which is emptied. It
+    /// should lie on the filesystem of the target directories: elsewhere they are of no use.
+    pub fn spare_in(&self, dir: PathBuf) {
+        self.spares.lie_in(dir);
+    }
+
+    /// Lets go copies that nobody asked for; to be called now and then.
+    pub fn let_go(&self) {
+        self.spares.let_go();
     }
 }
 
@@ -147,10 +176,12 @@ mod tests {
             size: n,
         };
         for n in [1, 2, 1] {
-            pipeline.ahead.placed(&here, &object(n));
+            pipeline.ahead.placed(&here, &object(n), n == 2);
         }
         assert_eq!(pipeline.expected(&started_in("/there")), []);
-        assert_eq!(pipeline.expected(&here), [object(1), object(2)]);
+        let expected = [(object(1), false), (object(2), true)];
+        let expected = expected.map(|(object, copied)| Expected { object, copied });
+        assert_eq!(pipeline.expected(&here), expected);
         assert_eq!(pipeline.expected(&here), []);
     }
 

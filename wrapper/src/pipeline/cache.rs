@@ -108,6 +108,10 @@ pub trait Cache: Send + Sync {
     fn bring(&self, candidate: &Candidate, believed: &[&Candidate]) -> bool;
     /// Opens an object that is here.
     fn open_object(&self, object: &ObjectRef) -> Option<Object>;
+    /// The same, but that what is packed stays so.
+    fn open_as_it_lies(&self, object: &ObjectRef) -> Option<Object> {
+        self.open_object(object)
+    }
     /// A signed entry does not fit the command that it is for: count it, use it no more.
     fn refused(&self, candidate: &Candidate, why: &'static str);
     /// Whether an entry that was verified is believed still. Asked when all is ready to be put in

@@ -28,6 +28,7 @@ pub mod recheck;
 mod record;
 mod restore;
 pub mod script;
+mod spare;
 mod there;
 
 use crate::action::{Description, Known, Prediction};
@@ -105,6 +106,7 @@ pub struct Pipeline {
     ahead: ahead::Ahead,
     filled: begins::Filled,
     absences: absent::Absences,
+    spares: spare::Spares,
 }
 
 /// A compile that has been asked for and is being run.
@@ -268,6 +270,7 @@ impl Pipeline {
             ahead: ahead::Ahead::default(),
             filled: begins::Filled::default(),
             absences: absent::Absences::default(),
+            spares: spare::Spares::default(),
         }
     }
 

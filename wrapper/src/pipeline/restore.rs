@@ -202,20 +202,7 @@ fn write_output(
         rustix::fs::fchmod(&bytes::write(text, at)?, mode)?;
         return Ok(None);
     }
-    let digests = &trip.pipeline.digests;
-    let file = match open(trip.cache, &output.object)? {
-        Object::Bytes(bytes) => bytes::write(&bytes, at)?,
-        Object::Packed(packed) => bytes::unpack(packed, &output.object, at)?,
-        Object::File(from) => {
-            let lent = bytes::may_be_lent(trip, output)
-                && bytes::lend(digests, &from, &output.object, at)?;
-            trip.pipeline.ahead.placed(trip.inv, &output.object);
-            match lent {
-                true => from,
-                false => bytes::copy(digests, &from, &output.object, at)?,
-            }
-        }
-    };
+    let file = file_of(trip, output, at)?;
     rustix::fs::fchmod(&file, mode)?;
     // Of a macro or a program cargo compares the time with what it stamps itself, by the clock's
     // ticks: a time within one would be later. But none is older than what it was made of.
@@ -231,6 +218,32 @@ fn write_output(
         }
     };
     Ok(stamped.then_some(output.object.digest))
+}
+
+/// An output's bytes, checked, under a new name.
+fn file_of(trip: &Trip<'_>, output: &Output, at: &Path) -> io::Result<File> {
+    let (pipeline, object) = (trip.pipeline, &output.object);
+    let may_be_lent = bytes::may_be_lent(trip, output);
+    let placed = |file, copied| {
+        pipeline.ahead.placed(trip.inv, object, copied);
+        Ok(file)
+    };
+    if !may_be_lent && let Some(spare) = pipeline.spares.take(object, at) {
+        return placed(spare, true);
+    }
+    match open(trip.cache, object)? {
+        Object::Bytes(bytes) => bytes::write(&bytes, at),
+        Object::Packed(packed) => bytes::unpack(packed, object, at),
+        Object::File(from) => {
+            match may_be_lent && bytes::lend(&pipeline.digests, &from, object, at)? {
+                true => placed(from, false),
+                false => placed(
+                    bytes::copy(&pipeline.digests, &from, object, at)?,
+                    !may_be_lent,
+                ),
+            }
+        }
+    }
 }
 
 /// What cargo keeps of a build script's run beside OUT_DIR, with the times of its beginning: the
