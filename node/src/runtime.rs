@@ -341,6 +341,7 @@ async fn run_on(config: Config, home: Home) -> Result<bool, RuntimeError> {
         if let Err(error) = node.worker.flush() {
             tracing::warn!(%error, "something that was compiled since the last flush is not stored");
         }
+        node.worker.let_copies_go();
         node.joining.close();
         node.joining.remember();
         node.swarm.shutdown();

@@ -36,6 +36,13 @@ fn main() {
     match &args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => measure(100_000),
         ["--entries", entries] => measure(number(entries)),
+        ["--over", dir, entries] => {
+            let began = Instant::now();
+            let (store, _) = RedbStore::open(Path::new(dir)).unwrap();
+            println!("opened: {:.1} ms", millis(began.elapsed()));
+            looks(&store, number(entries), "first");
+            looks(&store, number(entries), "again");
+        }
         [FILL, dir, entries] => fill(Path::new(dir), number(entries)),
         _ => panic!("usage: cargo bench --bench store -- [--entries N]"),
     }
@@ -82,10 +89,18 @@ fn millis(took: Duration) -> f64 {
     took.as_secs_f64() * 1e3
 }
 
+/// Bytes that this process waited for a disk to give.
+fn read_from_disk() -> u64 {
+    let said = fs::read_to_string("/proc/self/io").unwrap();
+    let read = said.lines().find_map(|l| l.strip_prefix("read_bytes: "));
+    read.unwrap().parse().unwrap()
+}
+
 /// Times look-ups of present and of absent keys, spread over all of them.
 fn looks(store: &RedbStore, entries: u64, round: &str) {
     let at = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % entries;
     let mut times = [Vec::new(), Vec::new()];
+    let before = read_from_disk();
     for n in 0..LOOKS {
         let key = lookup(at(n));
         let began = Instant::now();
@@ -98,6 +113,8 @@ fn looks(store: &RedbStore, entries: u64, round: &str) {
         times[1].push(began.elapsed());
         assert!(offers.is_empty());
     }
+    let read = read_from_disk() - before;
+    println!("{round}: {:.1} MB read from the disk", read as f64 / 1e6);
     for (what, times) in ["present", "absent"].iter().zip(&mut times) {
         times.sort();
         let at = |share: usize| times[times.len() * share / 1000].as_secs_f64() * 1e6;

@@ -8,7 +8,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Larger than what lies in the database.
 const TEXT: usize = 200_000;
@@ -221,4 +221,35 @@ fn what_has_settled_is_restored_and_served_as_it_was() {
     assert_eq!(fs::read(here.dep("libl-", ".rlib")).unwrap(), sound);
     here.nothing_left();
     alice.qnode(&["fsck"]).succeeded();
+}
+
+#[test]
+fn a_program_is_copied_before_cargo_asks_for_it() {
+    let alice = Dev::new("alice");
+    let mut here = place(&alice, "here");
+    assert_eq!(here.fresh(), said("1 miss"));
+    let program = here.at.join("target/debug/app");
+    let whole = fs::read(&program).unwrap();
+    assert_eq!(here.fresh(), said("1 hit"));
+    alice.flush();
+    alice.qnode(&["settle"]).succeeded();
+    here.clean();
+    // Cargo asks what the compiler is before it finds that there is no such package.
+    let args = std::mem::replace(&mut here.args, vec!["-p".into(), "none".into()]);
+    assert!(here.build().err.contains("none"));
+    here.args = args;
+    let spare = alice.home().join("spare");
+    let until = Instant::now() + Duration::from_secs(10);
+    let copies = loop {
+        let copies = inodes(&spare);
+        if !copies.is_empty() {
+            break copies;
+        }
+        assert!(Instant::now() < until, "nothing was copied");
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert_eq!(here.again(), said("1 hit"));
+    assert!(copies.contains(&inode(&program)), "it was copied again");
+    assert_eq!(fs::read(&program).unwrap(), whole);
+    assert!(inodes(&spare).is_empty());
 }

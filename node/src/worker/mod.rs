@@ -278,6 +278,11 @@ impl Worker {
         self.pipeline.let_go();
     }
 
+    /// Lets go all copies that were made ahead.
+    pub fn let_copies_go(&self) {
+        self.pipeline.let_copies_go();
+    }
+
     /// Classifies, looks up, restores; or says what to run. Blocks.
     pub fn begin(&self, inv: &Arc<Invocation>, caller: &Caller<'_>) -> Answer {
         let asked = Asked::of(inv, caller.above);

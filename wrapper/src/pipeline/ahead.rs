@@ -30,8 +30,8 @@ const OBJECTS_MAX: usize = 20_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected {
     object: ObjectRef,
-    /// Whether the file there was its own, not lent.
-    copied: bool,
+    /// The filesystem that a copy of it lay on; `None` where it was lent.
+    copied: Option<u64>,
 }
 
 #[derive(Default)]
@@ -54,8 +54,9 @@ impl Ahead {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This object is a file of a target directory now, lent or copied.
-    pub(super) fn placed(&self, inv: &Invocation, object: &ObjectRef, copied: bool) {
+    /// This object is a file of a target directory now, lent, or copied onto this
+    /// filesystem.
+    pub(super) fn placed(&self, inv: &Invocation, object: &ObjectRef, copied: Option<u64>) {
         let Some(started) = inv.started.first() else {
             return;
         };
@@ -125,18 +126,20 @@ impl Pipeline {
             Err(TryLockError::Poisoned(one)) => one.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        // What takes longest is begun first: in the end a build waits for its programs alone.
+        self.spares.begin();
+        // What takes longest is begun first: in the end a build waits for its programs alone. Of
+        // what several builds left the last one's is wanted.
         let is_large = |one: &&Expected| one.object.size >= LARGE;
         let (large, small): (Vec<_>, Vec<_>) = expected.iter().partition(is_large);
-        for &Expected { object, copied } in large.into_iter().chain(small) {
+        let is_copy = |one: &&Expected| one.copied.is_some();
+        let (copies, lent): (Vec<_>, Vec<_>) = small.into_iter().partition(is_copy);
+        let copies = copies.into_iter().rev();
+        for &Expected { object, copied } in large.into_iter().rev().chain(lent).chain(copies) {
             // What is wrong with it is found out, and told, by who restores it.
-            if copied
-                && let Some(from) = cache.open_as_it_lies(&object)
-                && self.spares.make(&self.digests, from, &object)
-            {
-                continue;
-            }
-            if let Some(Object::File(file)) = cache.open_object(&object) {
+            let open = || cache.open_as_it_lies(&object);
+            let made =
+                copied.is_some_and(|on| self.spares.make(&self.digests, open, (&object, on)));
+            if !made && let Some(Object::File(file)) = cache.open_object(&object) {
                 let _ = self.digests.is(&file, &object);
             }
         }
@@ -151,6 +154,11 @@ impl Pipeline {
     /// Lets go copies that nobody asked for; to be called now and then.
     pub fn let_go(&self) {
         self.spares.let_go();
+    }
+
+    /// Lets go all of them: the node ends.
+    pub fn let_copies_go(&self) {
+        self.spares.clear();
     }
 }
 
@@ -176,10 +184,12 @@ mod tests {
             size: n,
         };
         for n in [1, 2, 1] {
-            pipeline.ahead.placed(&here, &object(n), n == 2);
+            pipeline
+                .ahead
+                .placed(&here, &object(n), (n == 2).then_some(9));
         }
         assert_eq!(pipeline.expected(&started_in("/there")), []);
-        let expected = [(object(1), false), (object(2), true)];
+        let expected = [(object(1), None), (object(2), Some(9))];
         let expected = expected.map(|(object, copied)| Expected { object, copied });
         assert_eq!(pipeline.expected(&here), expected);
         assert_eq!(pipeline.expected(&here), []);

@@ -125,11 +125,16 @@ pub(super) fn copy(
         let cloned = rustix::fs::ioctl_ficlone(&to, from).is_ok();
         if cloned || (known && copied(from, &to, object.size)?) {
             let same = Identity::of(&from.metadata()?) == before;
+            if known && same {
+                return Ok(to);
+            }
             // Where it was lent to somebody meanwhile, or is not known, what was copied is read.
-            return match (known && same) || digests.is(&reopened(&to)?, object)? {
-                true => Ok(to),
-                false => Err(damaged()),
-            };
+            if !digests.is(&reopened(&to)?, object)? {
+                return Err(damaged());
+            }
+            // For the next time, unless it changed meanwhile.
+            let _ = digests.was_read(from, before, object.digest);
+            return Ok(to);
         }
     }
     digested(from, object, &mut to)?;

@@ -224,8 +224,10 @@ fn write_output(
 fn file_of(trip: &Trip<'_>, output: &Output, at: &Path) -> io::Result<File> {
     let (pipeline, object) = (trip.pipeline, &output.object);
     let may_be_lent = bytes::may_be_lent(trip, output);
-    let placed = |file, copied| {
-        pipeline.ahead.placed(trip.inv, object, copied);
+    let placed = |file: File, copied: bool| {
+        let device = || file.metadata().map(|m| m.dev());
+        let on = copied.then(device).transpose()?;
+        pipeline.ahead.placed(trip.inv, object, on);
         Ok(file)
     };
     if !may_be_lent && let Some(spare) = pipeline.spares.take(object, at) {

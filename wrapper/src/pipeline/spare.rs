@@ -10,7 +10,7 @@ use super::{Object, bytes};
 use crate::digests::{Identity, MemoDigests};
 use crate::stamps::stamp;
 use quarry_trust::{Digest, ObjectRef};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -25,9 +25,11 @@ const MOST: u64 = 256 << 20;
 /// Bytes that the disk has room for beside all of them.
 const ROOM: u64 = 1 << 30;
 /// What nobody asked for within this time nobody wants.
-const KEPT_FOR: Duration = Duration::from_secs(30);
-/// As long is one waited for that is being made.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+/// As long is one waited for that is being unpacked.
 const MADE_WITHIN: Duration = Duration::from_secs(1);
+/// Set-group-id: what is made in such a directory is its group's.
+const SETGID: u32 = 0o2000;
 
 struct Spare {
     path: PathBuf,
@@ -47,27 +49,41 @@ impl Drop for Spare {
 #[derive(Default)]
 struct Kept {
     made: HashMap<Digest, Spare>,
-    making: Option<Digest>,
-    /// One could not be given the name that was asked for: it lies on another filesystem.
-    apart: bool,
+    /// Is being unpacked, which nobody should do twice.
+    unpacking: Option<Digest>,
+    /// Were asked for since the build began, and were not here: it has them.
+    missed: HashSet<Digest>,
+}
+
+/// A directory of ours, and the filesystem that it lies on.
+struct Dir {
+    path: PathBuf,
+    device: u64,
 }
 
 /// Copies that wait to be asked for.
 #[derive(Default)]
 pub(super) struct Spares {
-    /// A directory of ours; none are made without one.
-    dir: OnceLock<PathBuf>,
+    /// None are made without one.
+    dir: OnceLock<Dir>,
     kept: Mutex<Kept>,
-    /// One is made, or will not be.
+    /// One is unpacked, or will not be.
     made: Condvar,
 }
 
 impl Spares {
-    /// Has copies lie in this directory from now on, which is emptied first.
-    pub(super) fn lie_in(&self, dir: PathBuf) {
-        let _ = fs::remove_dir_all(&dir);
-        if fs::create_dir_all(&dir).is_ok() {
-            let _ = self.dir.set(dir);
+    /// Has copies lie in this directory from now on, which is emptied first. None are made where
+    /// its filesystem does not keep the times that tell whether somebody wrote to one.
+    pub(super) fn lie_in(&self, path: PathBuf) {
+        let _ = fs::remove_dir_all(&path);
+        let probe = path.join("probe");
+        let stamped = fs::create_dir_all(&path)
+            .and_then(|()| bytes::create(&probe))
+            .is_ok_and(|file| stamp(&file));
+        let _ = fs::remove_file(&probe);
+        if let (true, Ok(found)) = (stamped, fs::metadata(&path)) {
+            let device = found.dev();
+            let _ = self.dir.set(Dir { path, device });
         }
     }
 
@@ -75,54 +91,91 @@ impl Spares {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a copy of an object, where that pays; whether there is one now. What goes wrong is
-    /// found out, and told, by who wants it. Blocks; one at a time.
-    pub(super) fn make(&self, digests: &MemoDigests, from: Object, object: &ObjectRef) -> bool {
-        let Some(dir) = self.dir.get().filter(|dir| has_room(dir)) else {
-            return false;
-        };
-        let mut kept = self.lock();
+    /// A build begins.
+    pub(super) fn begin(&self) {
+        self.lock().missed.clear();
+    }
+
+    /// Where to copy an object for a place on this filesystem, if that pays.
+    fn wants(&self, object: &ObjectRef, device: u64) -> Option<&Path> {
+        let dir = self.dir.get().filter(|dir| dir.device == device)?;
+        let kept = self.lock();
         let waiting: u64 = kept.made.values().map(|spare| spare.size).sum();
         let fits = object.size >= LEAST && waiting.saturating_add(object.size) <= MOST;
-        if !fits || kept.apart || kept.made.contains_key(&object.digest) {
+        let is_new = |digest| !kept.made.contains_key(digest) && !kept.missed.contains(digest);
+        (fits && is_new(&object.digest) && has_room(&dir.path)).then_some(dir.path.as_path())
+    }
+
+    /// Makes a copy of an object for a place on this filesystem, where that pays; whether it did.
+    /// What goes wrong is found out, and told, by who wants it. Blocks; one at a time.
+    pub(super) fn make(
+        &self,
+        digests: &MemoDigests,
+        open: impl FnOnce() -> Option<Object>,
+        (object, device): (&ObjectRef, u64),
+    ) -> bool {
+        let Some(dir) = self.wants(object, device) else {
             return false;
+        };
+        let Some(from) = open() else { return false };
+        if matches!(from, Object::Packed(_)) {
+            self.lock().unpacking = Some(object.digest);
         }
-        kept.making = Some(object.digest);
-        drop(kept);
         let made = copied(digests, from, object, temporary(dir, "spare"));
         let mut kept = self.lock();
-        kept.making = None;
-        let is_made = made.map(|spare| kept.made.insert(object.digest, spare));
+        kept.unpacking = None;
+        // Else it was asked for meanwhile, and is of no use.
+        let made = made.ok().filter(|_| !kept.missed.contains(&object.digest));
+        let is_made = made.is_some();
+        let before = made.and_then(|spare| kept.made.insert(object.digest, spare));
         drop(kept);
+        drop(before);
         self.made.notify_all();
-        is_made.is_ok()
+        is_made
     }
 
     /// Gives an object's copy another name, if there is one, and it can go there.
     pub(super) fn take(&self, object: &ObjectRef, at: &Path) -> Option<File> {
-        let being_made = |kept: &mut Kept| kept.making == Some(object.digest);
+        if object.size < LEAST {
+            return None;
+        }
+        let unpacking = |kept: &mut Kept| kept.unpacking == Some(object.digest);
         let waited = self
             .made
-            .wait_timeout_while(self.lock(), MADE_WITHIN, being_made);
+            .wait_timeout_while(self.lock(), MADE_WITHIN, unpacking);
         let (mut kept, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let spare = kept.made.remove(&object.digest)?;
+        let Some(spare) = kept.made.remove(&object.digest) else {
+            kept.missed.insert(object.digest);
+            return None;
+        };
         drop(kept);
         let file = File::open(&spare.path).ok()?;
         let now = file.metadata().ok()?;
-        (Identity::of(&now) == spare.state && now.nlink() == 1).then_some(())?;
-        match fs::rename(&spare.path, at) {
-            Ok(()) => Some(file),
-            Err(error) => {
-                self.lock().apart |= error.kind() == ErrorKind::CrossesDevices;
-                None
-            }
-        }
+        let there = fs::metadata(at.parent()?).ok()?;
+        let untouched = Identity::of(&now) == spare.state && now.nlink() == 1;
+        let as_made_there = there.mode() & SETGID == 0 || there.gid() == now.gid();
+        (untouched && as_made_there).then_some(())?;
+        fs::rename(&spare.path, at).ok()?;
+        Some(file)
     }
 
     /// Lets go what waited too long.
     pub(super) fn let_go(&self) {
-        let waits = |_: &Digest, spare: &mut Spare| spare.made.elapsed() < KEPT_FOR;
-        self.lock().made.retain(waits);
+        self.drop_those(|spare| spare.made.elapsed() >= KEPT_FOR);
+    }
+
+    /// Lets go all.
+    pub(super) fn clear(&self) {
+        self.drop_those(|_| true);
+    }
+
+    fn drop_those(&self, which: impl Fn(&Spare) -> bool) {
+        let gone: Vec<_> = {
+            let mut kept = self.lock();
+            kept.made.extract_if(|_, spare| which(spare)).collect()
+        };
+        // Files are removed while nobody waits for the lock.
+        drop(gone);
     }
 }
 
@@ -197,9 +250,13 @@ mod tests {
             fs::write(&path, bytes(byte, size)).unwrap();
             let digest = Digest::of(&bytes(byte, size));
             let object = ObjectRef { digest, size };
-            let from = Object::File(File::open(&path).unwrap());
-            let made = self.spares.make(&self.digests, from, &object);
-            (object, made)
+            let from = || Some(Object::File(File::open(&path).unwrap()));
+            (object, self.make_of(from, &object))
+        }
+
+        fn make_of(&self, from: impl FnOnce() -> Option<Object>, object: &ObjectRef) -> bool {
+            let device = fs::metadata(self.dir.path()).unwrap().dev();
+            self.spares.make(&self.digests, from, (object, device))
         }
 
         fn lying(&self) -> Vec<PathBuf> {
@@ -239,8 +296,8 @@ mod tests {
                 digest,
                 size: LEAST,
             };
-            let packed = Object::Packed(Box::new(io::Cursor::new(bytes(5, LEAST))));
-            let made = desk.spares.make(&desk.digests, packed, &object);
+            let packed = || Some(Object::Packed(Box::new(io::Cursor::new(bytes(5, LEAST)))));
+            let made = desk.make_of(packed, &object);
             assert_eq!(made, is_right);
             assert_eq!(desk.takes(&object, &digest_of.to_string()), is_right);
         }
@@ -254,6 +311,7 @@ mod tests {
         let (object, _) = desk.make(7, LEAST);
         fs::write(desk.lying().remove(0), bytes(8, LEAST)).unwrap();
         assert!(!desk.takes(&object, "one"));
+        desk.spares.begin();
         let (object, _) = desk.make(7, LEAST);
         fs::hard_link(desk.lying().remove(0), desk.at("another name")).unwrap();
         assert!(!desk.takes(&object, "one"));
@@ -269,8 +327,8 @@ mod tests {
             size: LEAST,
         };
         fs::write(desk.at("damaged"), bytes(1, LEAST)).unwrap();
-        let from = || Object::File(File::open(desk.at("damaged")).unwrap());
-        assert!(!desk.spares.make(&desk.digests, from(), &damaged));
+        let from = || Some(Object::File(File::open(desk.at("damaged")).unwrap()));
+        assert!(!desk.make_of(from, &damaged));
         assert_eq!(desk.lying().len(), 0);
         let half = MOST / 2 + 1;
         let (first, second) = (desk.make(2, half), desk.make(3, half));
@@ -278,33 +336,83 @@ mod tests {
         assert!(!desk.takes(&second.0, "second"));
         assert!(desk.takes(&first.0, "first"));
         let none = Spares::default();
-        assert!(!none.make(&desk.digests, from(), &damaged));
+        assert!(!none.make(&desk.digests, || None, (&first.0, 0)));
     }
 
     #[test]
-    fn who_wants_what_is_being_made_waits_for_it() {
+    fn who_wants_what_is_being_unpacked_waits_for_it() {
+        /// Gives its bytes when it is told to.
+        struct Slow(std::sync::mpsc::Receiver<()>, io::Cursor<Vec<u8>>);
+
+        impl io::Read for Slow {
+            fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+                let _ = self.0.recv();
+                self.1.read(to)
+            }
+        }
+
         let desk = Desk::new();
-        let (object, _) = desk.make(7, LEAST);
-        desk.spares.lock().making = Some(object.digest);
+        let digest = Digest::of(&bytes(7, LEAST));
+        let object = ObjectRef {
+            digest,
+            size: LEAST,
+        };
+        let (go, told) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
+            let slow = Slow(told, io::Cursor::new(bytes(7, LEAST)));
+            let packed = || Some(Object::Packed(Box::new(slow)));
+            let making = scope.spawn(|| desk.make_of(packed, &object));
+            while desk.spares.lock().unpacking.is_none() {
+                std::thread::yield_now();
+            }
             let taking = scope.spawn(|| desk.takes(&object, "one"));
             std::thread::sleep(Duration::from_millis(100));
             assert!(!taking.is_finished());
-            desk.spares.lock().making = None;
-            desk.spares.made.notify_all();
+            drop(go);
+            assert!(making.join().unwrap());
             assert!(taking.join().unwrap());
         });
     }
 
     #[test]
-    fn none_is_made_again_where_it_cannot_go() {
+    fn what_the_build_has_already_is_not_copied_for_it() {
         let desk = Desk::new();
-        // Another filesystem than that of any temporary directory.
-        let elsewhere = Path::new("/proc/a-name");
-        let (object, _) = desk.make(7, LEAST);
-        assert!(desk.spares.take(&object, elsewhere).is_none());
+        let object = ObjectRef {
+            digest: Digest::of(&bytes(7, LEAST)),
+            size: LEAST,
+        };
+        assert!(!desk.takes(&object, "one"));
         assert!(!desk.make(7, LEAST).1);
+        desk.spares.begin();
+        assert!(desk.make(7, LEAST).1);
+    }
+
+    #[test]
+    fn none_is_made_for_another_filesystem() {
+        let desk = Desk::new();
+        let (object, _) = desk.make(7, LEAST);
+        desk.spares.clear();
         assert_eq!(desk.lying().len(), 0);
+        let from = || Some(Object::File(File::open(desk.at("7")).unwrap()));
+        let elsewhere = fs::metadata("/proc").unwrap().dev();
+        let made = desk.spares.make(&desk.digests, from, (&object, elsewhere));
+        assert!(!made);
+        assert!(desk.make_of(from, &object));
+    }
+
+    #[test]
+    fn a_directory_gives_its_group_to_what_is_made_there() {
+        use std::os::unix::fs::PermissionsExt;
+        let desk = Desk::new();
+        let (object, _) = desk.make(7, LEAST);
+        let shared = desk.at("shared");
+        fs::create_dir(&shared).unwrap();
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o2775)).unwrap();
+        let group = fs::metadata(&shared).unwrap().gid();
+        // Whoever is no other group's member, and not root, can make no such directory.
+        let other = std::os::unix::fs::chown(&shared, None, Some(group + 1)).is_ok();
+        let _ = fs::set_permissions(&shared, fs::Permissions::from_mode(0o2775));
+        assert_eq!(desk.takes(&object, "shared/one"), !other);
     }
 
     #[test]
