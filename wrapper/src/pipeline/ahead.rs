@@ -127,14 +127,15 @@ impl Pipeline {
             Err(TryLockError::WouldBlock) => return,
         };
         self.spares.begin();
-        // What takes longest is begun first: in the end a build waits for its programs alone. Of
-        // what several builds left the last one's is wanted.
+        // What takes longest is begun first: in the end a build waits for its programs alone. All
+        // else is wanted in the order in which it was.
         let is_large = |one: &&Expected| one.object.size >= LARGE;
         let (large, small): (Vec<_>, Vec<_>) = expected.iter().partition(is_large);
-        let is_copy = |one: &&Expected| one.copied.is_some();
-        let (copies, lent): (Vec<_>, Vec<_>) = small.into_iter().partition(is_copy);
-        let copies = copies.into_iter().rev();
-        for &Expected { object, copied } in large.into_iter().rev().chain(lent).chain(copies) {
+        for &Expected { object, copied } in large.into_iter().rev().chain(small) {
+            // The build is ahead of us: whoever asked for it makes its own.
+            if self.spares.was_missed(&object) {
+                continue;
+            }
             // What is wrong with it is found out, and told, by who restores it.
             let open = || cache.open_as_it_lies(&object);
             let made =

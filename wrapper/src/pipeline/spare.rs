@@ -96,6 +96,11 @@ impl Spares {
         self.lock().missed.clear();
     }
 
+    /// Whether a copy was asked for since the build began, and was not here.
+    pub(super) fn was_missed(&self, object: &ObjectRef) -> bool {
+        self.lock().missed.contains(&object.digest)
+    }
+
     /// Where to copy an object for a place on this filesystem, if that pays.
     fn wants(&self, object: &ObjectRef, device: u64) -> Option<&Path> {
         let dir = self.dir.get().filter(|dir| dir.device == device)?;
@@ -382,8 +387,10 @@ mod tests {
             size: LEAST,
         };
         assert!(!desk.takes(&object, "one"));
+        assert!(desk.spares.was_missed(&object));
         assert!(!desk.make(7, LEAST).1);
         desk.spares.begin();
+        assert!(!desk.spares.was_missed(&object));
         assert!(desk.make(7, LEAST).1);
     }
 
