@@ -2,6 +2,7 @@
 //! takes, and how much memory a node over it has.
 //!
 //! `cargo bench --bench store -- [--entries N]` (100,000; a million takes some minutes to fill).
+//! `--over DIR N` looks into a store of N that was filled before.
 //! Every entry has a description of its own, and shares its output with a thousand others.
 
 #[expect(dead_code, reason = "shared with the integration tests")]
@@ -44,7 +45,7 @@ fn main() {
             looks(&store, number(entries), "again");
         }
         [FILL, dir, entries] => fill(Path::new(dir), number(entries)),
-        _ => panic!("usage: cargo bench --bench store -- [--entries N]"),
+        _ => panic!("usage: cargo bench --bench store -- [--entries N | --over DIR N]"),
     }
 }
 

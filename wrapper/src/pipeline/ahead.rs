@@ -127,13 +127,12 @@ impl Pipeline {
             Err(TryLockError::WouldBlock) => return,
         };
         self.spares.begin();
-        // What takes longest is begun first: in the end a build waits for its programs alone. All
-        // else is wanted in the order in which it was.
+        // What takes longest is begun first: in the end a build waits for its programs alone,
+        // and of what several builds left for the last one's. All else is wanted in its order.
         let is_large = |one: &&Expected| one.object.size >= LARGE;
         let (large, small): (Vec<_>, Vec<_>) = expected.iter().partition(is_large);
         for &Expected { object, copied } in large.into_iter().rev().chain(small) {
-            // The build is ahead of us: whoever asked for it makes its own.
-            if self.spares.was_missed(&object) {
+            if copied.is_some() && self.spares.is_past(&object) {
                 continue;
             }
             // What is wrong with it is found out, and told, by who restores it.
@@ -144,6 +143,7 @@ impl Pipeline {
                 let _ = self.digests.is(&file, &object);
             }
         }
+        self.spares.end();
     }
 
     /// Has copies that are made before they are asked for lie in a directory, which is emptied. It

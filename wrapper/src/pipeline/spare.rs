@@ -51,8 +51,15 @@ struct Kept {
     made: HashMap<Digest, Spare>,
     /// Is being unpacked, which nobody should do twice.
     unpacking: Option<Digest>,
-    /// Were asked for since the build began, and were not here: it has them.
-    missed: HashSet<Digest>,
+    /// While copies are being made: were asked for, and were not here. The build has them.
+    missed: Option<HashSet<Digest>>,
+}
+
+impl Kept {
+    fn was_missed(&self, object: &ObjectRef) -> bool {
+        let missed = self.missed.as_ref();
+        missed.is_some_and(|all| all.contains(&object.digest))
+    }
 }
 
 /// A directory of ours, and the filesystem that it lies on.
@@ -91,24 +98,28 @@ impl Spares {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A build begins.
+    /// Copies will be made for a build that begins.
     pub(super) fn begin(&self) {
-        self.lock().missed.clear();
+        self.lock().missed = Some(HashSet::new());
     }
 
-    /// Whether a copy was asked for since the build began, and was not here.
-    pub(super) fn was_missed(&self, object: &ObjectRef) -> bool {
-        self.lock().missed.contains(&object.digest)
+    /// No more of them.
+    pub(super) fn end(&self) {
+        self.lock().missed = None;
+    }
+
+    /// Whether a copy waits already, or was asked for while none did.
+    pub(super) fn is_past(&self, object: &ObjectRef) -> bool {
+        let kept = self.lock();
+        kept.made.contains_key(&object.digest) || kept.was_missed(object)
     }
 
     /// Where to copy an object for a place on this filesystem, if that pays.
     fn wants(&self, object: &ObjectRef, device: u64) -> Option<&Path> {
         let dir = self.dir.get().filter(|dir| dir.device == device)?;
-        let kept = self.lock();
-        let waiting: u64 = kept.made.values().map(|spare| spare.size).sum();
+        let waiting: u64 = self.lock().made.values().map(|spare| spare.size).sum();
         let fits = object.size >= LEAST && waiting.saturating_add(object.size) <= MOST;
-        let is_new = |digest| !kept.made.contains_key(digest) && !kept.missed.contains(digest);
-        (fits && is_new(&object.digest) && has_room(&dir.path)).then_some(dir.path.as_path())
+        (fits && has_room(&dir.path)).then_some(dir.path.as_path())
     }
 
     /// Makes a copy of an object for a place on this filesystem, where that pays; whether it did.
@@ -130,7 +141,7 @@ impl Spares {
         let mut kept = self.lock();
         kept.unpacking = None;
         // Else it was asked for meanwhile, and is of no use.
-        let made = made.ok().filter(|_| !kept.missed.contains(&object.digest));
+        let made = made.ok().filter(|_| !kept.was_missed(object));
         let is_made = made.is_some();
         let before = made.and_then(|spare| kept.made.insert(object.digest, spare));
         drop(kept);
@@ -150,7 +161,7 @@ impl Spares {
             .wait_timeout_while(self.lock(), MADE_WITHIN, unpacking);
         let (mut kept, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let Some(spare) = kept.made.remove(&object.digest) else {
-            kept.missed.insert(object.digest);
+            kept.missed.as_mut().map(|all| all.insert(object.digest));
             return None;
         };
         drop(kept);
@@ -234,6 +245,11 @@ mod tests {
         vec![byte; usize::try_from(size).unwrap()]
     }
 
+    fn object(byte: u8, size: u64) -> ObjectRef {
+        let digest = Digest::of(&bytes(byte, size));
+        ObjectRef { digest, size }
+    }
+
     impl Desk {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
@@ -253,8 +269,7 @@ mod tests {
         fn make(&self, byte: u8, size: u64) -> (ObjectRef, bool) {
             let path = self.at(&byte.to_string());
             fs::write(&path, bytes(byte, size)).unwrap();
-            let digest = Digest::of(&bytes(byte, size));
-            let object = ObjectRef { digest, size };
+            let object = object(byte, size);
             let from = || Some(Object::File(File::open(&path).unwrap()));
             (object, self.make_of(from, &object))
         }
@@ -296,11 +311,7 @@ mod tests {
     fn what_was_packed_is_unpacked_and_checked() {
         let desk = Desk::new();
         for (digest_of, is_right) in [(5, true), (6, false)] {
-            let digest = Digest::of(&bytes(digest_of, LEAST));
-            let object = ObjectRef {
-                digest,
-                size: LEAST,
-            };
+            let object = object(digest_of, LEAST);
             let packed = || Some(Object::Packed(Box::new(io::Cursor::new(bytes(5, LEAST)))));
             let made = desk.make_of(packed, &object);
             assert_eq!(made, is_right);
@@ -316,7 +327,6 @@ mod tests {
         let (object, _) = desk.make(7, LEAST);
         fs::write(desk.lying().remove(0), bytes(8, LEAST)).unwrap();
         assert!(!desk.takes(&object, "one"));
-        desk.spares.begin();
         let (object, _) = desk.make(7, LEAST);
         fs::hard_link(desk.lying().remove(0), desk.at("another name")).unwrap();
         assert!(!desk.takes(&object, "one"));
@@ -327,10 +337,7 @@ mod tests {
     fn what_is_small_or_too_much_or_damaged_is_not_copied() {
         let desk = Desk::new();
         assert!(!desk.make(1, LEAST - 1).1);
-        let damaged = ObjectRef {
-            digest: Digest::of(b"another"),
-            size: LEAST,
-        };
+        let damaged = object(9, LEAST);
         fs::write(desk.at("damaged"), bytes(1, LEAST)).unwrap();
         let from = || Some(Object::File(File::open(desk.at("damaged")).unwrap()));
         assert!(!desk.make_of(from, &damaged));
@@ -357,11 +364,7 @@ mod tests {
         }
 
         let desk = Desk::new();
-        let digest = Digest::of(&bytes(7, LEAST));
-        let object = ObjectRef {
-            digest,
-            size: LEAST,
-        };
+        let object = object(7, LEAST);
         let (go, told) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             let slow = Slow(told, io::Cursor::new(bytes(7, LEAST)));
@@ -382,16 +385,18 @@ mod tests {
     #[test]
     fn what_the_build_has_already_is_not_copied_for_it() {
         let desk = Desk::new();
-        let object = ObjectRef {
-            digest: Digest::of(&bytes(7, LEAST)),
-            size: LEAST,
-        };
-        assert!(!desk.takes(&object, "one"));
-        assert!(desk.spares.was_missed(&object));
-        assert!(!desk.make(7, LEAST).1);
+        let object = object(7, LEAST);
         desk.spares.begin();
-        assert!(!desk.spares.was_missed(&object));
+        assert!(!desk.spares.is_past(&object));
+        assert!(!desk.takes(&object, "one"));
+        assert!(desk.spares.is_past(&object));
+        assert!(!desk.make(7, LEAST).1);
+        assert_eq!(desk.lying().len(), 0);
+        desk.spares.end();
+        assert!(!desk.spares.is_past(&object));
+        assert!(!desk.takes(&object, "one"), "and it is not noted any more");
         assert!(desk.make(7, LEAST).1);
+        assert!(desk.spares.is_past(&object));
     }
 
     #[test]
