@@ -90,9 +90,9 @@ fn millis(took: Duration) -> f64 {
     took.as_secs_f64() * 1e3
 }
 
-/// Bytes that this process waited for a disk to give.
+/// Bytes that this thread waited for a disk to give.
 fn read_from_disk() -> u64 {
-    let said = fs::read_to_string("/proc/self/io").unwrap();
+    let said = fs::read_to_string("/proc/thread-self/io").unwrap();
     let read = said.lines().find_map(|l| l.strip_prefix("read_bytes: "));
     read.unwrap().parse().unwrap()
 }

@@ -4,6 +4,8 @@
 //! Must never happen here: a lock held while a caller's code runs. Locks are taken in this
 //! order: upkeep, placing, the database's one writer, then the small ones (pins, named).
 
+#[cfg(target_os = "linux")]
+mod ahead;
 mod engine;
 mod entries;
 mod files;
@@ -116,11 +118,23 @@ impl RedbStore {
             .name("store-commit".to_owned())
             .spawn(move || committing.engine.commit_until_closed())
             .map_err(|e| StoreError::io("starting the committing thread of", dir, e))?;
+        #[cfg(target_os = "linux")]
+        Self::read_ahead(&inner);
         let store = Self {
             inner,
             committer: Some(committer),
         };
         Ok((store, opened))
+    }
+
+    /// In a thread that ends with the store. Without one, look-ups wait for the disk.
+    #[cfg(target_os = "linux")]
+    fn read_ahead(inner: &Arc<Inner>) {
+        let path = inner.engine.path();
+        let store = Arc::downgrade(inner);
+        let _ = std::thread::Builder::new()
+            .name("store-ahead".to_owned())
+            .spawn(move || ahead::read_ahead(&path, || store.strong_count() > 0));
     }
 }
 
